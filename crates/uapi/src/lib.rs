@@ -1,0 +1,16 @@
+//! The io_uring user-space ABI as data: structures, opcodes, flags and names, and the three raw
+//! system calls.
+//!
+//! Everything mirrors `include/uapi/linux/io_uring.h` and `io_uring/bpf_filter.h` of Linux 7.2
+//! unless an item says otherwise. Layouts are asserted at compile time. The only `unsafe` is in
+//! [`sys`].
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+pub mod opcode;
+pub mod ring;
+#[allow(unsafe_code)]
+pub mod sys;
+
+pub use opcode::{OPCODES, Opcode, OpcodeInfo};
