@@ -1,1 +1,61 @@
-//! TODO
+//! The guard: runs an unmodified program whose io_uring requests are checked before the kernel can
+//! see them, on kernels that have no filters of their own.
+//!
+//! ```text
+//!    program                      guard                         kernel
+//!  ┌─────────────┐   trapped   ┌───────────────┐   private   ┌───────────┐
+//!  │ shadow SQEs │ ── enter ─► │ copy ► filter │ ── SQEs ──► │ real ring │
+//!  ├─────────────┤             └───────────────┘             ├───────────┤
+//!  │ ring header │ ◄──────────── the same pages ───────────► │ CQ, heads │
+//!  └─────────────┘                                           └───────────┘
+//! ```
+//!
+//! - `seccomp` stops `io_uring_setup`, submitting `io_uring_enter`, `io_uring_register` and the
+//!   `mmap` of rings at the guard; everything else is native.
+//! - `split_ring` makes the real ring, whose SQEs only the guard maps, and publishes approved SQEs
+//!   into them under the invariant of `slots`.
+//! - `inject` runs single system calls in the program's place; `arena` keeps arguments out of its
+//!   reach; `identity` knows rings without holding them; `tasks` knows processes and threads.
+//! - `supervisor` answers one notification after the other.
+//! - `launch` starts three processes: the watchdog (the one that the user started), the guard, and
+//!   the program. Whichever of the first two dies takes the program with it.
+//!
+//! Needs Linux 6.10, x86-64, and the right to trace one's own children; no privilege.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+mod arena;
+mod audit;
+#[allow(unsafe_code)] // fork and exec
+mod child;
+mod deadline;
+#[allow(unsafe_code)] // fork, signal set-up
+mod guard_process;
+#[allow(unsafe_code)] // kcmp
+mod identity;
+#[allow(unsafe_code)] // ptrace
+mod inject;
+#[allow(unsafe_code)] // io_uring_setup and io_uring_register
+mod kernel_ring;
+#[allow(unsafe_code)] // fork
+mod launch;
+#[allow(unsafe_code)] // mmap
+mod mapping;
+#[allow(unsafe_code)] // process_vm_readv and process_vm_writev
+mod memory;
+mod plan;
+mod rules;
+#[allow(unsafe_code)] // seccomp and its listener
+mod seccomp;
+mod slots;
+#[allow(unsafe_code)] // io_uring_setup
+mod split_ring;
+mod supervisor;
+mod tasks;
+mod tree;
+#[allow(unsafe_code)] // signal handlers
+mod watchdog;
+
+pub use audit::{Audit, Refusal, Refused};
+pub use launch::{Error, Guard};

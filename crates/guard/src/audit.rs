@@ -1,0 +1,65 @@
+//! What the guard tells of refusals.
+
+use ringwarden_filter::{Context, Denial};
+use ringwarden_uapi::register::RegisterOp;
+use ringwarden_uapi::ring::Sqe;
+use std::time::SystemTime;
+
+/// One refused request or call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// When the guard decided.
+    pub time: SystemTime,
+    /// The process, in the guard's pid namespace.
+    pub pid: i32,
+    /// The thread, likewise.
+    pub tid: i32,
+    /// The thread's name (`/proc/PID/comm`), at most 15 bytes; empty when it is gone.
+    pub program: String,
+    /// What was refused.
+    pub request: Refused,
+}
+
+/// What was refused, and why.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Refused {
+    /// A request, by the filters.
+    Request {
+        /// The SQE as the program wrote it.
+        sqe: Sqe,
+        /// What the filters saw.
+        context: Context,
+        /// Which of them refuses it.
+        denial: Denial,
+    },
+    /// A request that the filters would have to judge by an argument which cannot be kept from
+    /// changing: the argument page could not be sealed in the program's memory.
+    Unverifiable {
+        /// The SQE as the program wrote it.
+        sqe: Sqe,
+    },
+    /// An `io_uring_register` call that the guard cannot stand for.
+    Register {
+        /// Its opcode.
+        op: RegisterOp,
+    },
+    /// A ring that the guard did not make: it was open before the program was guarded, or came from
+    /// outside.
+    ForeignRing {
+        /// The program's descriptor.
+        fd: i32,
+    },
+}
+
+/// Receives refusals as they happen, on the guard's own thread: whatever it does delays the program.
+pub trait Audit: Send {
+    /// One refusal.
+    fn refused(&mut self, refusal: &Refusal);
+}
+
+/// Drops them all.
+impl Audit for () {
+    fn refused(&mut self, _refusal: &Refusal) {}
+}

@@ -1,0 +1,157 @@
+//! What this kernel's rings are like, found out once by making one.
+
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::ring::{Params, SetupFlags};
+use ringwarden_uapi::sys;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use zerocopy::{FromZeros, Immutable, IntoBytes, KnownLayout};
+
+const REGISTER_PROBE: u32 = 8;
+const REGISTER_RESTRICTIONS: u32 = 11;
+const REGISTER_ENABLE_RINGS: u32 = 12;
+const REGISTER_RESIZE_RINGS: u32 = 33;
+/// More register opcodes than any kernel has (38 in Linux 7.3).
+const REGISTER_CEILING: u8 = 127;
+
+/// `struct io_uring_restriction`, 16 bytes.
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Restriction {
+    kind: u16,
+    value: u8,
+    resv: u8,
+    resv2: [u32; 3],
+}
+
+impl Restriction {
+    const REGISTER_OP: u16 = 0;
+    const SQE_OP: u16 = 1;
+    const SQE_FLAGS_ALLOWED: u16 = 2;
+
+    fn new(kind: u16, value: u8) -> Self {
+        Self { kind, value, resv: 0, resv2: [0; 3] }
+    }
+}
+
+/// `struct io_uring_probe` with room for every opcode a byte can name.
+#[derive(FromZeros, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Probe {
+    last_op: u8,
+    ops_len: u8,
+    resv: u16,
+    resv2: [u32; 3],
+    ops: [[u8; 8]; 256],
+}
+
+/// Facts about this kernel's rings.
+#[derive(Debug)]
+pub(crate) struct KernelRing {
+    /// Bytes before the first CQE in a ring's header.
+    pub(crate) cqes_offset: usize,
+    /// The first request opcode that this kernel lacks.
+    pub(crate) opcodes: u8,
+    /// The first register opcode that this kernel lacks.
+    registers: u8,
+}
+
+/// The restrictions of every real ring, ready for the kernel.
+#[derive(Debug)]
+pub(crate) struct Confinement(Vec<Restriction>);
+
+impl KernelRing {
+    /// Makes a ring, asks it, and closes it.
+    ///
+    /// # Errors
+    /// `ENOSYS` or `EPERM` where io_uring is missing or switched off.
+    pub(crate) fn probe() -> Result<Self, Errno> {
+        let mut params =
+            Params { flags: (SetupFlags::R_DISABLED | SetupFlags::NO_SQARRAY).bits(), ..Params::default() };
+        let ring = setup(1, &mut params)?;
+        let mut probe = Probe::new_zeroed();
+        register(ring.as_fd(), REGISTER_PROBE, (&raw mut probe).cast(), 256)?;
+        Ok(Self {
+            cqes_offset: params.cq_off.cqes as usize,
+            opcodes: probe.last_op.saturating_add(1),
+            registers: count_registers(ring.as_fd())?,
+        })
+    }
+
+    /// The restrictions that let through every known opcode but those that `denied` names, and
+    /// every register call but `RESIZE_RINGS`, which would move the SQEs out of the guard's reach.
+    pub(crate) fn confinement(&self, denied: impl Fn(Opcode) -> bool) -> Confinement {
+        let sqe_ops = (0..self.opcodes.min(Opcode::LAST))
+            .filter(|&op| !denied(Opcode(op)))
+            .map(|op| Restriction::new(Restriction::SQE_OP, op));
+        let register_ops = (0..self.registers)
+            .filter(|&op| u32::from(op) != REGISTER_RESIZE_RINGS)
+            .map(|op| Restriction::new(Restriction::REGISTER_OP, op));
+        let flags = Restriction::new(Restriction::SQE_FLAGS_ALLOWED, 0x7f);
+        Confinement(sqe_ops.chain(register_ops).chain([flags]).collect())
+    }
+}
+
+impl Confinement {
+    /// Restricts `ring`, which must still be disabled.
+    pub(crate) fn apply(&self, ring: BorrowedFd<'_>) -> Result<(), Errno> {
+        let count = self.0.len() as u32;
+        register(ring, REGISTER_RESTRICTIONS, self.0.as_ptr().cast_mut().cast(), count)
+    }
+}
+
+/// Enables a ring that was set up disabled.
+pub(crate) fn enable(ring: BorrowedFd<'_>) -> Result<(), Errno> {
+    register(ring, REGISTER_ENABLE_RINGS, std::ptr::null_mut(), 0)
+}
+
+/// Returns when no submission on `ring` can be in progress that began before the call: a register
+/// call takes the ring's lock (`uring_lock`), which a submission holds while it reads SQEs. The call
+/// itself is malformed and fails (`EINVAL`, or `EEXIST` on another task's SINGLE_ISSUER ring, both
+/// decided with the lock held: `__io_uring_register`).
+pub(crate) fn wait_for_submissions(ring: BorrowedFd<'_>) {
+    let _ = register(ring, REGISTER_PROBE, std::ptr::null_mut(), 0);
+}
+
+fn count_registers(ring: BorrowedFd<'_>) -> Result<u8, Errno> {
+    // A refused list leaves the ring unrestricted, so the first that is taken is the highest.
+    for op in (0..REGISTER_CEILING).rev() {
+        let mut restriction = Restriction::new(Restriction::REGISTER_OP, op);
+        if register(ring, REGISTER_RESTRICTIONS, (&raw mut restriction).cast(), 1).is_ok() {
+            return Ok(op + 1);
+        }
+    }
+    Err(Errno::NOSYS)
+}
+
+fn setup(entries: u32, params: &mut Params) -> Result<OwnedFd, Errno> {
+    // SAFETY: without NO_MMAP the kernel is given no memory.
+    unsafe { sys::setup(entries, params) }.map_err(|error| errno(&error))
+}
+
+fn register(ring: BorrowedFd<'_>, op: u32, argument: *mut libc::c_void, count: u32) -> Result<(), Errno> {
+    // SAFETY: callers in this module pass what `op` takes: a probe or restrictions of `count`
+    // elements, or nothing.
+    unsafe { sys::register(ring.as_raw_fd(), op, argument, count) }.map(drop).map_err(|error| errno(&error))
+}
+
+pub(crate) fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_confined_ring_takes_no_second_confinement_and_enables() {
+        let kernel = KernelRing::probe().expect("io_uring");
+        assert!(kernel.opcodes > 50 && kernel.registers > 25, "{kernel:?}");
+        let mut params = Params { flags: SetupFlags::R_DISABLED.bits(), ..Params::default() };
+        let ring = setup(4, &mut params).expect("a ring");
+        let confinement = kernel.confinement(|op| op == Opcode::TEE);
+        confinement.apply(ring.as_fd()).expect("restrictions");
+        assert_eq!(confinement.apply(ring.as_fd()), Err(Errno::BUSY));
+        enable(ring.as_fd()).expect("enable");
+    }
+}

@@ -1,0 +1,214 @@
+//! Starting a program under the guard.
+
+use crate::audit::Audit;
+use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
+use crate::kernel_ring::KernelRing;
+use crate::{guard_process, watchdog};
+use ringwarden_filter::FilterSet;
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+
+/// A guard for one program and everything it starts.
+pub struct Guard {
+    pub(crate) filters: FilterSet,
+    pub(crate) audit: Box<dyn Audit>,
+}
+
+/// Why a program could not be run, or not to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The machine is not one that the guard knows how to order its stores for.
+    #[error("the guard needs an x86-64 machine")]
+    Architecture,
+    /// The calling process has several threads, so it cannot fork into a guard.
+    #[error("the guard can only be started from a process with a single thread")]
+    Threads,
+    /// io_uring is missing or switched off.
+    #[error("this machine offers no io_uring ({0}){hint}", hint = io_uring_hint(*.0))]
+    NoIoUring(Errno),
+    /// Yama forbids to trace even one's own children.
+    #[error(
+        "kernel.yama.ptrace_scope is {scope}, which forbids the guard to set up rings in the program; \
+         1 or less is needed{more}",
+        more = if *scope == 2 { ", or CAP_SYS_PTRACE" } else { "" }
+    )]
+    Yama {
+        /// The setting.
+        scope: u32,
+    },
+    /// Another supervisor already has this process.
+    #[error(
+        "another seccomp supervisor (a container runtime or another guard) already handles this \
+         process's notifications, and the kernel allows only one"
+    )]
+    AlreadySupervised,
+    /// An argument has a NUL byte in it.
+    #[error("argument {0} contains a NUL byte")]
+    Argument(usize),
+    /// The program was not found in `PATH`.
+    #[error("{program}: not found")]
+    NotFound {
+        /// Its name.
+        program: String,
+    },
+    /// The program cannot be executed.
+    #[error("{program}: cannot be executed: {error}")]
+    CannotExecute {
+        /// Its name.
+        program: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The guard's process was killed, or could not go on; the program was killed with it.
+    #[error("the guard came to an end ({0}), and the program with it")]
+    Died(std::io::Error),
+    /// A system call that starts a guard failed.
+    #[error("cannot start the guard: {0}")]
+    Start(std::io::Error),
+}
+
+fn io_uring_hint(error: Errno) -> &'static str {
+    match error {
+        Errno::PERM => ": kernel.io_uring_disabled or a seccomp filter forbids it",
+        Errno::NOSYS => ": the kernel is built without it, or a seccomp filter hides it",
+        _ => "",
+    }
+}
+
+impl Guard {
+    /// A guard that lets through what `filters` allow.
+    #[must_use]
+    pub fn new(filters: FilterSet) -> Self {
+        Self { filters, audit: Box::new(()) }
+    }
+
+    /// Reports every refusal to `audit`.
+    #[must_use]
+    pub fn with_audit(mut self, audit: impl Audit + 'static) -> Self {
+        self.audit = Box::new(audit);
+        self
+    }
+
+    /// Whether this machine has what the guard needs.
+    ///
+    /// # Errors
+    /// The first thing that is missing.
+    pub fn check_machine() -> Result<(), Error> {
+        machine().map(drop)
+    }
+
+    /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it and all its
+    /// descendants have ended. Gives its exit status, 0 to 255, or 128 + the signal that ended it.
+    ///
+    /// The calling process becomes the watchdog: it forwards signals to the program, and when the
+    /// guard's process dies it kills the whole tree. It also becomes a subreaper and undumpable, and
+    /// `no_new_privs` is set for the program.
+    ///
+    /// # Errors
+    /// See [`Error`]; but for [`Error::Died`], the program has not run.
+    pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<i32, Error> {
+        let kernel = machine()?;
+        if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+            return Err(Error::Threads);
+        }
+        let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
+        let argv = argv
+            .iter()
+            .enumerate()
+            .map(|(index, arg)| CString::new(arg.as_ref().as_bytes()).map_err(|_| Error::Argument(index)))
+            .collect::<Result<Vec<_>, _>>()?;
+        if argv.is_empty() {
+            return Err(Error::NotFound { program });
+        }
+        let start = |error: Errno| Error::Start(error.into());
+        let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+        let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+        // SAFETY: this process has a single thread, so the child can go on in ordinary code.
+        let pid = match unsafe { libc::fork() } {
+            -1 => return Err(Error::Start(std::io::Error::last_os_error())),
+            0 => {
+                drop(life_in);
+                drop(reports_out);
+                guard_process::run(self, kernel, &argv, life_out, reports_in)
+            }
+            pid => pid,
+        };
+        drop(life_out);
+        drop(reports_in);
+        watchdog::watch(pid, reports_out, life_in, &program)
+    }
+}
+
+/// What the guard's process tells the watchdog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// The program's process exists.
+    Started { pid: i32 },
+    /// The program never ran; `status` says what kind of failure.
+    NotStarted { status: i32, errno: i32 },
+    /// The program has ended.
+    Ended { status: i32 },
+    /// The guard cannot go on. A negative number is the errno of a failed exec.
+    Failed { errno: i32 },
+}
+
+impl Report {
+    pub(crate) const SIZE: usize = 12;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::SIZE] {
+        let (kind, a, b) = match self {
+            Self::Started { pid } => (0, pid, 0),
+            Self::NotStarted { status, errno } => (1, status, errno),
+            Self::Ended { status } => (2, status, 0),
+            Self::Failed { errno } => (3, errno, 0),
+        };
+        let mut bytes = [0; Self::SIZE];
+        for (chunk, value) in bytes.chunks_mut(4).zip([kind, a, b]) {
+            chunk.copy_from_slice(&i32::to_ne_bytes(value));
+        }
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; Self::SIZE]) -> Option<Self> {
+        let [kind, a, b] =
+            [0, 4, 8].map(|at| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+        Some(match kind {
+            0 => Self::Started { pid: a },
+            1 => Self::NotStarted { status: a, errno: b },
+            2 => Self::Ended { status: a },
+            3 => Self::Failed { errno: a },
+            _ => return None,
+        })
+    }
+}
+
+/// Why the program never ran.
+pub(crate) fn not_started(status: i32, errno: i32, program: &str) -> Error {
+    let error = std::io::Error::from_raw_os_error(errno);
+    let program = program.to_owned();
+    match (status, errno) {
+        (NOT_FOUND, _) => Error::NotFound { program },
+        (CANNOT_EXECUTE, _) => Error::CannotExecute { program, error },
+        (_, libc::EBUSY) => Error::AlreadySupervised,
+        _ => Error::Start(error),
+    }
+}
+
+fn machine() -> Result<KernelRing, Error> {
+    if !cfg!(target_arch = "x86_64") {
+        return Err(Error::Architecture);
+    }
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
+        .ok()
+        .and_then(|scope| scope.trim().parse().ok())
+        .unwrap_or(0);
+    let may_trace = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE));
+    if scope >= 3 || scope == 2 && !may_trace {
+        return Err(Error::Yama { scope });
+    }
+    KernelRing::probe().map_err(Error::NoIoUring)
+}

@@ -1,0 +1,108 @@
+//! Memory that the guard maps, and the ways to touch it while others write to it.
+//!
+//! Two kinds exist: pages of a memfd that a hostile program maps as well, and private pages that
+//! only the guard and (by pinning) the kernel see. Both are only ever accessed through atomics, so
+//! concurrent writes by the program or reads by the kernel are not data races.
+
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// The page size of every architecture that the guard runs on.
+pub(crate) const PAGE: usize = 4096;
+
+/// Rounds up to whole pages.
+pub(crate) const fn page_align(bytes: usize) -> usize {
+    bytes.next_multiple_of(PAGE)
+}
+
+/// A mapped region, unmapped on drop.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the region belongs to the value, and every access to it is atomic.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps `len` bytes of `file` from `offset` on, shared, readable and writable.
+    pub(crate) fn shared(file: impl AsFd, offset: u64, len: usize) -> Result<Self, Errno> {
+        // SAFETY: a fresh mapping at an address that the kernel chooses overlaps nothing.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                file,
+                offset,
+            )
+        }?;
+        Ok(Self { base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?, len })
+    }
+
+    /// Maps `len` fresh zeroed bytes that no other process can have, not even by fork.
+    pub(crate) fn private(len: usize) -> Result<Self, Errno> {
+        // SAFETY: a fresh mapping at an address that the kernel chooses overlaps nothing.
+        let base = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::POPULATE,
+            )
+        }?;
+        let mapping = Self { base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?, len };
+        // SAFETY: the range is the mapping just made.
+        unsafe { madvise(base, len, Advice::LinuxDontFork) }?;
+        Ok(mapping)
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Its address, for the kernel.
+    pub(crate) fn address(&self) -> u64 {
+        self.base.as_ptr() as u64
+    }
+
+    /// The 32-bit word at byte `offset`.
+    ///
+    /// # Panics
+    /// When the word is not aligned or not inside the mapping: offsets come from the guard's own
+    /// layout, never from the program.
+    pub(crate) fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "u32 at {offset} of {}", self.len);
+        // SAFETY: inside the mapping and aligned (the base is page-aligned), valid for as long as
+        // `self`; other parties only make the value change, which an atomic allows.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// `count` consecutive 64-bit words from byte `offset` on.
+    ///
+    /// # Panics
+    /// As [`Mapping::u32_at`].
+    pub(crate) fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        assert!(
+            offset.is_multiple_of(8) && offset + count * 8 <= self.len,
+            "{count} words at {offset} of {}",
+            self.len
+        );
+        // SAFETY: as in `u32_at`; `AtomicU64` has the size and alignment of `u64`.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast::<AtomicU64>(), count) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the region is ours and no reference outlives `self`. The kernel's pins keep the
+        // pages of a ring that is still being torn down alive on their own.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}

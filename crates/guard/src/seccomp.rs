@@ -1,0 +1,271 @@
+//! The seccomp side: which system calls stop at the guard, and how it answers.
+
+use libc::{sock_filter, sock_fprog};
+use ringwarden_uapi::ring::{EnterFlags, OFF_CQ_RING, OFF_SQ_RING, OFF_SQES};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::Errno;
+use std::mem::{offset_of, size_of};
+
+/// Upper half of a register argument that marks a call which the guard itself injects. The kernel
+/// reads only the lower half of these arguments. It is no secret: a program that uses it makes a
+/// call (`ENABLE_RINGS`, or an enter that finds only what was approved) which harms nobody.
+pub(crate) const INJECTED: u64 = 0x5257_0000;
+
+/// Where the guard's injected `mmap` calls find their pages in a ring's memfd, away from the offsets
+/// that are trapped.
+pub(crate) const RINGS_OFFSET: u64 = 0x4000_0000;
+/// Offset of the shadow SQEs in a ring's memfd.
+pub(crate) const SQES_OFFSET: u64 = 0x5000_0000;
+
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const X32_SYSCALL_BIT: u32 = 0x4000_0000;
+/// `execve` and `execveat` of the 32-bit and x32 tables (`syscall_32.tbl`, `syscall_64.tbl`).
+const I386_EXEC: [u32; 2] = [11, 358];
+const X32_EXEC: [u32; 2] = [520, 545];
+const UFFD_USER_MODE_ONLY: u32 = 1;
+
+const fn stmt(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// A filter under construction: straight tests that end in an action, no jumps to keep count of.
+struct Builder(Vec<sock_filter>);
+
+impl Builder {
+    fn load(&mut self, offset: usize) -> &mut Self {
+        self.0.push(stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset as u32));
+        self
+    }
+
+    /// Loads one half of an argument.
+    fn load_arg(&mut self, index: usize, high: bool) -> &mut Self {
+        self.load(offset_of!(libc::seccomp_data, args) + 8 * index + if high { 4 } else { 0 })
+    }
+
+    fn ret(&mut self, action: u32) {
+        self.0.push(stmt(libc::BPF_RET | libc::BPF_K, action));
+    }
+
+    /// Runs `body` only when the loaded word passes `test` (a `BPF_JMP` operation) against `k`.
+    fn when(&mut self, test: u32, k: u32, body: impl FnOnce(&mut Self)) -> &mut Self {
+        let at = self.0.len();
+        self.0.push(stmt(libc::BPF_JMP | test | libc::BPF_K, k));
+        body(self);
+        self.0[at].jf = u8::try_from(self.0.len() - at - 1).expect("a block is short");
+        self
+    }
+
+    /// Runs `body` only when the loaded word differs from `k`.
+    fn unless_eq(&mut self, k: u32, body: impl FnOnce(&mut Self)) -> &mut Self {
+        let at = self.0.len();
+        self.0.push(stmt(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k));
+        body(self);
+        self.0[at].jt = u8::try_from(self.0.len() - at - 1).expect("a block is short");
+        self
+    }
+}
+
+/// The program that decides which system calls stop at the guard. Every `return` leads to the
+/// notification, to `ALLOW`, or to an errno; nothing else of the process changes.
+fn program() -> Vec<sock_filter> {
+    use libc::{BPF_JEQ, BPF_JGE, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
+    let enosys = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let (setup, enter, register) = (
+        libc::SYS_io_uring_setup as u32,
+        libc::SYS_io_uring_enter as u32,
+        libc::SYS_io_uring_register as u32,
+    );
+    let nr = offset_of!(libc::seccomp_data, nr);
+    let mut b = Builder(Vec::new());
+    b.load(offset_of!(libc::seccomp_data, arch));
+    // 32-bit calls: io_uring has the same numbers in every table.
+    b.when(BPF_JEQ, AUDIT_ARCH_I386, |b| {
+        b.load(nr);
+        for number in [setup, enter, register] {
+            b.when(BPF_JEQ, number, |b| b.ret(enosys));
+        }
+        for number in I386_EXEC {
+            b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
+        }
+        b.ret(SECCOMP_RET_ALLOW);
+    });
+    b.unless_eq(AUDIT_ARCH_X86_64, |b| b.ret(libc::SECCOMP_RET_KILL_PROCESS));
+    b.load(nr);
+    b.when(BPF_JGE, X32_SYSCALL_BIT, |b| {
+        for number in [setup, enter, register] {
+            b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(enosys));
+        }
+        for number in X32_EXEC {
+            b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(SECCOMP_RET_USER_NOTIF));
+        }
+        b.ret(SECCOMP_RET_ALLOW);
+    });
+    b.when(BPF_JEQ, enter, |b| {
+        // Nothing to submit: waiting is native, unless an emulated SQPOLL thread is to be woken.
+        b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| b.ret(SECCOMP_RET_ALLOW));
+        b.load_arg(1, false).when(BPF_JEQ, 0, |b| {
+            b.load_arg(3, false)
+                .when(BPF_JSET, EnterFlags::SQ_WAKEUP.bits(), |b| b.ret(SECCOMP_RET_USER_NOTIF));
+            b.ret(SECCOMP_RET_ALLOW);
+        });
+        b.ret(SECCOMP_RET_USER_NOTIF);
+    });
+    b.when(BPF_JEQ, libc::SYS_mmap as u32, |b| {
+        // A ring is mapped shared, at one of three offsets.
+        b.load_arg(5, true).unless_eq(0, |b| b.ret(SECCOMP_RET_ALLOW));
+        b.load_arg(4, false).when(BPF_JSET, 1 << 31, |b| b.ret(SECCOMP_RET_ALLOW));
+        b.load_arg(3, false).when(BPF_JSET, libc::MAP_SHARED as u32, |b| {
+            b.load_arg(5, false);
+            for offset in [OFF_SQ_RING, OFF_CQ_RING, OFF_SQES] {
+                b.when(BPF_JEQ, offset as u32, |b| b.ret(SECCOMP_RET_USER_NOTIF));
+            }
+        });
+        b.ret(SECCOMP_RET_ALLOW);
+    });
+    b.when(BPF_JEQ, register, |b| {
+        b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| {
+            // Only what the guard injects: enabling a ring that it made.
+            b.load_arg(1, false).when(BPF_JEQ, 12, |b| b.ret(SECCOMP_RET_ALLOW));
+        });
+        b.ret(SECCOMP_RET_USER_NOTIF);
+    });
+    for number in [setup, libc::SYS_execve as u32, libc::SYS_execveat as u32] {
+        b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
+    }
+    // Kernel-mode page faults that the program answers at leisure would stall the guard while it
+    // reads arguments.
+    b.when(BPF_JEQ, libc::SYS_userfaultfd as u32, |b| {
+        b.load_arg(0, false).when(BPF_JSET, UFFD_USER_MODE_ONLY, |b| b.ret(SECCOMP_RET_ALLOW));
+        b.ret(SECCOMP_RET_ERRNO | libc::EPERM as u32);
+    });
+    b.ret(SECCOMP_RET_ALLOW);
+    b.0
+}
+
+/// Installs the filter on the calling thread and gives its listener's descriptor number, which is
+/// close-on-exec. Async-signal-safe but for the allocation of the program; called in the child
+/// between fork and exec, in a process that had a single thread.
+///
+/// # Errors
+/// `EBUSY` when the thread is already under another supervisor's listener; `EINVAL` on kernels that
+/// lack `WAIT_KILLABLE_RECV` (before 5.19).
+pub(crate) fn install() -> Result<RawFd, Errno> {
+    let mut insns = program();
+    let fprog = sock_fprog { len: insns.len() as u16, filter: insns.as_mut_ptr() };
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    // SAFETY: `fprog` names `insns`, alive for the call; the kernel copies the program.
+    let ret =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) };
+    if ret < 0 { Err(last_errno()) } else { Ok(ret as RawFd) }
+}
+
+/// The listener: notifications come in, answers go out.
+#[derive(Debug)]
+pub(crate) struct Listener(OwnedFd);
+
+/// One system call that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notification {
+    /// The cookie that answers carry.
+    pub(crate) id: u64,
+    /// The thread, in the guard's pid namespace; 0 when it is outside.
+    pub(crate) tid: u32,
+    /// The system call's architecture and number.
+    pub(crate) arch: u32,
+    pub(crate) number: i32,
+    /// Its arguments, as in the registers.
+    pub(crate) args: [u64; 6],
+}
+
+impl Notification {
+    /// Whether this is a call of the 64-bit table proper.
+    pub(crate) fn is_native(&self) -> bool {
+        self.arch == AUDIT_ARCH_X86_64 && self.number as u32 & X32_SYSCALL_BIT == 0
+    }
+}
+
+impl Listener {
+    /// Takes the listener over and asks for synchronous wake-ups (Linux 6.6): the guard then runs on
+    /// the core of the thread that it serves, at once.
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        let listener = Self(fd);
+        // Older kernels refuse; everything works there, ten times slower.
+        let _ = listener.ioctl(libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, 1 as *mut libc::c_void);
+        listener
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        rustix::fd::AsFd::as_fd(&self.0)
+    }
+
+    fn ioctl(&self, request: u64, argument: *mut libc::c_void) -> Result<i32, Errno> {
+        // SAFETY: every caller passes what its request takes: a pointer to a live structure of the
+        // request's size, or an integer for SET_FLAGS.
+        let ret = unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
+        if ret < 0 { Err(last_errno()) } else { Ok(ret) }
+    }
+
+    /// Waits for the next notification.
+    ///
+    /// # Errors
+    /// `EINTR` and `ENOENT` (the caller died meanwhile) are worth another try; others are final.
+    pub(crate) fn receive(&self) -> Result<Notification, Errno> {
+        // SAFETY: plain integers; the kernel insists on zeroes.
+        let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        self.ioctl(libc::SECCOMP_IOCTL_NOTIF_RECV, (&raw mut raw).cast())?;
+        Ok(Notification {
+            id: raw.id,
+            tid: raw.pid,
+            arch: raw.data.arch,
+            number: raw.data.nr,
+            args: raw.data.args,
+        })
+    }
+
+    /// Lets the call go on in the kernel as the registers have it.
+    pub(crate) fn proceed(&self, id: u64) {
+        self.respond(id, 0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32);
+    }
+
+    /// Makes the call fail.
+    pub(crate) fn fail(&self, id: u64, error: Errno) {
+        self.respond(id, 0, -error.raw_os_error(), 0);
+    }
+
+    fn respond(&self, id: u64, val: i64, error: i32, flags: u32) {
+        let mut response = libc::seccomp_notif_resp { id, val, error, flags };
+        // The thread may have died: ENOENT, and nothing is left to answer.
+        let _ = self.ioctl(libc::SECCOMP_IOCTL_NOTIF_SEND, (&raw mut response).cast());
+    }
+
+    /// Installs a copy of `fd` in the process that waits, close-on-exec, and gives its number
+    /// there. With `finish` the number also is the answer, in one step.
+    pub(crate) fn add_fd(&self, id: u64, fd: BorrowedFd<'_>, finish: bool) -> Result<i32, Errno> {
+        let mut request = libc::seccomp_notif_addfd {
+            id,
+            flags: if finish { libc::SECCOMP_ADDFD_FLAG_SEND as u32 } else { 0 },
+            srcfd: fd.as_raw_fd() as u32,
+            newfd: 0,
+            newfd_flags: libc::O_CLOEXEC as u32,
+        };
+        self.ioctl(libc::SECCOMP_IOCTL_NOTIF_ADDFD, (&raw mut request).cast())
+    }
+}
+
+/// Takes a copy of descriptor `fd` of the process that `pidfd` names.
+pub(crate) fn listener_of(pidfd: BorrowedFd<'_>, fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: integers only; the result is a new descriptor of ours.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
+    if ret < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(ret as RawFd) })
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+const _: () = assert!(size_of::<libc::seccomp_notif>() == 80);

@@ -1,0 +1,171 @@
+//! The private SQEs: what the kernel reads.
+//!
+//! Each slot is at all times one of
+//! - *poison*: its opcode is the sacrificial one, which the real ring's restrictions refuse;
+//! - *valid*: a whole SQE that was approved (or turned into a refusal);
+//! - on its way from poison to valid, with the word that holds the opcode stored last.
+//!
+//! So whatever the program does to the shared heads and tails, to its descriptors or with its other
+//! threads, the kernel finds poison or something approved. A valid slot is reused only after it was
+//! poisoned and every submission that may have read it before is over ([`Slots::poison`], then a
+//! wait, then [`Slots::clear`]).
+//!
+//! The kernel's reads and these writes are ordered by nothing but the processor: stores must become
+//! visible in program order and the kernel must not read a slot's other words before its opcode.
+//! x86 gives both (total store order; loads are not reordered with loads). The guard is built for
+//! x86-64 alone until another architecture's path is proven.
+
+use crate::mapping::Mapping;
+use ringwarden_uapi::ring::Sqe;
+use rustix::io::Errno;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use zerocopy::transmute;
+
+/// One SQE as 64-bit words: 8, or 16 on SQE128 rings.
+pub(crate) type SqeWords = [u64; 16];
+
+/// The 64 bytes that every SQE has.
+pub(crate) fn sqe(words: &SqeWords) -> Sqe {
+    let [a, b, c, d, e, f, g, h, ..] = *words;
+    transmute!([a, b, c, d, e, f, g, h])
+}
+
+/// Puts the 64 bytes back.
+pub(crate) fn set_sqe(words: &mut SqeWords, sqe: Sqe) {
+    let first: [u64; 8] = transmute!(sqe);
+    words[..8].copy_from_slice(&first);
+}
+
+/// The private SQE array of one ring.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    memory: Mapping,
+    /// 64-bit words of one SQE.
+    width: usize,
+    mask: u32,
+    valid: Box<[bool]>,
+    sacrifice: u8,
+}
+
+impl Slots {
+    /// Makes `count` (a power of two) poisoned slots of `sqe_size` bytes.
+    pub(crate) fn new(count: u32, sqe_size: usize, len: usize, sacrifice: u8) -> Result<Self, Errno> {
+        let memory = Mapping::private(len)?;
+        let slots = Self {
+            memory,
+            width: sqe_size / 8,
+            mask: count - 1,
+            valid: vec![false; count as usize].into(),
+            sacrifice,
+        };
+        for slot in 0..count {
+            slots.words(slot)[0].store(u64::from(sacrifice), Ordering::Relaxed);
+        }
+        Ok(slots)
+    }
+
+    /// The array's address, for the kernel.
+    pub(crate) fn address(&self) -> u64 {
+        self.memory.address()
+    }
+
+    /// How many slots there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.mask + 1
+    }
+
+    /// The slot that the kernel reads for position `sequence` of the submission queue.
+    pub(crate) fn slot_of(&self, sequence: u32) -> u32 {
+        sequence & self.mask
+    }
+
+    /// Whether the slot must be retired before it can be filled.
+    pub(crate) fn is_valid(&self, slot: u32) -> bool {
+        self.valid[slot as usize]
+    }
+
+    /// Whether the slot holds exactly `sqe`.
+    pub(crate) fn holds(&self, slot: u32, sqe: &SqeWords) -> bool {
+        self.words(slot).iter().zip(sqe).all(|(word, &wanted)| word.load(Ordering::Relaxed) == wanted)
+    }
+
+    /// Fills a poisoned slot.
+    ///
+    /// # Panics
+    /// When the slot is valid: its old content may be being read.
+    pub(crate) fn fill(&mut self, slot: u32, sqe: &SqeWords) {
+        assert!(!self.is_valid(slot), "slot {slot} filled before it was retired");
+        let words = self.words(slot);
+        for (word, &value) in words.iter().zip(sqe).skip(1) {
+            word.store(value, Ordering::Relaxed);
+        }
+        // The word with the opcode, last.
+        words[0].store(sqe[0], Ordering::Release);
+        self.valid[slot as usize] = true;
+    }
+
+    /// First half of retiring: no submission that begins from now on finds anything in the slots of
+    /// `sequences` but poison.
+    pub(crate) fn poison(&self, sequences: impl Iterator<Item = u32>) {
+        for sequence in sequences {
+            let slot = self.slot_of(sequence);
+            if self.is_valid(slot) {
+                self.words(slot)[0].store(u64::from(self.sacrifice), Ordering::Relaxed);
+            }
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// Second half, once every submission that began before [`Slots::poison`] is over.
+    pub(crate) fn clear(&mut self, sequences: impl Iterator<Item = u32>) {
+        for sequence in sequences {
+            let slot = self.slot_of(sequence);
+            self.valid[slot as usize] = false;
+        }
+    }
+
+    fn words(&self, slot: u32) -> &[AtomicU64] {
+        self.memory.words(slot as usize * self.width * 8, self.width)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POISON: u8 = 58;
+
+    fn slots() -> Slots {
+        Slots::new(4, 64, 4096, POISON).expect("memory")
+    }
+
+    fn opcode(slots: &Slots, slot: u32) -> u8 {
+        slots.words(slot)[0].load(Ordering::Relaxed) as u8
+    }
+
+    #[test]
+    fn slots_are_poison_until_filled_and_again_when_retired() {
+        let mut slots = slots();
+        for slot in 0..4 {
+            assert_eq!((opcode(&slots, slot), slots.is_valid(slot)), (POISON, false));
+        }
+        let mut words = SqeWords::default();
+        set_sqe(&mut words, Sqe { opcode: 22, user_data: 7, ..Sqe::default() });
+        slots.fill(1, &words);
+        assert!(slots.is_valid(1) && slots.holds(1, &words));
+        assert_eq!(sqe(&words).user_data, 7);
+        slots.poison(4..8);
+        assert_eq!(opcode(&slots, 1), POISON);
+        assert!(slots.is_valid(1), "not reusable before the wait");
+        slots.clear(4..8);
+        assert!(!slots.is_valid(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "before it was retired")]
+    fn a_valid_slot_is_never_overwritten() {
+        let mut slots = slots();
+        slots.fill(2, &SqeWords::default());
+        slots.fill(2, &SqeWords::default());
+    }
+}

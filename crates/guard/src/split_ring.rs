@@ -1,0 +1,228 @@
+//! A split ring: the header that program and kernel share, the shadow SQEs that the program writes,
+//! and the private SQEs that the kernel reads.
+
+use crate::identity::Watch;
+use crate::kernel_ring::{Confinement, KernelRing, errno};
+use crate::mapping::Mapping;
+use crate::plan::{INDEX_HEADER, Plan};
+use crate::seccomp::{RINGS_OFFSET, SQES_OFFSET};
+use crate::slots::{Slots, SqeWords};
+use ringwarden_uapi::ring::{Params, SQ_NEED_WAKEUP, SetupFlags};
+use ringwarden_uapi::sys;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::io::Errno;
+use std::sync::atomic::Ordering;
+
+/// One split ring.
+#[derive(Debug)]
+pub(crate) struct SplitRing {
+    plan: Plan,
+    /// Backs the header and the shadow; the program maps it in place of the ring.
+    memory: OwnedFd,
+    /// Header, CQEs, index array.
+    shared: Mapping,
+    shadow: Mapping,
+    slots: Slots,
+    watch: Watch,
+    head_at: usize,
+    tail_at: usize,
+    /// The position after the last SQE that was published. Ahead of the head while another thread's
+    /// submission is under way.
+    published: u32,
+}
+
+/// One SQE on its way through [`SplitRing::publish`].
+pub(crate) struct Incoming<'a> {
+    /// The copy, to be judged and rewritten.
+    pub(crate) words: &'a mut SqeWords,
+    /// The private slot that it will take.
+    pub(crate) slot: u32,
+    /// Whether the very same was judged and published before, and not consumed since.
+    pub(crate) repeated: bool,
+}
+
+/// What became of an [`Incoming`] SQE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// Complete in itself.
+    Whole,
+    /// It points to the slot's argument, so that an equal SQE is not an equal request.
+    WithArgument,
+}
+
+/// Decides about SQEs on their way to the kernel.
+pub(crate) trait Publisher {
+    /// Why it may give up.
+    type Stop;
+
+    /// Judges one SQE, rewriting it as needed.
+    fn judge(&mut self, incoming: Incoming<'_>) -> Result<Judged, Self::Stop>;
+
+    /// Stores the argument of the SQE judged last, now that nobody reads `slot` any more.
+    fn store_argument(&mut self, slot: u32);
+
+    /// Returns when no submission on the ring that began before is in progress.
+    fn wait(&mut self, ring: &Watch) -> Result<(), Self::Stop>;
+}
+
+impl SplitRing {
+    /// Makes the real ring, still disabled, and everything around it. The descriptor is the only one:
+    /// whoever closes it closes the ring.
+    ///
+    /// # Errors
+    /// The errno that the program is to see.
+    pub(crate) fn new(
+        plan: Plan,
+        asked: &Params,
+        kernel: &KernelRing,
+        confinement: &Confinement,
+        sacrifice: u8,
+    ) -> Result<(Self, OwnedFd, Params), Errno> {
+        let memory = memfd_create("io_uring", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&memory, SQES_OFFSET + plan.shadow_len as u64)?;
+        // The program may not shrink what the guard reads.
+        fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let shared = Mapping::shared(&memory, RINGS_OFFSET, plan.rings_len)?;
+        let shadow = Mapping::shared(&memory, SQES_OFFSET, plan.shadow_len)?;
+        let slots = Slots::new(plan.slots, plan.sqe_size, plan.private_len(), sacrifice)?;
+
+        let mut real = plan.real_params(asked);
+        real.cq_off.user_addr = shared.address();
+        real.sq_off.user_addr = slots.address();
+        // SAFETY: both addresses are mappings of the lengths that `Plan` computed for these entries;
+        // the kernel pins their pages, so they outlive even the mappings.
+        let ring = unsafe { sys::setup(plan.slots, &mut real) }.map_err(|error| errno(&error))?;
+        let end_of_cqes = real.cq_off.cqes as usize
+            + plan.cq_entries as usize * if plan.asked.contains(SetupFlags::CQE32) { 32 } else { 16 };
+        if real.sq_entries != plan.slots
+            || real.cq_entries != plan.cq_entries
+            || real.cq_off.cqes as usize != kernel.cqes_offset
+            || end_of_cqes > plan.header_len
+        {
+            return Err(Errno::NOMEM);
+        }
+        confinement.apply(ring.as_fd())?;
+        let watch = Watch::new(ring.as_fd())?;
+
+        let split = Self {
+            head_at: real.sq_off.head as usize,
+            tail_at: real.sq_off.tail as usize,
+            plan,
+            memory,
+            shared,
+            shadow,
+            slots,
+            watch,
+            published: 0,
+        };
+        if let Some(index) = plan.index_offset {
+            split.shared.u32_at(index).store(plan.entries - 1, Ordering::Relaxed);
+            split.shared.u32_at(index + 4).store(plan.entries, Ordering::Relaxed);
+        }
+        if plan.emulates_sqpoll() {
+            // Keeps the program coming: it enters whenever it finds this bit. The kernel changes
+            // other bits of the word only.
+            split.shared.u32_at(real.sq_off.flags as usize).fetch_or(SQ_NEED_WAKEUP, Ordering::SeqCst);
+        }
+        let told = plan.program_params(asked, &real);
+        Ok((split, ring, told))
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// How many private SQEs it has.
+    pub(crate) fn slot_count(&self) -> u32 {
+        self.slots.count()
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// The memfd that the program maps.
+    pub(crate) fn memory(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+
+    /// How many SQEs the program has queued, as far as its header can be believed.
+    pub(crate) fn pending(&self) -> u32 {
+        let (head, tail) = (self.load(self.head_at), self.load(self.tail_at));
+        tail.wrapping_sub(head).min(self.plan.entries)
+    }
+
+    /// Publishes the SQEs that a submission of `to_submit` may reach, each as `publisher` decides.
+    ///
+    /// Head and tail are hints: whoever forges them misplaces requests of its own.
+    ///
+    /// # Errors
+    /// Why `publisher` gave up; then nothing more was published, and what was is as approved as ever.
+    pub(crate) fn publish<P: Publisher>(&mut self, to_submit: u32, publisher: &mut P) -> Result<(), P::Stop> {
+        let head = self.load(self.head_at);
+        let pending = self.pending();
+        // Another thread's submission may be about to take what was published for it.
+        let ahead = self.published.wrapping_sub(head);
+        let ahead = if ahead <= self.plan.entries { ahead } else { 0 };
+        let window = ahead.saturating_add(to_submit).min(pending);
+        for position in 0..window {
+            let sequence = head.wrapping_add(position);
+            let slot = self.slots.slot_of(sequence);
+            let mut words = self.shadow_sqe(sequence);
+            let valid = self.slots.is_valid(slot);
+            let repeated = valid && position < ahead;
+            let judged = publisher.judge(Incoming { words: &mut words, slot, repeated })?;
+            if valid {
+                if judged == Judged::Whole && self.slots.holds(slot, &words) {
+                    continue;
+                }
+                self.retire(sequence, window - position, head, publisher)?;
+            }
+            if judged == Judged::WithArgument {
+                publisher.store_argument(slot);
+            }
+            self.slots.fill(slot, &words);
+        }
+        self.published = head.wrapping_add(window.max(ahead));
+        Ok(())
+    }
+
+    /// Makes the slots from `sequence` on reusable: at least `least`, and more while at it, but none
+    /// of those from `head` up to `sequence`, which are being submitted.
+    fn retire<P: Publisher>(
+        &mut self,
+        sequence: u32,
+        least: u32,
+        head: u32,
+        publisher: &mut P,
+    ) -> Result<(), P::Stop> {
+        let done = sequence.wrapping_sub(head);
+        let count = least.max(self.slots.count() / 2).min(self.slots.count() - done);
+        let sequences = (0..count).map(|offset| sequence.wrapping_add(offset));
+        self.slots.poison(sequences.clone());
+        publisher.wait(&self.watch)?;
+        self.slots.clear(sequences);
+        Ok(())
+    }
+
+    /// Copies one shadow SQE, each word read once.
+    fn shadow_sqe(&self, sequence: u32) -> SqeWords {
+        let position = sequence & (self.plan.entries - 1);
+        let index = match self.plan.index_offset {
+            None => position,
+            // An index out of range is wrapped: the program gets a request of its own, misplaced.
+            Some(at) => self.load(at + INDEX_HEADER + position as usize * 4) & (self.plan.entries - 1),
+        };
+        let mut words = SqeWords::default();
+        let source = self.shadow.words(index as usize * self.plan.sqe_size, self.plan.sqe_size / 8);
+        for (word, source) in words.iter_mut().zip(source) {
+            *word = source.load(Ordering::Relaxed);
+        }
+        words
+    }
+
+    fn load(&self, offset: usize) -> u32 {
+        self.shared.u32_at(offset).load(Ordering::Acquire)
+    }
+}

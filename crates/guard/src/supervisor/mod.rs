@@ -1,0 +1,226 @@
+//! The guard's loop: one notification after the other, each answered in full before the next.
+
+mod enter;
+mod exec;
+mod map;
+mod register;
+mod setup;
+
+use crate::arena::Arena;
+use crate::audit::{Audit, Refusal, Refused};
+use crate::deadline::Deadline;
+use crate::inject::Injection;
+use crate::kernel_ring::{Confinement, KernelRing};
+use crate::rules::Rules;
+use crate::seccomp::{Listener, Notification};
+use crate::split_ring::SplitRing;
+use crate::tasks::{RingId, Tasks};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// A split ring and what the guard keeps with it.
+#[derive(Debug)]
+struct Guarded {
+    ring: SplitRing,
+    /// Made when the first request needs it.
+    arena: Option<Arena>,
+}
+
+/// How a thread goes on after an injection.
+enum After {
+    /// Its own call returns this.
+    Return(i64),
+    /// It makes its own call once more.
+    Again,
+}
+
+/// Everything the guard knows of the tree that it guards.
+pub(crate) struct Supervisor {
+    listener: Listener,
+    kernel: KernelRing,
+    rules: Rules,
+    confinement: Confinement,
+    rings: BTreeMap<RingId, Guarded>,
+    next_ring: u64,
+    /// Look for closed rings when there are this many.
+    sweep_at: usize,
+    max_rings: usize,
+    tasks: Tasks,
+    audit: Box<dyn Audit>,
+    deadline: Arc<Deadline>,
+    /// Held while a thread is traced, see `tree::reap_orphans`.
+    tracing: Arc<Mutex<()>>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        listener: Listener,
+        kernel: KernelRing,
+        rules: Rules,
+        max_rings: usize,
+        audit: Box<dyn Audit>,
+        deadline: Arc<Deadline>,
+        tracing: Arc<Mutex<()>>,
+    ) -> Self {
+        let confinement = kernel.confinement(|op| rules.confines(op));
+        Self {
+            listener,
+            kernel,
+            rules,
+            confinement,
+            rings: BTreeMap::new(),
+            next_ring: 0,
+            sweep_at: 0,
+            max_rings,
+            tasks: Tasks::default(),
+            audit,
+            deadline,
+            tracing,
+        }
+    }
+
+    /// Serves notifications until no guarded task is left.
+    ///
+    /// # Errors
+    /// What makes the listener useless; the guarded tasks must not go on then.
+    pub(crate) fn serve(&mut self) -> Result<(), Errno> {
+        loop {
+            match self.listener.receive() {
+                Ok(notification) => self.dispatch(&notification),
+                // A caller died while its notification was being fetched; or, from Linux 6.11 on, no
+                // caller is left. The main thread sees the difference (`POLLHUP`).
+                Err(Errno::INTR) => {}
+                Err(Errno::NOENT) if !self.is_abandoned() => {}
+                Err(Errno::NOENT) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut fds, Some(&Timespec::default()));
+        fds[0].revents().contains(PollFlags::HUP)
+    }
+
+    fn dispatch(&mut self, call: &Notification) {
+        // A thread outside of the guard's pid namespace cannot be looked into.
+        let Some(tid) = Pid::from_raw(call.tid as i32) else {
+            return self.listener.fail(call.id, Errno::PERM);
+        };
+        match i64::from(call.number) {
+            libc::SYS_io_uring_enter if call.is_native() => self.enter(call, tid),
+            libc::SYS_io_uring_setup if call.is_native() => self.setup(call, tid),
+            libc::SYS_io_uring_register if call.is_native() => self.register(call, tid),
+            libc::SYS_mmap if call.is_native() => self.map(call, tid),
+            // The execs of all tables.
+            _ => self.exec(call, tid),
+        }
+    }
+
+    /// Stops the thread that made `call` and has `work` make system calls in its place; what `work`
+    /// gives is the result of the thread's own call.
+    fn inject(
+        &self,
+        call: &Notification,
+        tid: Pid,
+        work: impl FnOnce(&mut Injection) -> Result<After, Errno>,
+    ) {
+        let _reapers_wait = self.tracing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.deadline.bound(tid, || {
+            let mut answered = false;
+            let begun = Injection::begin(tid, || {
+                answered = true;
+                // Overwritten when the injection is over.
+                self.listener.fail(call.id, Errno::INTR);
+            });
+            match begun {
+                Ok(mut injection) => match work(&mut injection) {
+                    Ok(After::Return(value)) => injection.finish(value),
+                    Ok(After::Again) => injection.finish_again(),
+                    Err(error) => injection.finish(-i64::from(error.raw_os_error())),
+                },
+                Err(_) if answered => {}
+                Err(error) => self.listener.fail(call.id, error),
+            }
+        });
+    }
+
+    /// The ring that `fd` of `tid` is believed to be. A wrong belief is harmless, see `slots`.
+    fn believed(&mut self, tid: Pid, fd: i32) -> Option<RingId> {
+        let (_, process) = self.tasks.process_of(tid).ok()?;
+        let id = *process.rings.get(&fd)?;
+        self.rings.contains_key(&id).then_some(id)
+    }
+
+    /// The ring that `fd` of `tid` is, for certain at this moment.
+    ///
+    /// # Errors
+    /// `EBADF` for no descriptor, `EOPNOTSUPP` for one that is no ring (both as from
+    /// `io_uring_enter(2)`), `EACCES` for a ring that the guard did not make.
+    fn identify(&mut self, tid: Pid, fd: i32) -> Result<RingId, Errno> {
+        let copy = self.tasks.descriptor(tid, fd);
+        let found = copy.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+        let (copy, found) = match found {
+            Some(_) => (copy, found),
+            // The thread may have a descriptor table of its own.
+            None => {
+                let own = self.tasks.descriptor_of_thread(tid, fd);
+                let found = own.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+                (own.or(copy), found)
+            }
+        };
+        let Some(id) = found else {
+            return Err(match copy {
+                Err(Errno::BADF) => Errno::BADF,
+                Err(error) => error,
+                Ok(copy) if is_ring(copy.as_fd()) => {
+                    self.refused(tid, Refused::ForeignRing { fd });
+                    Errno::ACCESS
+                }
+                Ok(_) => Errno::OPNOTSUPP,
+            });
+        };
+        let (_, process) = self.tasks.process_of(tid)?;
+        process.rings.insert(fd, id);
+        Ok(id)
+    }
+
+    fn ring_behind(&self, fd: BorrowedFd<'_>) -> Option<RingId> {
+        // The newest first: descriptors are passed on soon after a ring is made.
+        self.rings.iter().rev().find(|(_, guarded)| guarded.ring.watch().is(fd)).map(|(&id, _)| id)
+    }
+
+    /// Forgets rings that are closed everywhere.
+    fn sweep(&mut self) {
+        self.rings.retain(|_, guarded| guarded.ring.watch().is_alive());
+        let rings = &self.rings;
+        self.tasks.forget_rings(|id| !rings.contains_key(&id));
+        self.sweep_at = (2 * self.rings.len()).max(8);
+    }
+
+    fn refused(&mut self, tid: Pid, request: Refused) {
+        let pid = self.tasks.process_of(tid).map_or(tid, |(tgid, _)| tgid);
+        let program = std::fs::read_to_string(format!("/proc/{}/comm", tid.as_raw_nonzero()))
+            .map(|name| name.trim_end().to_owned())
+            .unwrap_or_default();
+        self.audit.refused(&Refusal {
+            time: SystemTime::now(),
+            pid: pid.as_raw_nonzero().get(),
+            tid: tid.as_raw_nonzero().get(),
+            program,
+            request,
+        });
+    }
+}
+
+/// Whether a descriptor is an io_uring at all.
+fn is_ring(fd: BorrowedFd<'_>) -> bool {
+    let path = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
+    std::fs::read_link(path).is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]")
+}

@@ -1,0 +1,88 @@
+//! `io_uring_setup`: the program gets a split ring.
+
+use super::{After, Guarded, Supervisor};
+use crate::plan::Plan;
+use crate::seccomp::{INJECTED, Notification};
+use crate::split_ring::SplitRing;
+use crate::tasks::RingId;
+use crate::{kernel_ring, memory};
+use ringwarden_uapi::ring::{Params, SetupFlags};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+const REGISTER_ENABLE_RINGS: u64 = 12;
+/// `IORING_FEAT_REG_REG_RING`: register calls through a registered ring.
+const FEAT_REG_REG_RING: u32 = 1 << 13;
+
+impl Supervisor {
+    pub(super) fn setup(&mut self, call: &Notification, tid: Pid) {
+        if let Err(error) = self.split(call, tid) {
+            self.listener.fail(call.id, error);
+        }
+    }
+
+    /// Makes the ring and answers the call, or says what to answer.
+    fn split(&mut self, call: &Notification, tid: Pid) -> Result<(), Errno> {
+        let [entries, address, ..] = call.args;
+        let asked: Params = memory::read(tid, address)?;
+        if self.rings.len() >= self.sweep_at {
+            self.sweep();
+        }
+        if self.rings.len() >= self.max_rings {
+            return Err(Errno::NOMEM);
+        }
+        // One ring alone can have slots to spare; many are kept small.
+        let spare = self.rings.len() < 4;
+        let plan = Plan::new(entries as u32, &asked, self.kernel.cqes_offset, spare)?;
+        let workers = self.workers_ring(tid, &asked)?;
+        let mut wanted = asked;
+        if let Some(workers) = &workers {
+            wanted.wq_fd = workers.as_raw_fd() as u32;
+        }
+        let (ring, fd, mut told) =
+            SplitRing::new(plan, &wanted, &self.kernel, &self.confinement, self.rules.sacrifice())?;
+        told.wq_fd = asked.wq_fd;
+        told.features &= !FEAT_REG_REG_RING;
+        let stays_disabled = plan.asked.contains(SetupFlags::R_DISABLED);
+        if !stays_disabled && !plan.binds_issuer() {
+            kernel_ring::enable(fd.as_fd())?;
+        }
+        memory::write(tid, address, &told)?;
+        let number = self.listener.add_fd(call.id, fd.as_fd(), !plan.binds_issuer())?;
+        // From here on the program has the ring, and its descriptor is the only one.
+        drop(fd);
+        let id = RingId(self.next_ring);
+        self.next_ring += 1;
+        self.rings.insert(id, Guarded { ring, arena: None });
+        if let Ok((_, process)) = self.tasks.process_of(tid) {
+            process.rings.insert(number, id);
+        }
+        if plan.binds_issuer() {
+            self.enable_in_place(call, tid, number);
+        }
+        Ok(())
+    }
+
+    /// Has the calling thread enable its ring, which makes it the one task that may submit.
+    fn enable_in_place(&self, call: &Notification, tid: Pid, number: i32) {
+        self.inject(call, tid, |injection| {
+            let op = INJECTED << 32 | REGISTER_ENABLE_RINGS;
+            let enabled = injection.syscall(libc::SYS_io_uring_register, [number as u64, op, 0, 0, 0, 0])?;
+            Ok(After::Return(if enabled == 0 { i64::from(number) } else { enabled }))
+        });
+    }
+
+    /// The ring whose workers the new one is to share. Without SQPOLL the kernel only looks whether
+    /// it is one (`io_sq_offload_create`), so a copy for the look is all that is needed.
+    fn workers_ring(&mut self, tid: Pid, asked: &Params) -> Result<Option<OwnedFd>, Errno> {
+        if !SetupFlags::from_bits_retain(asked.flags).contains(SetupFlags::ATTACH_WQ) {
+            return Ok(None);
+        }
+        match self.tasks.descriptor(tid, asked.wq_fd as i32) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::BADF) => Err(Errno::NXIO),
+            Err(error) => Err(error),
+        }
+    }
+}
