@@ -4,11 +4,12 @@
 use crate::child::{Child, GUARD_FAILED, read_i32};
 use crate::deadline::Deadline;
 use crate::launch::{Guard, Report};
+use crate::registered::RegisteredRings;
 use crate::rules::Rules;
 use crate::seccomp::{Listener, listener_of};
 use crate::supervisor::Supervisor;
 use crate::{kernel_ring::KernelRing, tree};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -25,6 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const FDS_PER_RING: u64 = 3;
 /// Rings that one guarded tree can have, however many descriptors the guard may open.
 const MAX_RINGS: u64 = 16384;
+
+/// How soon an ended thread's registered rings are let go of.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// Runs the guard. `life` hangs up when the watchdog is gone; `reports` goes to it.
 pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: OwnedFd, reports: OwnedFd) -> ! {
@@ -110,6 +114,7 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
     let listener_copy = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
     // Held while a thread of ours traces: whoever waits for children must not meet its stops.
     let tracing = Arc::new(Mutex::new(()));
+    let registered = RegisteredRings::new().map_err(raw)?;
     let (served_out, served_in) = pipe_with(PipeFlags::CLOEXEC).map_err(raw)?;
     let supervisor = Supervisor::new(
         started.listener,
@@ -119,6 +124,7 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
         guard.audit,
         Arc::clone(&deadline),
         Arc::clone(&tracing),
+        registered.clone(),
     );
     std::thread::Builder::new()
         .name("ringwarden".into())
@@ -141,17 +147,20 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
             PollFd::new(&served_out, PollFlags::empty()),
             PollFd::from_borrowed_fd(deadline.timer(), PollFlags::IN),
             PollFd::new(&children, PollFlags::IN),
+            PollFd::from_borrowed_fd(registered.first(), PollFlags::IN),
         ];
         fds.push(match abandoned {
             // No guarded task is left when the listener hangs up.
             Some(listener) => PollFd::from_borrowed_fd(listener, PollFlags::empty()),
             None => PollFd::new(&started.pidfd, PollFlags::IN),
         });
-        match poll(&mut fds, None) {
+        // Nothing tells when a thread that registered a ring has ended.
+        let tick = registered.sweep().then_some(&TICK);
+        match poll(&mut fds, tick) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(raw(error)),
         }
-        let [life, served, late, child, last] = [0, 1, 2, 3, 4].map(|index| fds[index].revents());
+        let [life, served, late, child, last] = [0, 1, 2, 3, 5].map(|index| fds[index].revents());
         drop(fds);
         if !life.is_empty() {
             return Err(libc::EPIPE);

@@ -1,38 +1,15 @@
 //! What this kernel's rings are like, found out once by making one.
 
-use ringwarden_uapi::Opcode;
-use ringwarden_uapi::ring::{Params, SetupFlags};
+use ringwarden_uapi::restriction::{REGISTER_OP, Restriction, SQE_FLAGS_ALLOWED, SQE_OP};
+use ringwarden_uapi::ring::{Params, SetupFlags, SqeFlags};
 use ringwarden_uapi::sys;
+use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use zerocopy::{FromZeros, Immutable, IntoBytes, KnownLayout};
 
-const REGISTER_PROBE: u32 = 8;
-const REGISTER_RESTRICTIONS: u32 = 11;
-const REGISTER_ENABLE_RINGS: u32 = 12;
-const REGISTER_RESIZE_RINGS: u32 = 33;
 /// More register opcodes than any kernel has (38 in Linux 7.3).
 const REGISTER_CEILING: u8 = 127;
-
-/// `struct io_uring_restriction`, 16 bytes.
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Restriction {
-    kind: u16,
-    value: u8,
-    resv: u8,
-    resv2: [u32; 3],
-}
-
-impl Restriction {
-    const REGISTER_OP: u16 = 0;
-    const SQE_OP: u16 = 1;
-    const SQE_FLAGS_ALLOWED: u16 = 2;
-
-    fn new(kind: u16, value: u8) -> Self {
-        Self { kind, value, resv: 0, resv2: [0; 3] }
-    }
-}
 
 /// `struct io_uring_probe` with room for every opcode a byte can name.
 #[derive(FromZeros, IntoBytes, Immutable, KnownLayout)]
@@ -70,7 +47,7 @@ impl KernelRing {
             Params { flags: (SetupFlags::R_DISABLED | SetupFlags::NO_SQARRAY).bits(), ..Params::default() };
         let ring = setup(1, &mut params)?;
         let mut probe = Probe::new_zeroed();
-        register(ring.as_fd(), REGISTER_PROBE, (&raw mut probe).cast(), 256)?;
+        register(ring.as_fd(), RegisterOp::REGISTER_PROBE, (&raw mut probe).cast(), 256)?;
         Ok(Self {
             cqes_offset: params.cq_off.cqes as usize,
             opcodes: probe.last_op.saturating_add(1),
@@ -81,13 +58,12 @@ impl KernelRing {
     /// The restrictions that let through every known opcode but those that `denied` names, and
     /// every register call but `RESIZE_RINGS`, which would move the SQEs out of the guard's reach.
     pub(crate) fn confinement(&self, denied: impl Fn(Opcode) -> bool) -> Confinement {
-        let sqe_ops = (0..self.opcodes.min(Opcode::LAST))
-            .filter(|&op| !denied(Opcode(op)))
-            .map(|op| Restriction::new(Restriction::SQE_OP, op));
+        let sqe_ops =
+            (0..self.opcodes.min(Opcode::LAST)).filter(|&op| !denied(Opcode(op))).map(|op| entry(SQE_OP, op));
         let register_ops = (0..self.registers)
-            .filter(|&op| u32::from(op) != REGISTER_RESIZE_RINGS)
-            .map(|op| Restriction::new(Restriction::REGISTER_OP, op));
-        let flags = Restriction::new(Restriction::SQE_FLAGS_ALLOWED, 0x7f);
+            .filter(|&op| RegisterOp(op.into()) != RegisterOp::REGISTER_RESIZE_RINGS)
+            .map(|op| entry(REGISTER_OP, op));
+        let flags = entry(SQE_FLAGS_ALLOWED, SqeFlags::all().bits());
         Confinement(sqe_ops.chain(register_ops).chain([flags]).collect())
     }
 }
@@ -96,13 +72,17 @@ impl Confinement {
     /// Restricts `ring`, which must still be disabled.
     pub(crate) fn apply(&self, ring: BorrowedFd<'_>) -> Result<(), Errno> {
         let count = self.0.len() as u32;
-        register(ring, REGISTER_RESTRICTIONS, self.0.as_ptr().cast_mut().cast(), count)
+        register(ring, RegisterOp::REGISTER_RESTRICTIONS, self.0.as_ptr().cast_mut().cast(), count)
     }
+}
+
+fn entry(kind: u16, value: u8) -> Restriction {
+    Restriction { kind, value, ..Restriction::default() }
 }
 
 /// Enables a ring that was set up disabled.
 pub(crate) fn enable(ring: BorrowedFd<'_>) -> Result<(), Errno> {
-    register(ring, REGISTER_ENABLE_RINGS, std::ptr::null_mut(), 0)
+    register(ring, RegisterOp::REGISTER_ENABLE_RINGS, std::ptr::null_mut(), 0)
 }
 
 /// Returns when no submission on `ring` can be in progress that began before the call: a register
@@ -110,14 +90,14 @@ pub(crate) fn enable(ring: BorrowedFd<'_>) -> Result<(), Errno> {
 /// itself is malformed and fails (`EINVAL`, or `EEXIST` on another task's SINGLE_ISSUER ring, both
 /// decided with the lock held: `__io_uring_register`).
 pub(crate) fn wait_for_submissions(ring: BorrowedFd<'_>) {
-    let _ = register(ring, REGISTER_PROBE, std::ptr::null_mut(), 0);
+    let _ = register(ring, RegisterOp::REGISTER_PROBE, std::ptr::null_mut(), 0);
 }
 
 fn count_registers(ring: BorrowedFd<'_>) -> Result<u8, Errno> {
     // A refused list leaves the ring unrestricted, so the first that is taken is the highest.
     for op in (0..REGISTER_CEILING).rev() {
-        let mut restriction = Restriction::new(Restriction::REGISTER_OP, op);
-        if register(ring, REGISTER_RESTRICTIONS, (&raw mut restriction).cast(), 1).is_ok() {
+        let mut restriction = entry(REGISTER_OP, op);
+        if register(ring, RegisterOp::REGISTER_RESTRICTIONS, (&raw mut restriction).cast(), 1).is_ok() {
             return Ok(op + 1);
         }
     }
@@ -129,10 +109,15 @@ fn setup(entries: u32, params: &mut Params) -> Result<OwnedFd, Errno> {
     unsafe { sys::setup(entries, params) }.map_err(|error| errno(&error))
 }
 
-fn register(ring: BorrowedFd<'_>, op: u32, argument: *mut libc::c_void, count: u32) -> Result<(), Errno> {
+fn register(
+    ring: BorrowedFd<'_>,
+    op: RegisterOp,
+    argument: *mut libc::c_void,
+    count: u32,
+) -> Result<(), Errno> {
     // SAFETY: callers in this module pass what `op` takes: a probe or restrictions of `count`
     // elements, or nothing.
-    unsafe { sys::register(ring.as_raw_fd(), op, argument, count) }.map(drop).map_err(|error| errno(&error))
+    unsafe { sys::register(ring.as_raw_fd(), op.0, argument, count) }.map(drop).map_err(|error| errno(&error))
 }
 
 pub(crate) fn errno(error: &std::io::Error) -> Errno {

@@ -45,6 +45,7 @@ mod mapping;
 #[allow(unsafe_code)] // process_vm_readv and process_vm_writev
 mod memory;
 mod plan;
+mod registered;
 mod rules;
 #[allow(unsafe_code)] // seccomp and its listener
 mod seccomp;

@@ -97,6 +97,12 @@ impl Mapping {
         // SAFETY: as in `u32_at`; `AtomicU64` has the size and alignment of `u64`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast::<AtomicU64>(), count) }
     }
+
+    /// The whole mapping, 64 bytes at a time.
+    pub(crate) fn lines(&self) -> &[[AtomicU64; 8]] {
+        // SAFETY: as in `u32_at`; the length is a multiple of the page size and so of 64.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.len / 64) }
+    }
 }
 
 impl Drop for Mapping {

@@ -8,8 +8,8 @@ use crate::mapping::page_align;
 use ringwarden_uapi::ring::{MAX_CQ_ENTRIES, MAX_ENTRIES, Params, SetupFlags};
 use rustix::io::Errno;
 
-/// Bytes of the words that precede the index array: mask and entries as the program sees them.
-pub(crate) const INDEX_HEADER: usize = 64;
+/// A cache line: what the kernel aligns the index array to.
+const LINE: usize = 64;
 
 /// Flags that the guard can stand for. Others are refused with `EINVAL`, as a kernel that lacks
 /// them does: NO_MMAP and REGISTERED_FD_ONLY (the SQEs would be the program's), SQE_MIXED, and
@@ -32,10 +32,12 @@ pub(crate) struct Plan {
     pub(crate) cq_entries: u32,
     /// Bytes of one SQE, 64 or 128.
     pub(crate) sqe_size: usize,
-    /// Bytes of the real header with its CQEs, whole pages.
+    /// Bytes of the real header with its CQEs.
     pub(crate) header_len: usize,
-    /// Where mask, entries and index array of the program's own are, in the shared part.
-    pub(crate) index_offset: Option<usize>,
+    /// Where mask and entries are as the program is to see them; `None` where the real ones serve.
+    pub(crate) sizes_offset: Option<usize>,
+    /// Where the program's index array is, if it has one.
+    pub(crate) array_offset: Option<usize>,
     /// Bytes of the shared part: header, CQEs and index array, whole pages.
     pub(crate) rings_len: usize,
     /// Bytes of the shadow SQEs, whole pages.
@@ -74,9 +76,16 @@ impl Plan {
             (true, true) => cq_entries.min(MAX_ENTRIES).min(entries.max(1024)),
             (true, false) => cq_entries.min(MAX_ENTRIES).min(entries.max(page_of_slots)),
         };
-        let header_len = page_align(cqes_offset + cq_entries as usize * cqe_size);
-        let index_offset = has_array.then_some(header_len);
-        let array_len = if has_array { page_align(INDEX_HEADER + entries as usize * 4) } else { 0 };
+        let header_len = cqes_offset + cq_entries as usize * cqe_size;
+        // Behind the CQEs comes what only the program and the guard use.
+        let mut end = header_len.next_multiple_of(LINE);
+        let mut reserve = |wanted: bool, len: usize| {
+            let at = wanted.then_some(end);
+            end += if wanted { len.next_multiple_of(LINE) } else { 0 };
+            at
+        };
+        let sizes_offset = reserve(slots != entries, LINE);
+        let array_offset = reserve(has_array, entries as usize * 4);
         Ok(Self {
             asked,
             entries,
@@ -84,8 +93,9 @@ impl Plan {
             cq_entries,
             sqe_size,
             header_len,
-            index_offset,
-            rings_len: header_len + array_len,
+            sizes_offset,
+            array_offset,
+            rings_len: page_align(end),
             shadow_len: page_align(entries as usize * sqe_size),
         })
     }
@@ -102,7 +112,8 @@ impl Plan {
 
     /// Whether only the calling task may submit, from now on.
     pub(crate) fn binds_issuer(&self) -> bool {
-        self.asked.contains(SetupFlags::SINGLE_ISSUER) && !self.asked.contains(SetupFlags::R_DISABLED)
+        self.asked.contains(SetupFlags::SINGLE_ISSUER)
+            && !self.asked.intersects(SetupFlags::R_DISABLED | SetupFlags::SQPOLL)
     }
 
     /// The parameters of the real ring, but for its addresses.
@@ -113,8 +124,9 @@ impl Plan {
             SetupFlags::NO_MMAP | SetupFlags::NO_SQARRAY | SetupFlags::CQSIZE | SetupFlags::R_DISABLED,
         );
         if self.emulates_sqpoll() {
-            // A submission thread goes on past a failed request.
+            // A submission thread goes on past a failed request, and is the one issuer whoever enters.
             flags.insert(SetupFlags::SUBMIT_ALL);
+            flags.remove(SetupFlags::SINGLE_ISSUER);
         }
         Params {
             flags: flags.bits(),
@@ -135,13 +147,11 @@ impl Plan {
         told.wq_fd = asked.wq_fd;
         told.sq_off.user_addr = 0;
         told.cq_off.user_addr = 0;
-        if let Some(index) = self.index_offset {
-            told.sq_off.ring_mask = index as u32;
-            told.sq_off.ring_entries = index as u32 + 4;
-            told.sq_off.array = (index + INDEX_HEADER) as u32;
-        } else {
-            told.sq_off.array = 0;
+        if let Some(sizes) = self.sizes_offset {
+            told.sq_off.ring_mask = sizes as u32;
+            told.sq_off.ring_entries = sizes as u32 + 4;
         }
+        told.sq_off.array = self.array_offset.map_or(0, |at| at as u32);
         told
     }
 }

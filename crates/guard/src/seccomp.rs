@@ -1,6 +1,8 @@
 //! The seccomp side: which system calls stop at the guard, and how it answers.
 
 use libc::{sock_filter, sock_fprog};
+use ringwarden_uapi::RegisterOp;
+use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::ring::{EnterFlags, OFF_CQ_RING, OFF_SQ_RING, OFF_SQES};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
@@ -45,6 +47,11 @@ impl Builder {
 
     fn ret(&mut self, action: u32) {
         self.0.push(stmt(libc::BPF_RET | libc::BPF_K, action));
+    }
+
+    fn and(&mut self, mask: u32) -> &mut Self {
+        self.0.push(stmt(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask));
+        self
     }
 
     /// Runs `body` only when the loaded word passes `test` (a `BPF_JMP` operation) against `k`.
@@ -125,8 +132,11 @@ fn program() -> Vec<sock_filter> {
     });
     b.when(BPF_JEQ, register, |b| {
         b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| {
-            // Only what the guard injects: enabling a ring that it made.
-            b.load_arg(1, false).when(BPF_JEQ, 12, |b| b.ret(SECCOMP_RET_ALLOW));
+            // Only what the guard injects: enabling a ring that it made, registering rings.
+            b.load_arg(1, false).and(!USE_REGISTERED_RING);
+            for op in [RegisterOp::REGISTER_ENABLE_RINGS, RegisterOp::REGISTER_RING_FDS] {
+                b.when(BPF_JEQ, op.0, |b| b.ret(SECCOMP_RET_ALLOW));
+            }
         });
         b.ret(SECCOMP_RET_USER_NOTIF);
     });
@@ -202,8 +212,15 @@ impl Listener {
     fn ioctl(&self, request: u64, argument: *mut libc::c_void) -> Result<i32, Errno> {
         // SAFETY: every caller passes what its request takes: a pointer to a live structure of the
         // request's size, or an integer for SET_FLAGS.
-        let ret = unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
-        if ret < 0 { Err(last_errno()) } else { Ok(ret) }
+        let call = || unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
+        loop {
+            match call() {
+                // Rings that end interrupt the thread that made them (`io_ring_exit_work`).
+                -1 if last_errno() == Errno::INTR => {}
+                -1 => return Err(last_errno()),
+                ret => return Ok(ret),
+            }
+        }
     }
 
     /// Waits for the next notification.
@@ -223,6 +240,11 @@ impl Listener {
         })
     }
 
+    /// Makes the call return `value`.
+    pub(crate) fn answer(&self, id: u64, value: i64) {
+        self.respond(id, value, 0, 0);
+    }
+
     /// Lets the call go on in the kernel as the registers have it.
     pub(crate) fn proceed(&self, id: u64) {
         self.respond(id, 0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32);
@@ -239,12 +261,14 @@ impl Listener {
         let _ = self.ioctl(libc::SECCOMP_IOCTL_NOTIF_SEND, (&raw mut response).cast());
     }
 
-    /// Installs a copy of `fd` in the process that waits, close-on-exec, and gives its number
-    /// there. With `finish` the number also is the answer, in one step.
-    pub(crate) fn add_fd(&self, id: u64, fd: BorrowedFd<'_>, finish: bool) -> Result<i32, Errno> {
+    /// Installs a copy of `fd` in the process that waits, close-on-exec, and gives its number there.
+    ///
+    /// `SECCOMP_ADDFD_FLAG_SEND`, which would answer the call in the same step, is of no use here:
+    /// when the guard is interrupted in it the call returns 0 and no descriptor is installed.
+    pub(crate) fn add_fd(&self, id: u64, fd: BorrowedFd<'_>) -> Result<i32, Errno> {
         let mut request = libc::seccomp_notif_addfd {
             id,
-            flags: if finish { libc::SECCOMP_ADDFD_FLAG_SEND as u32 } else { 0 },
+            flags: 0,
             srcfd: fd.as_raw_fd() as u32,
             newfd: 0,
             newfd_flags: libc::O_CLOEXEC as u32,

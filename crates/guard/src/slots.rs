@@ -36,11 +36,14 @@ pub(crate) fn set_sqe(words: &mut SqeWords, sqe: Sqe) {
     words[..8].copy_from_slice(&first);
 }
 
+/// Words that SQEs are made of, 64 bytes at a time; an SQE128 is two of them.
+pub(crate) type Line = [AtomicU64; 8];
+
 /// The private SQE array of one ring.
 #[derive(Debug)]
 pub(crate) struct Slots {
     memory: Mapping,
-    /// 64-bit words of one SQE.
+    /// Lines of one SQE, 1 or 2.
     width: usize,
     mask: u32,
     valid: Box<[bool]>,
@@ -53,13 +56,13 @@ impl Slots {
         let memory = Mapping::private(len)?;
         let slots = Self {
             memory,
-            width: sqe_size / 8,
+            width: sqe_size / 64,
             mask: count - 1,
             valid: vec![false; count as usize].into(),
             sacrifice,
         };
         for slot in 0..count {
-            slots.words(slot)[0].store(u64::from(sacrifice), Ordering::Relaxed);
+            slots.lines(slot)[0][0].store(u64::from(sacrifice), Ordering::Relaxed);
         }
         Ok(slots)
     }
@@ -86,7 +89,8 @@ impl Slots {
 
     /// Whether the slot holds exactly `sqe`.
     pub(crate) fn holds(&self, slot: u32, sqe: &SqeWords) -> bool {
-        self.words(slot).iter().zip(sqe).all(|(word, &wanted)| word.load(Ordering::Relaxed) == wanted)
+        let words = self.lines(slot).as_flattened();
+        words.iter().zip(sqe).all(|(word, &wanted)| word.load(Ordering::Relaxed) == wanted)
     }
 
     /// Fills a poisoned slot.
@@ -94,14 +98,39 @@ impl Slots {
     /// # Panics
     /// When the slot is valid: its old content may be being read.
     pub(crate) fn fill(&mut self, slot: u32, sqe: &SqeWords) {
-        assert!(!self.is_valid(slot), "slot {slot} filled before it was retired");
-        let words = self.words(slot);
+        self.claim(slot);
+        let words = self.lines(slot).as_flattened();
         for (word, &value) in words.iter().zip(sqe).skip(1) {
             word.store(value, Ordering::Relaxed);
         }
         // The word with the opcode, last.
         words[0].store(sqe[0], Ordering::Release);
-        self.valid[slot as usize] = true;
+    }
+
+    /// Fills a poisoned slot with an SQE that needs no judgement but by `first`, its word with the
+    /// opcode: the other words are copied from `shadow` as they are at this moment.
+    ///
+    /// # Panics
+    /// As [`Slots::fill`].
+    pub(crate) fn fill_from(&mut self, slot: u32, first: u64, shadow: &[Line]) {
+        self.claim(slot);
+        let lines = self.lines(slot);
+        for (word, source) in lines[0].iter().zip(&shadow[0]).skip(1) {
+            word.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        if let ([_, second], [_, source]) = (lines, shadow) {
+            for (word, source) in second.iter().zip(source) {
+                word.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        // The word with the opcode, last.
+        lines[0][0].store(first, Ordering::Release);
+    }
+
+    fn claim(&mut self, slot: u32) {
+        let valid = &mut self.valid[slot as usize];
+        assert!(!*valid, "slot {slot} filled before it was retired");
+        *valid = true;
     }
 
     /// First half of retiring: no submission that begins from now on finds anything in the slots of
@@ -110,7 +139,7 @@ impl Slots {
         for sequence in sequences {
             let slot = self.slot_of(sequence);
             if self.is_valid(slot) {
-                self.words(slot)[0].store(u64::from(self.sacrifice), Ordering::Relaxed);
+                self.lines(slot)[0][0].store(u64::from(self.sacrifice), Ordering::Relaxed);
             }
         }
         fence(Ordering::SeqCst);
@@ -124,8 +153,9 @@ impl Slots {
         }
     }
 
-    fn words(&self, slot: u32) -> &[AtomicU64] {
-        self.memory.words(slot as usize * self.width * 8, self.width)
+    fn lines(&self, slot: u32) -> &[Line] {
+        let start = slot as usize * self.width;
+        &self.memory.lines()[start..start + self.width]
     }
 }
 
@@ -140,7 +170,7 @@ mod tests {
     }
 
     fn opcode(slots: &Slots, slot: u32) -> u8 {
-        slots.words(slot)[0].load(Ordering::Relaxed) as u8
+        slots.lines(slot)[0][0].load(Ordering::Relaxed) as u8
     }
 
     #[test]

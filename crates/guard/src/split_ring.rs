@@ -4,10 +4,11 @@
 use crate::identity::Watch;
 use crate::kernel_ring::{Confinement, KernelRing, errno};
 use crate::mapping::Mapping;
-use crate::plan::{INDEX_HEADER, Plan};
+use crate::plan::Plan;
 use crate::seccomp::{RINGS_OFFSET, SQES_OFFSET};
-use crate::slots::{Slots, SqeWords};
-use ringwarden_uapi::ring::{Params, SQ_NEED_WAKEUP, SetupFlags};
+use crate::slots::{self, Line, Slots, SqeWords};
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::ring::{Params, SQ_NEED_WAKEUP, SetupFlags, Sqe, SqeFlags};
 use ringwarden_uapi::sys;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -27,6 +28,7 @@ pub(crate) struct SplitRing {
     watch: Watch,
     head_at: usize,
     tail_at: usize,
+    dropped_at: usize,
     /// The position after the last SQE that was published. Ahead of the head while another thread's
     /// submission is under way.
     published: u32,
@@ -55,6 +57,9 @@ pub(crate) enum Judged {
 pub(crate) trait Publisher {
     /// Why it may give up.
     type Stop;
+
+    /// Whether every request of that opcode is published as it is.
+    fn passes(&self, opcode: u8) -> bool;
 
     /// Judges one SQE, rewriting it as needed.
     fn judge(&mut self, incoming: Incoming<'_>) -> Result<Judged, Self::Stop>;
@@ -108,6 +113,7 @@ impl SplitRing {
         let split = Self {
             head_at: real.sq_off.head as usize,
             tail_at: real.sq_off.tail as usize,
+            dropped_at: real.sq_off.dropped as usize,
             plan,
             memory,
             shared,
@@ -116,9 +122,9 @@ impl SplitRing {
             watch,
             published: 0,
         };
-        if let Some(index) = plan.index_offset {
-            split.shared.u32_at(index).store(plan.entries - 1, Ordering::Relaxed);
-            split.shared.u32_at(index + 4).store(plan.entries, Ordering::Relaxed);
+        if let Some(sizes) = plan.sizes_offset {
+            split.shared.u32_at(sizes).store(plan.entries - 1, Ordering::Relaxed);
+            split.shared.u32_at(sizes + 4).store(plan.entries, Ordering::Relaxed);
         }
         if plan.emulates_sqpoll() {
             // Keeps the program coming: it enters whenever it finds this bit. The kernel changes
@@ -169,15 +175,28 @@ impl SplitRing {
         for position in 0..window {
             let sequence = head.wrapping_add(position);
             let slot = self.slots.slot_of(sequence);
-            let mut words = self.shadow_sqe(sequence);
+            if position >= ahead && self.slots.is_valid(slot) {
+                self.retire(sequence, window - position, position, publisher)?;
+            }
+            let Some(index) = self.shadow_index(sequence) else {
+                self.drop_entry(slot, position < ahead, publisher)?;
+                continue;
+            };
+            let first = self.shadow_lines(index)[0][0].load(Ordering::Relaxed);
+            if position >= ahead && publisher.passes(first as u8) {
+                let width = self.plan.sqe_size / 64;
+                let start = index as usize * width;
+                self.slots.fill_from(slot, first, &self.shadow.lines()[start..start + width]);
+                continue;
+            }
+            let mut words = self.shadow_sqe(index, first);
             let valid = self.slots.is_valid(slot);
-            let repeated = valid && position < ahead;
-            let judged = publisher.judge(Incoming { words: &mut words, slot, repeated })?;
+            let judged = publisher.judge(Incoming { words: &mut words, slot, repeated: valid })?;
             if valid {
                 if judged == Judged::Whole && self.slots.holds(slot, &words) {
                     continue;
                 }
-                self.retire(sequence, window - position, head, publisher)?;
+                self.retire(sequence, window - position, position, publisher)?;
             }
             if judged == Judged::WithArgument {
                 publisher.store_argument(slot);
@@ -189,16 +208,15 @@ impl SplitRing {
     }
 
     /// Makes the slots from `sequence` on reusable: at least `least`, and more while at it, but none
-    /// of those from `head` up to `sequence`, which are being submitted.
+    /// of the `kept` before it, which are being submitted.
     fn retire<P: Publisher>(
         &mut self,
         sequence: u32,
         least: u32,
-        head: u32,
+        kept: u32,
         publisher: &mut P,
     ) -> Result<(), P::Stop> {
-        let done = sequence.wrapping_sub(head);
-        let count = least.max(self.slots.count() / 2).min(self.slots.count() - done);
+        let count = least.max(self.slots.count() / 2).min(self.slots.count() - kept);
         let sequences = (0..count).map(|offset| sequence.wrapping_add(offset));
         self.slots.poison(sequences.clone());
         publisher.wait(&self.watch)?;
@@ -206,19 +224,50 @@ impl SplitRing {
         Ok(())
     }
 
-    /// Copies one shadow SQE, each word read once.
-    fn shadow_sqe(&self, sequence: u32) -> SqeWords {
+    /// Which shadow SQE stands at a position of the queue; `None` for an index out of range.
+    fn shadow_index(&self, sequence: u32) -> Option<u32> {
         let position = sequence & (self.plan.entries - 1);
-        let index = match self.plan.index_offset {
-            None => position,
-            // An index out of range is wrapped: the program gets a request of its own, misplaced.
-            Some(at) => self.load(at + INDEX_HEADER + position as usize * 4) & (self.plan.entries - 1),
-        };
+        let Some(at) = self.plan.array_offset else { return Some(position) };
+        let index = self.load(at + position as usize * 4);
+        (index < self.plan.entries).then_some(index)
+    }
+
+    /// Consumes a position whose index is out of range, as the kernel does: counted as dropped,
+    /// without a completion. Unlike natively, the submission counts it and goes on.
+    fn drop_entry<P: Publisher>(
+        &mut self,
+        slot: u32,
+        repeated: bool,
+        publisher: &mut P,
+    ) -> Result<(), P::Stop> {
+        if repeated && self.slots.is_valid(slot) {
+            return Ok(());
+        }
         let mut words = SqeWords::default();
-        let source = self.shadow.words(index as usize * self.plan.sqe_size, self.plan.sqe_size / 8);
-        for (word, source) in words.iter_mut().zip(source) {
+        slots::set_sqe(
+            &mut words,
+            Sqe { opcode: Opcode::NOP.0, flags: SqeFlags::CQE_SKIP_SUCCESS.bits(), ..Sqe::default() },
+        );
+        publisher.judge(Incoming { words: &mut words, slot, repeated: true })?;
+        self.slots.fill(slot, &words);
+        self.shared.u32_at(self.dropped_at).fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn shadow_lines(&self, index: u32) -> &[Line] {
+        let width = self.plan.sqe_size / 64;
+        let start = index as usize * width;
+        &self.shadow.lines()[start..start + width]
+    }
+
+    /// Copies one shadow SQE, whose first word is `first`, each other word read once.
+    fn shadow_sqe(&self, index: u32, first: u64) -> SqeWords {
+        let mut words = SqeWords::default();
+        let source = self.shadow_lines(index).as_flattened();
+        for (word, source) in words.iter_mut().zip(source).skip(1) {
             *word = source.load(Ordering::Relaxed);
         }
+        words[0] = first;
         words
     }
 

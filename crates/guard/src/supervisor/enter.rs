@@ -6,17 +6,19 @@ use crate::audit::Refused;
 use crate::identity::Watch;
 use crate::kernel_ring::wait_for_submissions;
 use crate::memory;
+use crate::registered::{self, Registered};
 use crate::rules::{Rule, Rules};
-use crate::seccomp::Notification;
+use crate::seccomp::{INJECTED, Notification};
 use crate::slots::{self, SqeWords};
 use crate::split_ring::{Incoming, Judged, Publisher};
 use crate::tasks::{RingId, Space, Tasks};
-use ringwarden_filter::{Context, Payload, Verdict};
+use ringwarden_filter::{Context, Payload, Restrictions, Verdict};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::{EnterFlags, Sqe};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::sync::Arc;
 
 /// An address that the kernel refuses to read from, whoever asks: requests whose argument could not
 /// be read by the guard fail with EFAULT there.
@@ -25,44 +27,78 @@ const UNREADABLE: u64 = 0xffff_ffff_ffff_f000;
 impl Supervisor {
     pub(super) fn enter(&mut self, call: &Notification, tid: Pid) {
         let [fd, to_submit, _, flags, ..] = call.args;
-        if EnterFlags::from_bits_retain(flags as u32).contains(EnterFlags::REGISTERED_RING) {
+        let (fd, to_submit) = (fd as i32, to_submit as u32);
+        // Flags of later kernels might change what a call does.
+        let Some(flags) = EnterFlags::from_bits(flags as u32) else {
             return self.listener.fail(call.id, Errno::INVAL);
-        }
-        let id = match self.believed(tid, fd as i32) {
-            // More than is queued, or nothing: perhaps the descriptor is another ring by now.
-            Some(id) if self.rings[&id].ring.pending() >= to_submit as u32 => Ok(id),
-            _ => self.identify(tid, fd as i32),
         };
-        let id = match id {
-            Ok(id) => id,
+        let found = if flags.contains(EnterFlags::REGISTERED_RING) {
+            self.by_index(tid, fd as u32)
+                .map(|registered| (registered.ring, Reach::Held(registered.descriptor)))
+        } else {
+            match self.believed(tid, fd) {
+                // More than is queued, or nothing: perhaps the descriptor is another ring by now.
+                Some(id) if self.rings[&id].ring.pending() >= to_submit => Ok(id),
+                _ => self.identify(tid, fd),
+            }
+            .map(|id| (id, Reach::Descriptor(fd)))
+        };
+        let (id, reach) = match found {
+            Ok(found) => found,
             Err(error) => return self.listener.fail(call.id, error),
         };
-        let Some(Guarded { ring, arena }) = self.rings.get_mut(&id) else {
+        let Some(Guarded { ring, arena, restrictions, .. }) = self.rings.get_mut(&id) else {
             return self.listener.fail(call.id, Errno::BADF);
         };
+        // A program that believes in a submission thread may wake it without a number.
+        let woken = ring.plan().emulates_sqpoll() && flags.contains(EnterFlags::SQ_WAKEUP);
+        let pending = if woken { ring.pending() } else { to_submit };
         let mut clerk = Clerk {
             rules: &self.rules,
+            restrictions,
             tasks: &mut self.tasks,
             tid,
-            fd: fd as i32,
-            arguments: Arguments::Unknown,
+            reach,
+            arguments: None,
             arena,
             argument: None,
             refusals: Vec::new(),
         };
-        let published = ring.publish(to_submit as u32, &mut clerk);
+        let published = ring.publish(pending.max(to_submit), &mut clerk);
         let Clerk { refusals, .. } = clerk;
         match published {
-            Ok(()) => {
-                self.listener.proceed(call.id);
-                for refusal in refusals {
-                    self.refused(tid, refusal);
-                }
-            }
+            Ok(()) if pending > to_submit => self.submit_in_place(call, tid, pending),
+            Ok(()) => self.listener.proceed(call.id),
             // What was refused so far will be judged again.
-            Err(Stop::Errno(error)) => self.listener.fail(call.id, error),
-            Err(Stop::NeedsArena) => self.map_arena(call, tid, id),
+            Err(Stop::Errno(error)) => return self.listener.fail(call.id, error),
+            Err(Stop::NeedsArena) => return self.map_arena(call, tid, id),
         }
+        for refusal in refusals {
+            self.refused(tid, refusal);
+        }
+    }
+
+    /// The ring that a thread has registered (`io_uring_enter`, IORING_ENTER_REGISTERED_RING).
+    fn by_index(&self, tid: Pid, index: u32) -> Result<Registered, Errno> {
+        if index as usize >= registered::MAX {
+            return Err(Errno::INVAL);
+        }
+        self.registered.get(tid, index as usize).ok_or(Errno::BADF)
+    }
+
+    /// Has the thread submit `count` requests as its submission thread would have, and then make its
+    /// own call.
+    fn submit_in_place(&self, call: &Notification, tid: Pid, count: u32) {
+        let [fd, _, _, flags, ..] = call.args;
+        let by_index = flags & u64::from(EnterFlags::REGISTERED_RING.bits());
+        self.inject(call, tid, |injection| {
+            let args = [fd, INJECTED << 32 | u64::from(count), 0, by_index, 0, 0];
+            match injection.syscall(libc::SYS_io_uring_enter, args)? {
+                // Nothing went: the same call would lead here again.
+                submitted @ ..=0 => Ok(After::Return(submitted)),
+                _ => Ok(After::Again),
+            }
+        });
     }
 
     /// Maps the arena into the calling thread's memory and has it make its call once more.
@@ -95,7 +131,7 @@ impl Supervisor {
             Some(arena) => arena,
             None => Arena::new(guarded.ring.slot_count())?,
         };
-        let number = self.listener.add_fd(call.id, arena.file(), false);
+        let number = self.listener.add_fd(call.id, arena.file());
         match number {
             Ok(number) => Ok((arena, space, number)),
             Err(error) => {
@@ -114,21 +150,25 @@ pub(super) enum Stop {
     NeedsArena,
 }
 
-/// Where the argument page of the calling thread is.
-#[derive(Clone, Copy, Debug)]
-enum Arguments {
-    /// Not looked up yet.
-    Unknown,
-    At(u64),
+/// How the guard gets at the ring of a call.
+#[derive(Debug)]
+enum Reach {
+    /// By the caller's descriptor.
+    Descriptor(i32),
+    /// By one of the guard's own.
+    Held(Arc<OwnedFd>),
 }
 
 /// Judges the SQEs of one call.
 struct Clerk<'a> {
     rules: &'a Rules,
+    /// The program's own, beside the rules.
+    restrictions: &'a Restrictions,
     tasks: &'a mut Tasks,
     tid: Pid,
-    fd: i32,
-    arguments: Arguments,
+    reach: Reach,
+    /// Where the caller has the arena, once looked up.
+    arguments: Option<u64>,
     arena: &'a mut Option<Arena>,
     /// The copied argument of the SQE that is being judged.
     argument: Option<[u8; SLOT]>,
@@ -138,8 +178,19 @@ struct Clerk<'a> {
 impl Publisher for Clerk<'_> {
     type Stop = Stop;
 
+    fn passes(&self, opcode: u8) -> bool {
+        self.rules.of(opcode) == Rule::Pass && self.restrictions.is_empty()
+    }
+
     fn judge(&mut self, incoming: Incoming<'_>) -> Result<Judged, Stop> {
         let Incoming { words, slot, repeated } = incoming;
+        if !self.restrictions.is_empty() {
+            let sqe = slots::sqe(words);
+            if !self.restrictions.allow(Opcode(sqe.opcode), sqe.flags) {
+                slots::set_sqe(words, self.rules.refusal(&sqe));
+                return Ok(Judged::Whole);
+            }
+        }
         match self.rules.of(words[0] as u8) {
             Rule::Pass => {}
             Rule::PassAsUnknown => {
@@ -163,17 +214,23 @@ impl Publisher for Clerk<'_> {
     }
 
     fn wait(&mut self, watch: &Watch) -> Result<(), Stop> {
-        let copy = self.tasks.descriptor(self.tid, self.fd).ok().filter(|copy| watch.is(copy.as_fd()));
-        let copy = match copy {
-            Some(copy) => copy,
-            None => self
-                .tasks
-                .descriptor_of_thread(self.tid, self.fd)
-                .ok()
-                .filter(|copy| watch.is(copy.as_fd()))
-                // The descriptor is another file by now, so this submission would not reach the ring.
-                .ok_or(Stop::Errno(Errno::BADF))?,
+        let fd = match &self.reach {
+            Reach::Held(descriptor) if watch.is(descriptor.as_fd()) => {
+                wait_for_submissions(descriptor.as_fd());
+                return Ok(());
+            }
+            Reach::Held(_) => return Err(Stop::Errno(Errno::BADF)),
+            Reach::Descriptor(fd) => *fd,
         };
+        let is_ring = |copy: &OwnedFd| watch.is(copy.as_fd());
+        let copy = self
+            .tasks
+            .descriptor(self.tid, fd)
+            .ok()
+            .filter(is_ring)
+            .or_else(|| self.tasks.descriptor_of_thread(self.tid, fd).ok().filter(is_ring))
+            // The descriptor is another file by now, so this submission would not reach the ring.
+            .ok_or(Stop::Errno(Errno::BADF))?;
         wait_for_submissions(copy.as_fd());
         Ok(())
     }
@@ -239,13 +296,11 @@ impl Clerk<'_> {
     /// Where the program's memory has the argument slot.
     fn arguments_at(&mut self, slot: u32) -> Result<u64, Stop> {
         let base = match self.arguments {
-            Arguments::At(base) => base,
-            Arguments::Unknown => {
+            Some(base) => base,
+            None => {
                 let space = self.tasks.confirm(self.tid).map_err(Stop::Errno)?;
                 let base = self.arena.as_mut().and_then(|arena| arena.address(self.tid, space));
-                let base = base.ok_or(Stop::NeedsArena)?;
-                self.arguments = Arguments::At(base);
-                base
+                *self.arguments.insert(base.ok_or(Stop::NeedsArena)?)
             }
         };
         Ok(base + slot as u64 * SLOT as u64)

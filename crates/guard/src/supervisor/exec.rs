@@ -5,9 +5,11 @@ use crate::seccomp::Notification;
 use rustix::process::Pid;
 
 impl Supervisor {
-    /// Lets the exec go on, and remembers it: argument pages do not survive it.
+    /// Lets the exec go on, and remembers it: argument pages and
+    /// registered rings do not survive it.
     pub(super) fn exec(&mut self, call: &Notification, tid: Pid) {
         self.tasks.note_exec(tid);
+        self.registered.forget(tid);
         self.listener.proceed(call.id);
     }
 }

@@ -1,8 +1,9 @@
 //! `mmap` of a ring: the program gets the shared part and the shadow instead.
 
-use super::{After, Supervisor};
+use super::{After, Premapped, Supervisor};
 use crate::mapping::page_align;
 use crate::seccomp::{Notification, RINGS_OFFSET, SQES_OFFSET};
+use crate::tasks::RingId;
 use ringwarden_uapi::ring::OFF_SQES;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -30,26 +31,53 @@ impl Supervisor {
         if len == 0 || len > usize::MAX as u64 / 2 || page_align(len as usize) > most {
             return self.listener.fail(call.id, Errno::INVAL);
         }
-        self.redirect(call, tid, id, target);
+        match self.take_premapped(tid, id, call) {
+            Some(address) if offset == OFF_SQES && page_align(len as usize) == most => {
+                self.listener.answer(call.id, address);
+            }
+            _ => self.redirect(call, tid, id, target),
+        }
+    }
+
+    /// The shadow's mapping that was made along with the ring's, if this call would make the same.
+    fn take_premapped(&mut self, tid: Pid, id: RingId, call: &Notification) -> Option<i64> {
+        let [address, _, protection, flags, ..] = call.args;
+        let (tgid, _) = self.tasks.process_of(tid).ok()?;
+        let premapped = self.rings.get_mut(&id)?.premapped.take()?;
+        let same = (premapped.tgid, premapped.protection, premapped.flags) == (tgid, protection, flags);
+        (same && address == 0).then_some(premapped.address)
     }
 
     fn may_be_foreign(&mut self, tid: Pid, fd: i32) -> bool {
         self.tasks.descriptor(tid, fd).is_ok_and(|copy: OwnedFd| super::is_ring(copy.as_fd()))
     }
 
-    /// Makes the same call in the thread, with the ring's memfd in the ring's place.
-    fn redirect(&mut self, call: &Notification, tid: Pid, id: crate::tasks::RingId, target: u64) {
+    /// Makes the same call in the thread, with the ring's memfd in the ring's place. Mapping the ring
+    /// maps the shadow, too, which saves the injection that the program's next call would need.
+    fn redirect(&mut self, call: &Notification, tid: Pid, id: RingId, target: u64) {
         let [address, len, protection, flags, ..] = call.args;
-        let memory = self.rings[&id].ring.memory();
-        let number = match self.listener.add_fd(call.id, memory, false) {
+        let ring = &self.rings[&id].ring;
+        let number = match self.listener.add_fd(call.id, ring.memory()) {
             Ok(number) => number,
             Err(error) => return self.listener.fail(call.id, error),
         };
+        let shadow_len = ring.plan().shadow_len as u64;
+        let ahead = target == RINGS_OFFSET && address == 0 && flags & libc::MAP_FIXED as u64 == 0;
+        let mut shadow = None;
         self.inject(call, tid, |injection| {
-            let args = [address, len, protection, flags, number as u64, target];
-            let result = injection.syscall(libc::SYS_mmap, args)?;
-            injection.syscall(libc::SYS_close, [number as u64, 0, 0, 0, 0, 0])?;
+            let fd = number as u64;
+            let result = injection.syscall(libc::SYS_mmap, [address, len, protection, flags, fd, target])?;
+            if ahead && result > 0 {
+                let args = [0, shadow_len, protection, flags, fd, SQES_OFFSET];
+                shadow = Some(injection.syscall(libc::SYS_mmap, args)?).filter(|&address| address > 0);
+            }
+            injection.syscall(libc::SYS_close, [fd, 0, 0, 0, 0, 0])?;
             Ok(After::Return(result))
         });
+        if let (Some(address), Ok((tgid, _)), Some(guarded)) =
+            (shadow, self.tasks.process_of(tid), self.rings.get_mut(&id))
+        {
+            guarded.premapped = Some(Premapped { tgid, address, protection, flags });
+        }
     }
 }

@@ -11,10 +11,12 @@ use crate::audit::{Audit, Refusal, Refused};
 use crate::deadline::Deadline;
 use crate::inject::Injection;
 use crate::kernel_ring::{Confinement, KernelRing};
+use crate::registered::RegisteredRings;
 use crate::rules::Rules;
 use crate::seccomp::{Listener, Notification};
 use crate::split_ring::SplitRing;
 use crate::tasks::{RingId, Tasks};
+use ringwarden_filter::{KernelModel, Restrictions};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -28,6 +30,26 @@ struct Guarded {
     ring: SplitRing,
     /// Made when the first request needs it.
     arena: Option<Arena>,
+    /// The program has asked for a disabled ring and not enabled it yet.
+    disabled: bool,
+    /// The program's own restrictions.
+    restrictions: Restrictions,
+    /// Whether it has registered some, perhaps none that limits anything.
+    restricted: bool,
+    /// The kernel whose restrictions these are.
+    model: KernelModel,
+    /// The shadow, mapped along with the ring before the program asked for it.
+    premapped: Option<Premapped>,
+}
+
+/// A mapping that a process has without knowing yet.
+#[derive(Clone, Copy, Debug)]
+struct Premapped {
+    tgid: Pid,
+    address: i64,
+    /// The arguments of the `mmap` call that it came with, and that the next must have, too.
+    protection: u64,
+    flags: u64,
 }
 
 /// How a thread goes on after an injection.
@@ -50,6 +72,7 @@ pub(crate) struct Supervisor {
     sweep_at: usize,
     max_rings: usize,
     tasks: Tasks,
+    registered: RegisteredRings,
     audit: Box<dyn Audit>,
     deadline: Arc<Deadline>,
     /// Held while a thread is traced, see `tree::reap_orphans`.
@@ -65,6 +88,7 @@ impl Supervisor {
         audit: Box<dyn Audit>,
         deadline: Arc<Deadline>,
         tracing: Arc<Mutex<()>>,
+        registered: RegisteredRings,
     ) -> Self {
         let confinement = kernel.confinement(|op| rules.confines(op));
         Self {
@@ -77,6 +101,7 @@ impl Supervisor {
             sweep_at: 0,
             max_rings,
             tasks: Tasks::default(),
+            registered,
             audit,
             deadline,
             tracing,
@@ -149,6 +174,14 @@ impl Supervisor {
                 Err(error) => self.listener.fail(call.id, error),
             }
         });
+    }
+
+    /// Answers a call at the end of its handling.
+    fn answer(&self, call: &Notification, result: Result<i64, Errno>) {
+        match result {
+            Ok(value) => self.listener.answer(call.id, value),
+            Err(error) => self.listener.fail(call.id, error),
+        }
     }
 
     /// The ring that `fd` of `tid` is believed to be. A wrong belief is harmless, see `slots`.

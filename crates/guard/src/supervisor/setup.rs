@@ -6,14 +6,13 @@ use crate::seccomp::{INJECTED, Notification};
 use crate::split_ring::SplitRing;
 use crate::tasks::RingId;
 use crate::{kernel_ring, memory};
+use ringwarden_filter::Restrictions;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
 const REGISTER_ENABLE_RINGS: u64 = 12;
-/// `IORING_FEAT_REG_REG_RING`: register calls through a registered ring.
-const FEAT_REG_REG_RING: u32 = 1 << 13;
 
 impl Supervisor {
     pub(super) fn setup(&mut self, call: &Notification, tid: Pid) {
@@ -35,6 +34,9 @@ impl Supervisor {
         // One ring alone can have slots to spare; many are kept small.
         let spare = self.rings.len() < 4;
         let plan = Plan::new(entries as u32, &asked, self.kernel.cqes_offset, spare)?;
+        if plan.asked.contains(SetupFlags::SQ_AFF) && !is_online(asked.sq_thread_cpu) {
+            return Err(Errno::INVAL);
+        }
         let workers = self.workers_ring(tid, &asked)?;
         let mut wanted = asked;
         if let Some(workers) = &workers {
@@ -43,23 +45,33 @@ impl Supervisor {
         let (ring, fd, mut told) =
             SplitRing::new(plan, &wanted, &self.kernel, &self.confinement, self.rules.sacrifice())?;
         told.wq_fd = asked.wq_fd;
-        told.features &= !FEAT_REG_REG_RING;
         let stays_disabled = plan.asked.contains(SetupFlags::R_DISABLED);
         if !stays_disabled && !plan.binds_issuer() {
             kernel_ring::enable(fd.as_fd())?;
         }
         memory::write(tid, address, &told)?;
-        let number = self.listener.add_fd(call.id, fd.as_fd(), !plan.binds_issuer())?;
+        let number = self.listener.add_fd(call.id, fd.as_fd())?;
         // From here on the program has the ring, and its descriptor is the only one.
         drop(fd);
         let id = RingId(self.next_ring);
         self.next_ring += 1;
-        self.rings.insert(id, Guarded { ring, arena: None });
+        let guarded = Guarded {
+            ring,
+            arena: None,
+            disabled: stays_disabled,
+            restrictions: Restrictions::default(),
+            restricted: false,
+            model: self.rules.filters.model(),
+            premapped: None,
+        };
+        self.rings.insert(id, guarded);
         if let Ok((_, process)) = self.tasks.process_of(tid) {
             process.rings.insert(number, id);
         }
         if plan.binds_issuer() {
             self.enable_in_place(call, tid, number);
+        } else {
+            self.listener.answer(call.id, i64::from(number));
         }
         Ok(())
     }
@@ -85,4 +97,13 @@ impl Supervisor {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a processor is there for a submission thread to be bound to (`io_sq_offload_create`).
+fn is_online(cpu: u32) -> bool {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    online.trim().split(',').any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse().is_ok_and(|first: u32| first <= cpu) && last.parse().is_ok_and(|last: u32| cpu <= last)
+    })
 }

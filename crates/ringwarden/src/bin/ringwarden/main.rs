@@ -1,2 +1,62 @@
-//! TODO
-fn main() {}
+//! The command line: one module a subcommand.
+
+#![deny(unsafe_code)]
+
+mod audit;
+#[allow(unsafe_code)] // submitting requests that hold pointers
+mod demo;
+mod layers;
+mod run;
+mod style;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Exit status when Ringwarden itself failed, as `env`, `nohup` and container runtimes have it.
+const FAILED: u8 = 125;
+
+/// io_uring under a policy, on every kernel.
+///
+/// A policy says which io_uring operations a program may use and with which arguments. Ringwarden
+/// runs the program, unmodified, and has the kernel refuse everything else with "Permission denied".
+#[derive(Parser)]
+#[command(name = "ringwarden", version, styles = style::HELP, after_help = AFTER_HELP)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A first policy:
+  version = 1
+  default = \"allow\"
+  [ops]
+  openat2 = \"flags & (O_WRONLY | O_RDWR | O_CREAT) == 0\"
+  socket  = \"family == AF_UNIX\"
+
+Run a program under it:
+  ringwarden run -p policy.toml -- fio job.fio";
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Demo(demo::Demo),
+    #[command(hide = true)]
+    DemoClient(demo::Client),
+}
+
+fn main() -> ExitCode {
+    let CommandLine { command } = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            let _ = error.print();
+            // A misused `run` must not look like a status of the program.
+            return ExitCode::from(if error.use_stderr() { FAILED } else { 0 });
+        }
+    };
+    match command {
+        Command::Run(run) => run.execute(),
+        Command::Demo(demo) => demo.execute(),
+        Command::DemoClient(client) => client.execute(),
+    }
+}

@@ -1,0 +1,129 @@
+//! `--audit`: one line of JSON for each refusal; `--verbose`: one for people.
+
+use ringwarden::Enforcement;
+use ringwarden::filter::Context;
+use ringwarden::guard::{Audit, Refusal, Refused};
+use ringwarden::policy::Field;
+use ringwarden::uapi::Opcode;
+use ringwarden::uapi::ring::Sqe;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::Write;
+
+/// Writes refusals where the command line wants them.
+pub(crate) struct Log {
+    pub(crate) enforcement: Enforcement,
+    pub(crate) file: Option<File>,
+    pub(crate) verbose: bool,
+}
+
+/// One refusal, as it is written. The order of the keys is part of the format.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    pid: i32,
+    thread: i32,
+    program: &'a str,
+    /// What was refused: an operation's name, or the call.
+    op: String,
+    fields: Map<String, Value>,
+    /// The rule, as `key = value`; or why the guard itself refuses.
+    rule: String,
+    /// The policy file and line of the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    /// Which of the policies, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<usize>,
+}
+
+impl Audit for Log {
+    fn refused(&mut self, refusal: &Refusal) {
+        let line = self.line(refusal);
+        if self.verbose {
+            let fields: Vec<_> = line.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let at = line.at.as_deref().unwrap_or("the guard");
+            eprintln!(
+                "ringwarden: refused {} of {} ({}): {} [{at}: {}]",
+                line.op,
+                line.program,
+                line.pid,
+                fields.join(" "),
+                line.rule
+            );
+        }
+        if let Some(file) = &mut self.file
+            && let Ok(mut text) = serde_json::to_vec(&line)
+        {
+            text.push(b'\n');
+            // One write a line, so that several guards can append to one file.
+            if let Err(error) = file.write_all(&text) {
+                eprintln!("ringwarden: the audit file takes no more lines: {error}");
+                self.file = None;
+            }
+        }
+    }
+}
+
+impl Log {
+    fn line<'a>(&self, refusal: &'a Refusal) -> Line<'a> {
+        let mut line = Line {
+            time: jiff::Timestamp::try_from(refusal.time)
+                .map(|time| format!("{time:.6}"))
+                .unwrap_or_default(),
+            pid: refusal.pid,
+            thread: refusal.tid,
+            program: &refusal.program,
+            op: String::new(),
+            fields: Map::new(),
+            rule: String::new(),
+            at: None,
+            layer: None,
+        };
+        match &refusal.request {
+            Refused::Request { sqe, context, denial } => {
+                line.op = denial.opcode.to_string();
+                line.fields = fields(sqe, Some(context));
+                if let Some(origin) = self.enforcement.origin(denial) {
+                    line.rule = format!("{} = {}", origin.rule.key, origin.rule.text);
+                    line.at = Some(format!("{}:{}", origin.rule.file, origin.rule.line));
+                    line.layer = Some(origin.layer);
+                }
+            }
+            Refused::Unverifiable { sqe } => {
+                line.op = Opcode(sqe.opcode).to_string();
+                line.fields = fields(sqe, None);
+                line.rule = "the argument could not be put out of the program's reach".into();
+            }
+            Refused::Register { op } => {
+                line.op = "io_uring_register".into();
+                line.fields.insert("op".into(), op.to_string().into());
+                line.rule = "the guard cannot stand for this call".into();
+            }
+            Refused::ForeignRing { fd } => {
+                line.op = "io_uring_enter".into();
+                line.fields.insert("fd".into(), (*fd).into());
+                line.rule = "the ring was not made under the guard".into();
+            }
+            _ => {}
+        }
+        line
+    }
+}
+
+/// What the request asked for: the policy's fields where they are known, and the descriptor.
+fn fields(sqe: &Sqe, context: Option<&Context>) -> Map<String, Value> {
+    let mut fields = Map::new();
+    if let Some(context) = context {
+        for field in Field::all_of(context.opcode()) {
+            if let Some(text) = field.show(context.words()) {
+                fields.insert(field.name.to_owned(), text.into());
+            }
+        }
+    }
+    if Opcode(sqe.opcode) != Opcode::SOCKET {
+        fields.insert("fd".into(), sqe.fd.into());
+    }
+    fields
+}

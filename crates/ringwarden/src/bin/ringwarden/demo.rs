@@ -1,0 +1,222 @@
+//! `ringwarden demo`: a small io_uring client, the program itself, under a policy.
+
+use crate::audit::Log;
+use crate::style::{BAD, BOLD, DIM, GOOD};
+use crate::{FAILED, style};
+use clap::Args;
+use io_uring::{IoUring, opcode, squeue, types};
+use ringwarden::Enforcement;
+use ringwarden::filter::{Context, Payload};
+use ringwarden::guard::Guard;
+use ringwarden::policy::{Decision, Policy};
+use ringwarden::uapi::ring::Sqe;
+use ringwarden::uapi::{KernelModel, Opcode};
+use std::ffi::{CString, OsString};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The policy that the demo runs under.
+const POLICY: &str = include_str!("demo.toml");
+const POLICY_NAME: &str = "demo.toml";
+
+/// Show what Ringwarden does, on this machine, with nothing but this binary.
+///
+/// Starts a small io_uring client (itself) under a policy, and shows each request, what the policy
+/// says of it, and what the kernel answered. Exit status 0 when the two agree throughout, 1 when not,
+/// 125 when this machine cannot enforce a policy.
+#[derive(Args)]
+pub(crate) struct Demo {}
+
+/// The client, which `demo` runs under the guard.
+#[derive(Args)]
+pub(crate) struct Client {
+    /// A folder for its files
+    folder: PathBuf,
+}
+
+impl Demo {
+    pub(crate) fn execute(self) -> ExitCode {
+        match self.run() {
+            Ok(status) => status,
+            Err(error) => style::fail(error, FAILED),
+        }
+    }
+
+    fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        let policy = Policy::parse(POLICY, POLICY_NAME)?;
+        let enforcement = Enforcement::new(&[policy], KernelModel::default())?;
+        Guard::check_machine()?;
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        anstream::println!("{BOLD}The policy{BOLD:#} ({POLICY_NAME})");
+        for line in POLICY.lines() {
+            anstream::println!("  {DIM}{line}{DIM:#}");
+        }
+        anstream::println!(
+            "\n{BOLD}The backend{BOLD:#}: the guard. It works on every kernel from 6.10 on, this one ({}) \
+             included,\nwith or without filters of the kernel's own: it gives the program split rings, whose \
+             requests\nit checks before the kernel can see them.\n",
+            kernel.trim()
+        );
+        let folder = Folder::new()?;
+        let argv = [
+            std::env::current_exe()?.into_os_string(),
+            OsString::from("demo-client"),
+            folder.0.clone().into(),
+        ];
+        let filters = enforcement.filters().clone();
+        let log = Log { enforcement, file: None, verbose: false };
+        let status = Guard::new(filters).with_audit(log).run(&argv)?;
+        Ok(ExitCode::from(u8::try_from(status).unwrap_or(FAILED)))
+    }
+}
+
+/// A folder of the demo's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("ringwarden-demo-{}", std::process::id()));
+        std::fs::create_dir(&path)?;
+        std::fs::write(path.join("greeting"), "hello\n")?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One request of the client.
+struct Request {
+    /// As a person would write it.
+    text: String,
+    /// As the client submits it.
+    entry: squeue::Entry,
+    /// What a filter sees of it.
+    context: Context,
+}
+
+impl Client {
+    pub(crate) fn execute(self) -> ExitCode {
+        match self.run() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => style::fail(error, FAILED),
+        }
+    }
+
+    /// Submits one request after the other; whether the kernel always did what the policy says.
+    fn run(self) -> Result<bool, Box<dyn std::error::Error>> {
+        let policy = Policy::parse(POLICY, POLICY_NAME)?;
+        let mut ring = IoUring::new(8)?;
+        anstream::println!(
+            "{BOLD}{:42} {:8} {:29} as told{BOLD:#}",
+            "The program asks for",
+            "policy",
+            "the kernel answered"
+        );
+        let mut as_told = true;
+        let file = std::fs::File::open(self.folder.join("greeting"))?;
+        let path = |name: &str| CString::new(self.folder.join(name).as_os_str().as_bytes());
+        let (greeting, new) = (path("greeting")?, path("new")?);
+        let read_only = types::OpenHow::new();
+        let create = types::OpenHow::new().flags(CREATE).mode(0o600);
+        let mut buffer = [0; 64];
+        let requests = [
+            plain("nop", Opcode::NOP, opcode::Nop::new().build()),
+            opening("openat2 greeting, O_RDONLY", &greeting, &read_only, 0),
+            opening("openat2 new, O_WRONLY|O_CREAT", &new, &create, CREATE),
+            plain(
+                "read greeting",
+                Opcode::READ,
+                opcode::Read::new(types::Fd(file.as_raw_fd()), buffer.as_mut_ptr(), 64).build(),
+            ),
+            plain(
+                "write greeting",
+                Opcode::WRITE,
+                opcode::Write::new(types::Fd(file.as_raw_fd()), buffer.as_ptr(), 6).build(),
+            ),
+            socket("socket AF_INET, SOCK_STREAM", 2, 1),
+            socket("socket AF_INET, SOCK_RAW", 2, 3),
+            socket("socket AF_NETLINK, SOCK_RAW", 16, 3),
+            plain(
+                "unlinkat greeting",
+                Opcode::UNLINKAT,
+                opcode::UnlinkAt::new(types::Fd(AT_FDCWD), greeting.as_ptr()).build(),
+            ),
+        ];
+        for Request { text, entry, context } in requests {
+            let result = submit(&mut ring, &entry)?;
+            let decision = policy.evaluate(context.words());
+            let refused = result == -EACCES;
+            let agreed = refused == (decision == Decision::Deny);
+            as_told &= agreed;
+            let (says, says_style) = if decision == Decision::Deny { ("deny", BAD) } else { ("allow", GOOD) };
+            let (mark, mark_style) = if agreed { ("yes", GOOD) } else { ("NO", BAD) };
+            anstream::println!(
+                "{text:42} {says_style}{says:8}{says_style:#} {:29} {mark_style}{mark}{mark_style:#}",
+                answer(result)
+            );
+        }
+        let intact = Path::new(&self.folder.join("greeting")).exists() && !self.folder.join("new").exists();
+        anstream::println!(
+            "\n{}",
+            match (as_told, intact) {
+                (true, true) =>
+                    "Refused requests had no effect: the file is still there, and no other was made.",
+                (true, false) => "A refused request had an effect!",
+                (false, _) => "The kernel did not do what the policy says!",
+            }
+        );
+        Ok(as_told && intact)
+    }
+}
+
+const EACCES: i32 = 13;
+const AT_FDCWD: i32 = -100;
+/// `O_WRONLY | O_CREAT`.
+const CREATE: u64 = 0o101;
+
+fn plain(text: &str, opcode: Opcode, entry: squeue::Entry) -> Request {
+    let sqe = Sqe { opcode: opcode.0, ..Sqe::default() };
+    Request { text: text.into(), entry, context: Context::header(KernelModel::default(), &sqe) }
+}
+
+fn opening(text: &str, path: &CString, how: &types::OpenHow, flags: u64) -> Request {
+    let entry = opcode::OpenAt2::new(types::Fd(AT_FDCWD), path.as_ptr(), how).build();
+    let sqe = Sqe { opcode: Opcode::OPENAT2.0, len: 24, ..Sqe::default() };
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&flags.to_ne_bytes());
+    let context = Context::new(KernelModel::default(), &sqe, Payload::OpenHow(&bytes))
+        .unwrap_or_else(|_| Context::header(KernelModel::default(), &sqe));
+    Request { text: text.into(), entry, context }
+}
+
+fn socket(text: &str, family: i32, kind: i32) -> Request {
+    let entry = opcode::Socket::new(family, kind, 0).build();
+    let sqe = Sqe { opcode: Opcode::SOCKET.0, fd: family, off: kind as u64, ..Sqe::default() };
+    Request { text: text.into(), entry, context: Context::header(KernelModel::default(), &sqe) }
+}
+
+/// Submits one request and gives the result of its completion.
+fn submit(ring: &mut IoUring, entry: &squeue::Entry) -> std::io::Result<i32> {
+    // SAFETY: everything that the requests point at lives until the last has completed.
+    unsafe { ring.submission().push(entry) }.map_err(std::io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    let completion = ring.completion().next();
+    completion.map(|cqe| cqe.result()).ok_or_else(|| std::io::Error::other("no completion"))
+}
+
+/// A completion's result, for people.
+fn answer(result: i32) -> String {
+    if result >= 0 {
+        return result.to_string();
+    }
+    let error = std::io::Error::from_raw_os_error(-result).to_string();
+    // Without "(os error N)".
+    format!("{result} {}", error.split(" (os").next().unwrap_or_default())
+}

@@ -1,0 +1,56 @@
+//! The policies named on a command line.
+
+use crate::style;
+use ringwarden::Enforcement;
+use ringwarden::policy::Policy;
+use ringwarden::uapi::KernelModel;
+
+/// Why there is nothing to enforce; printed by [`Unusable::print`].
+pub(crate) enum Unusable {
+    /// A file could not be read.
+    Unreadable { name: String, reason: String },
+    /// Rendered diagnostics.
+    Wrong(String),
+}
+
+impl Unusable {
+    /// Prints it to standard error.
+    pub(crate) fn print(&self) {
+        match self {
+            Self::Unreadable { name, reason } => {
+                style::fail(format_args!("cannot read policy `{name}`: {reason}"), 0);
+            }
+            Self::Wrong(report) => anstream::eprint!("{report}"),
+        }
+    }
+}
+
+/// Reads, parses and compiles the policies; the first is layer 0.
+pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, Unusable> {
+    let coloured = style::stderr_is_coloured();
+    let mut layers = Vec::new();
+    let mut report = String::new();
+    for name in names {
+        let text = read(name)?;
+        match Policy::parse(&text, name) {
+            Ok(policy) => layers.push(policy),
+            Err(diagnostics) => report.push_str(&diagnostics.render(coloured)),
+        }
+    }
+    if !report.is_empty() {
+        return Err(Unusable::Wrong(report));
+    }
+    Enforcement::new(&layers, model).map_err(|refused| match refused {
+        ringwarden::Refused::Policy(diagnostics) => Unusable::Wrong(diagnostics.render(coloured)),
+        other => Unusable::Wrong(format!("error: {other}\n")),
+    })
+}
+
+fn read(name: &str) -> Result<String, Unusable> {
+    let unreadable = |reason: String| Unusable::Unreadable { name: name.to_owned(), reason };
+    if name.starts_with('@') {
+        let hint = "this version has no presets; name a file, for example one from `policies/`";
+        return Err(unreadable(hint.to_owned()));
+    }
+    std::fs::read_to_string(name).map_err(|error| unreadable(error.to_string()))
+}

@@ -1,0 +1,29 @@
+//! Colours and errors on the terminal; plain when piped, and with `NO_COLOR`.
+
+use anstyle::{AnsiColor, Style};
+use clap::builder::Styles;
+use std::fmt::Display;
+use std::process::ExitCode;
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+pub(crate) const HELP: Styles = Styles::styled()
+    .header(BOLD)
+    .usage(BOLD)
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Says what went wrong, and gives the exit status for it.
+pub(crate) fn fail(error: impl Display, status: u8) -> ExitCode {
+    anstream::eprintln!("{BAD}error{BAD:#}: {error}");
+    ExitCode::from(status)
+}
+
+/// Whether errors on standard error may be coloured.
+pub(crate) fn stderr_is_coloured() -> bool {
+    use anstream::ColorChoice;
+    anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
+}

@@ -1,0 +1,131 @@
+//! From policies to filters, and from a refusal back to the rule.
+
+use ringwarden_filter::{Denial, DeniedBy, FilterSet, RegisterError, Registration};
+use ringwarden_policy::{Diagnostics, Policy, RuleOrigin, compile};
+use ringwarden_uapi::KernelModel;
+use ringwarden_uapi::bpf::FilterFlags;
+
+/// Policies, compiled and registered: ready for a backend.
+#[derive(Clone, Debug)]
+pub struct Enforcement {
+    filters: FilterSet,
+    /// Index: tag.
+    rules: Vec<Origin>,
+    /// The rule behind DENY_REST, if some layer has it.
+    rest: Option<Origin>,
+}
+
+/// A rule and the layer that it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// Where it is written.
+    pub rule: RuleOrigin,
+    /// Which of the policies, from 0 in the order that they were given.
+    pub layer: usize,
+}
+
+/// Why policies cannot be enforced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// A rule cannot be compiled for the kernel.
+    #[error(transparent)]
+    Policy(#[from] Diagnostics),
+    /// The engine refuses a program that the compiler made.
+    #[error("the compiled filter for {operation} is refused: {error}")]
+    Filter {
+        /// The operation's name.
+        operation: String,
+        /// Why.
+        error: RegisterError,
+    },
+}
+
+impl Enforcement {
+    /// Compiles `layers` for a kernel and registers the filters in order. Every layer must allow a
+    /// request.
+    ///
+    /// # Errors
+    /// The first reason why some rule cannot be held; nothing is silently weaker.
+    pub fn new(layers: &[Policy], model: KernelModel) -> Result<Self, Refused> {
+        let compiled = compile(layers, model)?;
+        let mut filters = FilterSet::new(model);
+        let mut layer_of = vec![0; compiled.origins.len()];
+        let mut rest_layer = None;
+        for filter in compiled.filters {
+            if let Some(layer) = layer_of.get_mut(filter.tag as usize) {
+                *layer = filter.layer;
+            }
+            if filter.deny_rest {
+                rest_layer.get_or_insert(filter.layer);
+            }
+            let mut registration = Registration::new(filter.opcode, &filter.insns);
+            registration.tag = filter.tag;
+            registration.pdu_size = filter.pdu_size;
+            registration.flags.set(FilterFlags::DENY_REST, filter.deny_rest);
+            registration.flags.set(FilterFlags::SZ_STRICT, filter.strict_size);
+            filters
+                .register(registration)
+                .map_err(|error| Refused::Filter { operation: filter.opcode.to_string(), error })?;
+        }
+        let rules: Vec<_> =
+            compiled.origins.into_iter().zip(layer_of).map(|(rule, layer)| Origin { rule, layer }).collect();
+        let rest = compiled
+            .rest
+            .and_then(|tag| rules.get(tag as usize))
+            .zip(rest_layer)
+            .map(|(origin, layer)| Origin { rule: origin.rule.clone(), layer });
+        Ok(Self { filters, rules, rest })
+    }
+
+    /// The filters.
+    pub fn filters(&self) -> &FilterSet {
+        &self.filters
+    }
+
+    /// The rule that refused a request; `None` where no rule did.
+    pub fn origin(&self, denial: &Denial) -> Option<&Origin> {
+        match denial.by {
+            DeniedBy::Filter { tag } => self.rules.get(tag as usize),
+            DeniedBy::Rest => self.rest.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringwarden_filter::{Context, Verdict};
+    use ringwarden_uapi::Opcode;
+    use ringwarden_uapi::ring::Sqe;
+
+    fn refuser(layers: &[&str], opcode: Opcode) -> Option<(String, usize)> {
+        let layers: Vec<_> = layers
+            .iter()
+            .enumerate()
+            .map(|(index, text)| Policy::parse(text, &format!("layer{index}")).expect("a policy"))
+            .collect();
+        let enforcement = Enforcement::new(&layers, KernelModel::default()).expect("enforceable");
+        let sqe = Sqe { opcode: opcode.0, ..Sqe::default() };
+        match enforcement.filters().verdict(&Context::header(KernelModel::default(), &sqe)) {
+            Verdict::Allow => None,
+            Verdict::Deny(denial) => {
+                let origin = enforcement.origin(&denial).expect("a rule");
+                Some((origin.rule.key.clone(), origin.layer))
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_leads_back_to_rule_and_layer() {
+        let read_only = "version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\nnop = \"allow\"\n";
+        let no_nop = "version = 1\ndefault = \"allow\"\n[ops]\nnop = \"deny\"\n";
+        let layers = [read_only, no_nop];
+        assert_eq!(refuser(&layers, Opcode::READ), None);
+        assert_eq!(refuser(&layers, Opcode::NOP), Some(("nop".into(), 1)));
+        assert_eq!(refuser(&layers, Opcode::WRITE), Some(("default".into(), 0)));
+        assert_eq!(refuser(&[no_nop, read_only], Opcode::WRITE), Some(("default".into(), 1)));
+    }
+}
