@@ -1,1 +1,50 @@
-//! TODO
+//! The classic-BPF machine as io_uring filters use it (Linux 7.0 and later): instructions, the
+//! kernel's checker, an interpreter, an assembler and a disassembler.
+//!
+//! A program reads a *context* of 32-bit words and returns a number: 0 refuses a request, anything
+//! else allows it. It can jump only forwards and has no calls, so every run ends after at most one
+//! pass over its instructions. What the context means is not this crate's business; its size is a
+//! parameter (`context_bytes`).
+//!
+//! [`Program`] is the machine: what it accepts and what it computes is what Linux 7.2 was seen to
+//! accept and compute, case by case in `conformance/programs.toml` and `conformance/arithmetic.toml`.
+//! [`asm`] and [`disasm`] are its text form. The crate needs an allocator, but no operating system.
+//!
+//! ```
+//! use ringwarden_cbpf::{Program, asm::assemble};
+//!
+//! let insns = assemble(
+//!     "        ld [8]
+//!              and #0xff
+//!              jeq #45, deny
+//!              ret #1
+//!      deny:   ret #0",
+//! )?;
+//! let program = Program::new(&insns, 40)?;
+//! assert_eq!(program.run(&[0, 0, 22, 0, 0, 0, 0, 0, 0, 0]), 1);
+//! assert_eq!(program.run(&[0, 0, 45, 0, 0, 0, 0, 0, 0, 0]), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![no_std]
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod asm;
+pub mod check;
+pub mod disasm;
+pub mod insn;
+pub mod interp;
+mod language;
+mod op;
+#[cfg(any(test, feature = "properties"))]
+#[doc(hidden)]
+pub mod properties;
+
+pub use check::{CheckError, check};
+pub use insn::Insn;
+pub use interp::Program;

@@ -1,0 +1,218 @@
+//! Programs that have passed the check, and running them.
+
+use crate::check::{self, CheckError};
+use crate::insn::{BPF_MEMWORDS, Insn};
+use crate::op::Op;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+/// A checked program: it ends, reads nothing but its context and cannot be changed. Clones share it.
+///
+/// The check decodes every instruction once, so that [`run`](Self::run) does not take opcodes apart:
+/// a filter is registered once and then runs on every request.
+///
+/// ```
+/// use ringwarden_cbpf::{Insn, Program, insn::*};
+///
+/// let program = Program::new(
+///     &[Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 16), Insn::stmt(BPF_RET | BPF_A, 0)],
+///     40,
+/// )?;
+/// assert_eq!(program.run(&[0, 0, 45, 0, 2, 0, 0, 0, 0, 0]), 2);
+/// assert_eq!(program.loads(), 1 << 4);
+/// assert_eq!(program.constant(), None);
+/// # Ok::<(), ringwarden_cbpf::CheckError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Program(Arc<Checked>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Checked {
+    insns: Box<[Insn]>,
+    ops: Box<[Op]>,
+    context_bytes: usize,
+    loads: u32,
+    constant: Option<u32>,
+}
+
+impl Program {
+    /// Checks a program for a context of that many bytes.
+    ///
+    /// # Errors
+    /// See [`check`](crate::check()).
+    pub fn new(insns: &[Insn], context_bytes: usize) -> Result<Self, CheckError> {
+        let ops = check::decode(insns, context_bytes)?;
+        let loads = ops.iter().fold(0, |loads, op| match op {
+            Op::LdAbs(word) => loads | 1 << word,
+            _ => loads,
+        });
+        // No load gets past an empty context: what ends all the same has not read it.
+        let constant = execute(&ops, &[]);
+        Ok(Self(Arc::new(Checked {
+            insns: insns.into(),
+            ops: ops.into_boxed_slice(),
+            context_bytes,
+            loads,
+            constant,
+        })))
+    }
+
+    /// Runs the program on the words of a context, each in host order, and returns its value: 0
+    /// refuses the request, anything else allows it.
+    ///
+    /// Words past [`context_bytes`](Self::context_bytes) are not read. A context that is shorter
+    /// refuses: the value is 0 whatever the program says.
+    pub fn run(&self, context: &[u32]) -> u32 {
+        if context.len() < self.0.context_bytes / 4 {
+            return 0;
+        }
+        execute(&self.0.ops, context).unwrap_or(0)
+    }
+
+    /// The instructions as they were given.
+    pub fn insns(&self) -> &[Insn] {
+        &self.0.insns
+    }
+
+    /// The size in bytes of the context it was checked for.
+    pub fn context_bytes(&self) -> usize {
+        self.0.context_bytes
+    }
+
+    /// The words of the context that its load instructions name, reachable or not: bit *n* is the
+    /// word at byte 4*n*.
+    pub fn loads(&self) -> u32 {
+        self.0.loads
+    }
+
+    /// The program's value where it returns before any load of the context, hence the same for
+    /// every request; else `None`, even if its value should not depend on what it loads.
+    pub fn constant(&self) -> Option<u32> {
+        self.0.constant
+    }
+}
+
+impl core::fmt::Debug for Program {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Program")
+            .field("insns", &self.0.insns)
+            .field("context_bytes", &self.0.context_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs decoded instructions to their RET, or gives `None` where a load finds no word in `context`.
+///
+/// Checked instructions always reach a RET: `pc` grows with every step and no jump leaves the
+/// program. Running off its end would give `None` as well.
+fn execute(ops: &[Op], context: &[u32]) -> Option<u32> {
+    let (mut a, mut x) = (0u32, 0u32);
+    let mut cells = [0; BPF_MEMWORDS as usize];
+    let mut pc = 0;
+    loop {
+        let op = *ops.get(pc)?;
+        pc += 1;
+        match op {
+            Op::LdAbs(word) => a = *context.get(usize::from(word))?,
+            Op::LdImm(k) => a = k,
+            Op::LdMem(cell) => a = cells[index(cell)],
+            Op::LdxImm(k) => x = k,
+            Op::LdxMem(cell) => x = cells[index(cell)],
+            Op::St(cell) => cells[index(cell)] = a,
+            Op::Stx(cell) => cells[index(cell)] = x,
+            Op::AddK(k) => a = a.wrapping_add(k),
+            Op::AddX => a = a.wrapping_add(x),
+            Op::SubK(k) => a = a.wrapping_sub(k),
+            Op::SubX => a = a.wrapping_sub(x),
+            Op::MulK(k) => a = a.wrapping_mul(k),
+            Op::MulX => a = a.wrapping_mul(x),
+            Op::DivK(k) => a /= k,
+            Op::DivX => match a.checked_div(x) {
+                Some(quotient) => a = quotient,
+                None => return Some(0),
+            },
+            Op::OrK(k) => a |= k,
+            Op::OrX => a |= x,
+            Op::AndK(k) => a &= k,
+            Op::AndX => a &= x,
+            // The wrapping shifts use the low five bits of the count, as kernels do.
+            Op::LshK(k) => a = a.wrapping_shl(k),
+            Op::LshX => a = a.wrapping_shl(x),
+            Op::RshK(k) => a = a.wrapping_shr(k),
+            Op::RshX => a = a.wrapping_shr(x),
+            Op::XorK(k) => a ^= k,
+            Op::XorX => a ^= x,
+            Op::Neg => a = a.wrapping_neg(),
+            Op::Ja(k) => pc += k as usize,
+            Op::JeqK(k, branch) => pc += branch.skip(a == k),
+            Op::JeqX(branch) => pc += branch.skip(a == x),
+            Op::JgtK(k, branch) => pc += branch.skip(a > k),
+            Op::JgtX(branch) => pc += branch.skip(a > x),
+            Op::JgeK(k, branch) => pc += branch.skip(a >= k),
+            Op::JgeX(branch) => pc += branch.skip(a >= x),
+            Op::JsetK(k, branch) => pc += branch.skip(a & k != 0),
+            Op::JsetX(branch) => pc += branch.skip(a & x != 0),
+            Op::RetK(k) => return Some(k),
+            Op::RetA => return Some(a),
+            Op::Tax => x = a,
+            Op::Txa => a = x,
+        }
+    }
+}
+
+/// A cell's place; the mask spares the loop a bounds check that the checker has made.
+fn index(cell: u8) -> usize {
+    usize::from(cell) % BPF_MEMWORDS as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asm::assemble;
+    use alloc::format;
+    use alloc::string::String;
+
+    fn program(text: &str) -> Program {
+        Program::new(&assemble(text).expect("a text"), 40).expect("an accepted program")
+    }
+
+    #[test]
+    fn a_short_context_refuses() {
+        let allow = program("ret #1");
+        assert_eq!(allow.run(&[0; 10]), 1);
+        assert_eq!(allow.run(&[0; 11]), 1, "words past the context do not matter");
+        assert_eq!(allow.run(&[0; 9]), 0);
+        assert_eq!(allow.run(&[]), 0);
+    }
+
+    #[test]
+    fn a_program_is_constant_until_it_loads() {
+        assert_eq!(program("ret #7").constant(), Some(7));
+        assert_eq!(program("ld len\n add #2\n ret a").constant(), Some(42));
+        assert_eq!(program("div x\n ret #1").constant(), Some(0));
+        assert_eq!(program("jmp end\n ld [0]\n end: ret #1").constant(), Some(1));
+        assert_eq!(program("ld [0]\n ret #1").constant(), None);
+    }
+
+    #[test]
+    fn loads_are_those_of_every_instruction() {
+        assert_eq!(program("ld [0]\n ret #1\n ld [36]\n ret a").loads(), 1 << 0 | 1 << 9);
+        assert_eq!(program("ld len\n ld #8\n ret a").loads(), 0);
+    }
+
+    #[test]
+    fn cells_are_apart() {
+        let stores: String = (0..16).map(|cell| format!("ld #{}\n st M[{cell}]\n", cell + 100)).collect();
+        for cell in 0..16 {
+            assert_eq!(program(&format!("{stores} ld M[{cell}]\n ret a")).constant(), Some(cell + 100));
+        }
+    }
+
+    #[test]
+    fn clones_share_and_equal_programs_are_equal() {
+        let one = program("ld [8]\n ret a");
+        assert!(core::ptr::eq(one.insns(), one.clone().insns()));
+        assert_eq!(one, program("ld [8]\n ret a"));
+        assert_ne!(one, Program::new(one.insns(), 64).expect("an accepted program"));
+    }
+}

@@ -1,0 +1,130 @@
+//! What must hold of every program and every text, as functions that panic where it does not.
+//!
+//! The tests below feed them random bytes for a moment; the fuzz targets in `fuzz/` feed them bytes
+//! chosen by coverage for as long as they are left running.
+
+mod generator;
+mod reference;
+
+use crate::asm::assemble;
+use crate::disasm::disassemble;
+use crate::{Insn, Program, check};
+use alloc::string::ToString;
+use generator::Case;
+
+/// Checker and interpreter agree with the reference machine on the program and context that the
+/// bytes describe, and what the program says of itself is true. Returns whether it was accepted.
+pub fn check_run(bytes: &[u8]) -> bool {
+    let Case { insns, context_bytes, context } = Case::from_bytes(bytes);
+    let checked = check(&insns, context_bytes);
+    assert_eq!(checked.is_ok(), reference::accepts(&insns, context_bytes), "{checked:?} {insns:x?}");
+
+    let program = match Program::new(&insns, context_bytes) {
+        Ok(program) => program,
+        Err(error) => {
+            assert_eq!(Err(error), checked);
+            return false;
+        }
+    };
+    // The reference machine panics where it reads what does not exist and where it stops advancing.
+    let run = reference::run(&insns, context_bytes, &context);
+    assert_eq!(program.run(&context), run.value, "{insns:x?} {context:x?}");
+    assert_eq!(run.loads & !program.loads(), 0, "{insns:x?}");
+    assert!(program.constant().is_none_or(|constant| constant == run.value), "{insns:x?}");
+    assert!(program.constant().is_some() || program.loads() != 0, "{insns:x?}");
+    if let Some((_, shorter)) = context.split_last() {
+        assert_eq!(program.run(shorter), 0, "{insns:x?}");
+    }
+    true
+}
+
+/// The text of the instructions that the bytes describe leads back to them, and every line of it
+/// stands for one.
+pub fn round_trip(bytes: &[u8]) {
+    let insns = Case::from_bytes(bytes).insns;
+    assert_text_leads_back(&insns);
+}
+
+/// Any text is assembled or refused at a place within it; what is assembled can be written down.
+pub fn assemble_any(text: &str) {
+    match assemble(text) {
+        Ok(insns) => assert_text_leads_back(&insns),
+        Err(error) => {
+            let line = text.lines().nth(error.line - 1).expect("the line exists");
+            let columns = line.chars().count() + 1;
+            assert!((1..=columns).contains(&error.column), "{error} in {line:?}");
+        }
+    }
+}
+
+fn assert_text_leads_back(insns: &[Insn]) {
+    let text = disassemble(insns).to_string();
+    assert_eq!(text.lines().count(), insns.len(), "{text}");
+    assert_eq!(assemble(&text).as_deref(), Ok(insns), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    use std::string::String;
+    use std::vec::Vec;
+
+    /// Enough for a program of some forty instructions.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        vec(any::<u8>(), 0..400)
+    }
+
+    /// Text that gets further than the first word: pieces of the language in any order.
+    fn text() -> impl Strategy<Value = String> {
+        const PIECES: &str = "ld ldx ldxb st add neg jmp jeq jne ret M x a len L0 L1 L2: L3: \
+            # [ ] ( ) { } , : + * & ; 0 4 0xf 0x1ff 010 4294967296 é";
+        let pieces: Vec<&str> = PIECES.split(' ').chain([" ", " ", " ", "\n", "\n", "\r", "\t"]).collect();
+        let piece = prop_oneof![
+            20 => select(pieces).prop_map(String::from),
+            1 => any::<char>().prop_map(String::from),
+        ];
+        let pieces = vec(piece, 0..40).prop_map(|pieces| pieces.concat());
+        // A listing with one of its pieces gone wrong is nearly a program.
+        let listing = bytes().prop_map(|bytes| disassemble(&Case::from_bytes(&bytes).insns).to_string());
+        let edited =
+            (listing, pieces.clone(), any::<Index>(), 0..4usize).prop_map(|(listing, piece, at, len)| {
+                let at = at.index(listing.len() + 1);
+                let (before, after) = (&listing[..at], &listing[at..]);
+                [before, &piece, &after[len.min(after.len())..]].concat()
+            });
+        prop_oneof![pieces, edited]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+        #[test]
+        fn checker_and_interpreter_agree_with_the_reference_machine(bytes in bytes()) {
+            check_run(&bytes);
+        }
+
+        #[test]
+        fn text_leads_back_to_the_instructions(bytes in bytes()) {
+            round_trip(&bytes);
+        }
+
+        #[test]
+        fn any_text_is_assembled_or_refused(text in text()) {
+            assemble_any(&text);
+        }
+    }
+
+    /// The properties say little when nearly every generated program is refused, or none is.
+    #[test]
+    fn the_generator_finds_both_sides() {
+        let mut runner = TestRunner::deterministic();
+        let accepted =
+            (0..1000).filter(|_| check_run(&bytes().new_tree(&mut runner).expect("bytes").current())).count();
+        assert!((300..900).contains(&accepted), "{accepted} of 1000 accepted");
+    }
+}
