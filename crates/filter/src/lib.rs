@@ -1,1 +1,64 @@
-//! TODO
+//! The io_uring BPF filters of Linux 7.0 and later, without a kernel: what can be registered, what
+//! a filter sees of a request, and what becomes of the request.
+//!
+//! A request travels through this crate as it does through the kernel:
+//!
+//! ```text
+//! SQE ─► Sequence ─► Restrictions ─► Context ─► FilterSet ─► Verdict
+//!        flags that    allow lists,    what the    newest first,
+//!        its place     no program      programs    all must allow
+//!        adds                          read
+//! ```
+//!
+//! Verdicts and error numbers are those of real kernels, mistakes included; where releases differ
+//! the [`KernelModel`] says which one is meant. The case tables under `conformance/` are the
+//! evidence.
+//!
+//! ```
+//! use ringwarden_cbpf::asm::assemble;
+//! use ringwarden_filter::{Context, Filter, FilterSet, KernelModel, Payload, Registration, Verdict};
+//! use ringwarden_uapi::{Opcode, ring::Sqe};
+//!
+//! let model = KernelModel::V7_3;
+//! let mut set = FilterSet::new(model);
+//! set.register(Registration {
+//!     pdu_size: 12,
+//!     // Only AF_INET: the family is the first word of SOCKET's payload.
+//!     ..Registration::new(Opcode::SOCKET, &assemble("ld [16]\njeq #2, inet\nret #0\ninet: ret #1")?)
+//! })?;
+//! let unix = Sqe { opcode: Opcode::SOCKET.0, fd: 1, off: 1, ..Sqe::default() };
+//! let context = Context::new(model, &unix, Payload::None)?;
+//! assert!(matches!(set.verdict(&context), Verdict::Deny(_)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod batch;
+mod context;
+mod limits;
+mod memory;
+pub mod prep;
+pub mod register;
+mod restriction;
+mod ring;
+mod sequence;
+mod set;
+mod shared;
+mod stack;
+mod task;
+
+pub use batch::{Batch, Fate, Request};
+pub use context::{Context, Payload};
+pub use limits::Limits;
+pub use memory::UserMemory;
+pub use register::{RegisterError, Registration};
+pub use restriction::Restrictions;
+pub use ring::{Refusal, Ring};
+pub use ringwarden_uapi::{Errno, KernelModel};
+pub use sequence::Sequence;
+pub use set::{Denial, DeniedBy, FilterSet, Verdict};
+pub use shared::{SharedFilters, Snapshot};
+pub use stack::Filter;
+pub use task::{Privileges, Task};

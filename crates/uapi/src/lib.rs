@@ -8,9 +8,20 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod bpf;
+pub mod errno;
+pub mod model;
 pub mod opcode;
+pub mod opdef;
+pub mod open;
+pub mod register;
+pub mod restriction;
 pub mod ring;
 #[allow(unsafe_code)]
 pub mod sys;
 
+pub use errno::Errno;
+pub use model::KernelModel;
 pub use opcode::{OPCODES, Opcode, OpcodeInfo};
+pub use opdef::OpTraits;
+pub use register::RegisterOp;

@@ -1,0 +1,242 @@
+//! What a filter program sees of a request.
+//!
+//! The kernel fills the context after the operation's own preparation has run, so it shows what the
+//! kernel made of the SQE, not what the program wrote there (conformance/contexts.toml): flags that
+//! preparation added, open flags it dropped, an address only as far as its length covers it.
+
+use ringwarden_uapi::bpf::{BpfCtx, ConnectPayload, OpenPayload, SocketPayload};
+use ringwarden_uapi::open::{self, OPEN_HOW_SIZE_VER0};
+use ringwarden_uapi::ring::{Sqe, SqeFlags};
+use ringwarden_uapi::{Errno, KernelModel, Opcode};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// `AF_INET`.
+const AF_INET: u16 = 2;
+/// `AF_INET6`.
+const AF_INET6: u16 = 10;
+/// `sizeof(struct sockaddr_storage)`, the longest address the kernel copies.
+const SOCKADDR_MAX: usize = 128;
+/// `sizeof(struct sockaddr_in)`.
+const SOCKADDR_IN: usize = 16;
+/// `SIN6_LEN_RFC2133`: an IPv6 address up to and including the address bytes.
+const SOCKADDR_IN6_MIN: usize = 24;
+/// `POSIX_FADV_NORMAL`, `_RANDOM` and `_SEQUENTIAL` only set a hint and so need no worker thread.
+const FADVISE_INLINE: std::ops::RangeInclusive<u32> = 0..=2;
+
+/// What the kernel copied from the program's memory while it prepared the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// Nothing: the operation has no argument in memory that filters can see, or it could not be
+    /// read.
+    #[default]
+    None,
+    /// OPENAT2: the `sqe.len` bytes at `sqe.off`, a `struct open_how` or longer.
+    OpenHow(&'a [u8]),
+    /// CONNECT: the bytes at `sqe.addr`, as many as the low 32 bits of `sqe.off` say.
+    Sockaddr(&'a [u8]),
+}
+
+/// The words that a program loads, in host order: 10 of them, 16 for [`KernelModel::Posted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    fields: Fields,
+    words: u8,
+    complete: bool,
+}
+
+/// The 40 bytes that kernels fill, and the zeros behind them in the context as posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Fields {
+    ctx: BpfCtx,
+    resv: [u64; 3],
+}
+
+impl Context {
+    /// What filters see of a request that stands alone in its submission; for what its neighbours
+    /// add see [`Sequence`](crate::Sequence) and [`with_flags`](Self::with_flags).
+    ///
+    /// # Errors
+    /// What the operation's preparation answers to its payload, before any filter runs: EFAULT if
+    /// it needs one and `payload` is not of its kind; EINVAL for an `open_how` under 24 bytes or an
+    /// address over 128; E2BIG for an `open_how` with anything but zeros after byte 24.
+    pub fn new(model: KernelModel, sqe: &Sqe, payload: Payload<'_>) -> Result<Self, Errno> {
+        let opcode = Opcode(sqe.opcode);
+        let mut context = Self::header(model, sqe);
+        match opcode {
+            Opcode::OPENAT2 => {
+                let Payload::OpenHow(bytes) = payload else { return Err(Errno::EFAULT) };
+                let how = open_how(bytes)?;
+                context.open(opcode, how);
+            }
+            Opcode::CONNECT if model.payload_size(opcode) != 0 => {
+                let Payload::Sockaddr(bytes) = payload else { return Err(Errno::EFAULT) };
+                context.set_payload(&connect(bytes)?);
+            }
+            _ => {}
+        }
+        context.complete = true;
+        Ok(context)
+    }
+
+    /// What filters see of a request as far as its SQE says it: everything but the payload of
+    /// OPENAT2 and CONNECT, and for OPENAT2 the IOSQE_ASYNC that its payload may force.
+    ///
+    /// Enough for every opcode of which [`FilterSet::reads_payload`](crate::FilterSet::reads_payload)
+    /// is false; where it is true, the set denies such a context.
+    pub fn header(model: KernelModel, sqe: &Sqe) -> Self {
+        let opcode = Opcode(sqe.opcode);
+        let ctx = BpfCtx {
+            user_data: sqe.user_data,
+            opcode: sqe.opcode,
+            sqe_flags: sqe.flags & SqeFlags::all().bits(),
+            pdu_size: model.payload_size(opcode),
+            ..BpfCtx::default()
+        };
+        let mut context = Self {
+            fields: Fields { ctx, resv: [0; 3] },
+            words: (model.facts().context_size / 4) as u8,
+            complete: !matches!(opcode, Opcode::OPENAT2 | Opcode::CONNECT),
+        };
+        match opcode {
+            Opcode::OPENAT => context.open(opcode, openat_how(sqe)),
+            Opcode::SOCKET => context.set_payload(&SocketPayload {
+                family: sqe.fd as u32,
+                kind: sqe.off as u32,
+                protocol: sqe.len,
+            }),
+            _ => {}
+        }
+        if sqe.flags & SqeFlags::IO_DRAIN.bits() != 0 || forces_async(opcode, sqe) {
+            context = context.with_flags(SqeFlags::ASYNC);
+        }
+        context
+    }
+
+    /// The same with more `IOSQE_*` flags: those that the request's place in its submission adds.
+    #[must_use]
+    pub fn with_flags(mut self, flags: SqeFlags) -> Self {
+        self.fields.ctx.sqe_flags |= flags.bits();
+        self
+    }
+
+    /// The words that a program loads: word *n* is the one at byte 4*n*.
+    pub fn words(&self) -> &[u32] {
+        const WORDS: usize = size_of::<Fields>() / 4;
+        // The fields are a multiple of four bytes long and more strictly aligned than words are.
+        <[u32; WORDS]>::ref_from_bytes(self.fields.as_bytes())
+            .map_or(&[], |all| &all[..usize::from(self.words)])
+    }
+
+    /// The request's opcode.
+    pub fn opcode(&self) -> Opcode {
+        Opcode(self.fields.ctx.opcode)
+    }
+
+    /// The request's `user_data`.
+    pub fn user_data(&self) -> u64 {
+        self.fields.ctx.user_data
+    }
+
+    /// The `IOSQE_*` flags as filters see them.
+    pub fn sqe_flags(&self) -> SqeFlags {
+        SqeFlags::from_bits_retain(self.fields.ctx.sqe_flags)
+    }
+
+    /// Whether everything that the kernel shows is there; false only for the
+    /// [`header`](Self::header) of an OPENAT2 or CONNECT.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn open(&mut self, opcode: Opcode, mut how: OpenPayload) {
+        if how.flags & open::O_PATH == 0 {
+            how.flags |= open::O_LARGEFILE;
+        }
+        if how.flags & (open::O_CREAT | open::O_TRUNC | open::O_TMPFILE_BIT) != 0 {
+            self.fields.ctx.sqe_flags |= SqeFlags::ASYNC.bits();
+        }
+        debug_assert!(matches!(opcode, Opcode::OPENAT | Opcode::OPENAT2));
+        self.set_payload(&how);
+    }
+
+    /// Stores the payload if this kernel shows one for the opcode.
+    fn set_payload(&mut self, payload: &(impl IntoBytes + Immutable)) {
+        if self.fields.ctx.pdu_size != 0 {
+            let bytes = payload.as_bytes();
+            self.fields.ctx.payload[..bytes.len()].copy_from_slice(bytes);
+        }
+    }
+}
+
+/// Whether the operation's preparation always sends the request to a worker thread, so that it
+/// shows IOSQE_ASYNC. OPENAT and OPENAT2 depend on their flags and are not asked here.
+fn forces_async(opcode: Opcode, sqe: &Sqe) -> bool {
+    match opcode {
+        Opcode::FADVISE => !FADVISE_INLINE.contains(&sqe.op_flags),
+        Opcode::FSYNC
+        | Opcode::SYNC_FILE_RANGE
+        | Opcode::FALLOCATE
+        | Opcode::STATX
+        | Opcode::MADVISE
+        | Opcode::SPLICE
+        | Opcode::TEE
+        | Opcode::SHUTDOWN
+        | Opcode::RENAMEAT
+        | Opcode::UNLINKAT
+        | Opcode::MKDIRAT
+        | Opcode::SYMLINKAT
+        | Opcode::LINKAT
+        | Opcode::FSETXATTR
+        | Opcode::SETXATTR
+        | Opcode::FGETXATTR
+        | Opcode::GETXATTR
+        | Opcode::FTRUNCATE => true,
+        _ => false,
+    }
+}
+
+/// The `open_how` that OPENAT makes of its flags and mode (`build_open_how`, `fs/open.c`).
+fn openat_how(sqe: &Sqe) -> OpenPayload {
+    let mut flags = u64::from(sqe.op_flags) & open::VALID_OPEN_FLAGS;
+    if flags & open::O_PATH != 0 {
+        flags &= open::O_PATH_FLAGS;
+    }
+    let creates = flags & (open::O_CREAT | open::O_TMPFILE_BIT) != 0;
+    let mode = if creates { u64::from(sqe.len) & open::MODE_BITS } else { 0 };
+    OpenPayload { flags, mode, resolve: 0 }
+}
+
+/// The `open_how` that OPENAT2 copies; longer ones must end in zeros (`copy_struct_from_user`).
+fn open_how(bytes: &[u8]) -> Result<OpenPayload, Errno> {
+    let (how, tail) = bytes.split_at_checked(OPEN_HOW_SIZE_VER0).ok_or(Errno::EINVAL)?;
+    if tail.iter().any(|&byte| byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    OpenPayload::read_from_bytes(how).map_err(|_| Errno::EINVAL)
+}
+
+/// What CONNECT shows of its address: the family if there are two bytes for it, port and address if
+/// all of them are there.
+fn connect(bytes: &[u8]) -> Result<ConnectPayload, Errno> {
+    if bytes.len() > SOCKADDR_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let mut payload = ConnectPayload::default();
+    let Some((family, rest)) = bytes.split_first_chunk() else { return Ok(payload) };
+    let family = u16::from_ne_bytes(*family);
+    payload.family = family.into();
+    // `rest` starts at byte 2 of the address: the port, then v4 at 4 or, behind flowinfo, v6 at 8.
+    match family {
+        AF_INET if bytes.len() >= SOCKADDR_IN => {
+            payload.port.copy_from_slice(&rest[..2]);
+            payload.addr[..4].copy_from_slice(&rest[2..6]);
+        }
+        AF_INET6 if bytes.len() >= SOCKADDR_IN6_MIN => {
+            payload.port.copy_from_slice(&rest[..2]);
+            payload.addr.copy_from_slice(&rest[6..22]);
+        }
+        _ => {}
+    }
+    Ok(payload)
+}

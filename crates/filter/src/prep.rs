@@ -1,0 +1,181 @@
+//! The operation's own preparation, which comes before its filters: a malformed request gets its
+//! error even where a filter would deny it (conformance/preparation.toml).
+//!
+//! Modelled is what the SQE and the memory it points at decide. What else a kernel looks at here
+//! (registered personalities, buffers and interfaces) is taken to be absent, and the rarer checks of
+//! flags inside an operation are left out: a request may pass here that a kernel refuses, where a
+//! filter then has its say.
+
+use crate::context::Payload;
+use crate::{Context, Errno, KernelModel, UserMemory};
+use ringwarden_uapi::open::{O_CLOEXEC, OPEN_HOW_SIZE_VER0};
+use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
+use ringwarden_uapi::{OpTraits, Opcode};
+
+mod rules;
+
+/// `PATH_MAX`, the longest path with its final NUL.
+const PATH_MAX: usize = 4096;
+/// The smallest page any kernel has: memory is readable or not in such units.
+const PAGE: u64 = 4096;
+/// `sizeof(struct sockaddr_storage)`.
+const SOCKADDR_MAX: usize = 128;
+/// `MAX_BIDS_PER_BGID`: the most buffers in a group.
+const MAX_BUFFERS: i32 = 65535;
+/// `FUTEX_WAITV_MAX`.
+const FUTEX_WAITV_MAX: u32 = 128;
+/// `SOCK_TYPE_MASK`, `SOCK_NONBLOCK` and `SOCK_CLOEXEC`: what a socket type is made of.
+const SOCK_TYPE_BITS: u32 = 0xf | 0o4000 | 0o2000000;
+
+/// A field of the SQE that an operation reads something through.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Addr,
+    Addr2,
+}
+
+/// What preparation copies from the program's memory.
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    /// A path or name, up to its NUL.
+    Path(At),
+    /// A struct of that many bytes.
+    Struct(At, usize),
+}
+
+/// Prepares a request and gives what filters then see of it.
+///
+/// # Errors
+/// The errno that the request's CQE carries, whatever filters say.
+pub fn prepare(
+    model: KernelModel,
+    sqe: &Sqe,
+    setup: SetupFlags,
+    memory: &impl UserMemory,
+) -> Result<Context, Errno> {
+    let opcode = Opcode(sqe.opcode);
+    let traits = opcode.traits();
+    let polled = setup.contains(SetupFlags::IOPOLL) && !traits.contains(OpTraits::IOPOLL);
+    let prioritised = sqe.ioprio != 0 && !traits.contains(OpTraits::IOPRIO);
+    if polled || prioritised || sqe.personality != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let rule = rules::of(sqe);
+    if rule.zero.iter().any(|field| field.value(sqe) != 0) {
+        return Err(Errno::EINVAL);
+    }
+    if rule.no_fixed_file && has(sqe, SqeFlags::FIXED_FILE) {
+        return Err(Errno::EBADF);
+    }
+    check_values(opcode, sqe)?;
+    match opcode {
+        Opcode::OPENAT2 => {
+            let how = copy(memory, sqe.off, sqe.len as usize)?;
+            // The copy is judged before the path is read.
+            let context = Context::new(model, sqe, Payload::OpenHow(&how))?;
+            path(memory, sqe.addr)?;
+            check_slot(sqe, u64::from_ne_bytes(how[..8].try_into().unwrap_or_default()))?;
+            return Ok(context);
+        }
+        Opcode::CONNECT | Opcode::BIND => {
+            let address = sockaddr(memory, sqe)?;
+            return Context::new(model, sqe, Payload::Sockaddr(&address));
+        }
+        _ => {}
+    }
+    for read in rule.reads {
+        match *read {
+            Read::Path(at) => path(memory, at.value(sqe))?,
+            Read::Struct(at, len) => drop(copy(memory, at.value(sqe), len)?),
+        }
+    }
+    if opcode == Opcode::OPENAT {
+        check_slot(sqe, sqe.op_flags.into())?;
+    }
+    Context::new(model, sqe, Payload::None)
+}
+
+fn has(sqe: &Sqe, flag: SqeFlags) -> bool {
+    SqeFlags::from_bits_retain(sqe.flags).contains(flag)
+}
+
+/// What single operations ask of their fields beyond being zero.
+fn check_values(opcode: Opcode, sqe: &Sqe) -> Result<(), Errno> {
+    let (valid, errno) = match opcode {
+        Opcode::TIMEOUT | Opcode::LINK_TIMEOUT => (sqe.len == 1, Errno::EINVAL),
+        Opcode::FILES_UPDATE => (sqe.len != 0, Errno::EINVAL),
+        Opcode::PROVIDE_BUFFERS => ((1..=MAX_BUFFERS).contains(&sqe.fd), Errno::E2BIG),
+        Opcode::REMOVE_BUFFERS => ((1..=MAX_BUFFERS).contains(&sqe.fd), Errno::EINVAL),
+        Opcode::OPENAT2 => (sqe.len as usize >= OPEN_HOW_SIZE_VER0, Errno::EINVAL),
+        Opcode::READ_MULTISHOT => (has(sqe, SqeFlags::BUFFER_SELECT), Errno::EINVAL),
+        Opcode::FUTEX_WAIT | Opcode::FUTEX_WAKE => (is_futex2(sqe.fd), Errno::EINVAL),
+        Opcode::FUTEX_WAITV => ((1..=FUTEX_WAITV_MAX).contains(&sqe.len), Errno::EINVAL),
+        Opcode::FIXED_FD_INSTALL => (has(sqe, SqeFlags::FIXED_FILE), Errno::EBADF),
+        Opcode::SOCKET => {
+            let kind = sqe.off as u32;
+            let closes = u64::from(kind) & O_CLOEXEC != 0;
+            (kind & !SOCK_TYPE_BITS == 0 && !(closes && sqe.file_index != 0), Errno::EINVAL)
+        }
+        // It names an interface that must have been registered.
+        Opcode::RECV_ZC => (false, Errno::EINVAL),
+        _ => (true, Errno::EINVAL),
+    };
+    if valid { Ok(()) } else { Err(errno) }
+}
+
+/// `FUTEX2_*` flags: a 32-bit futex, private, on a NUMA node or with a memory policy.
+fn is_futex2(flags: i32) -> bool {
+    flags & !0x8f == 0 && flags & 3 == 2
+}
+
+/// A descriptor that goes into the table of registered files has no close-on-exec flag.
+fn check_slot(sqe: &Sqe, open_flags: u64) -> Result<(), Errno> {
+    if sqe.file_index != 0 && open_flags & O_CLOEXEC != 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// The address of CONNECT and BIND; its length is an `int` (`move_addr_to_kernel`, `net/socket.c`).
+fn sockaddr(memory: &impl UserMemory, sqe: &Sqe) -> Result<Vec<u8>, Errno> {
+    let len = usize::try_from(sqe.off as i32).map_err(|_| Errno::EINVAL)?;
+    if len > SOCKADDR_MAX {
+        return Err(Errno::EINVAL);
+    }
+    copy(memory, sqe.addr, len)
+}
+
+/// Copies what may be as long as the program says, but no longer than anything it is needed for.
+fn copy(memory: &impl UserMemory, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
+    if len > PAGE as usize {
+        return Err(Errno::E2BIG);
+    }
+    let mut bytes = vec![0; len];
+    if len > 0 {
+        memory.read(address, &mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Reads a path as far as its NUL, not into a page that it does not reach.
+fn path(memory: &impl UserMemory, mut address: u64) -> Result<(), Errno> {
+    let mut len = 0;
+    while len < PATH_MAX {
+        let step = (PAGE - address % PAGE).min((PATH_MAX - len) as u64) as usize;
+        let mut bytes = [0; PAGE as usize];
+        memory.read(address, &mut bytes[..step])?;
+        match bytes[..step].iter().position(|&byte| byte == 0) {
+            Some(0) if len == 0 => return Err(Errno::ENOENT),
+            Some(_) => return Ok(()),
+            None => len += step,
+        }
+        address = address.wrapping_add(step as u64);
+    }
+    Err(Errno::ENAMETOOLONG)
+}
+
+impl At {
+    fn value(self, sqe: &Sqe) -> u64 {
+        match self {
+            Self::Addr => sqe.addr,
+            Self::Addr2 => sqe.off,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Rings: what may be registered on them and which requests they take.
+
+use crate::register::register;
+use crate::task::TaskId;
+use crate::{
+    Context, Denial, Errno, KernelModel, Limits, Restrictions, Sequence, Task, UserMemory, Verdict, prep,
+};
+use ringwarden_uapi::ring::{SetupFlags, Sqe};
+use ringwarden_uapi::{Opcode, RegisterOp};
+
+/// A ring: the limits it took from the task that made it, and its own on top.
+#[derive(Debug)]
+pub struct Ring {
+    setup: SetupFlags,
+    disabled: bool,
+    limits: Limits,
+    /// A ring's own list of register calls holds once it is enabled, a task's at once.
+    register_restricted: bool,
+    submitter: Option<TaskId>,
+    sequence: Sequence,
+}
+
+/// Why a request does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The SQE is malformed: its opcode, its flags, or what the operation's preparation found.
+    Invalid(Errno),
+    /// An allow list does not have it.
+    Restricted,
+    /// A filter denies it.
+    Filtered(Denial),
+}
+
+impl Refusal {
+    /// What `cqe.res` carries, negated.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::Invalid(errno) => *errno,
+            Self::Restricted => Errno::EACCES,
+            Self::Filtered(denial) => denial.errno(),
+        }
+    }
+}
+
+impl Ring {
+    pub(crate) fn new(limits: Limits, setup: SetupFlags, maker: TaskId) -> Self {
+        let disabled = setup.contains(SetupFlags::R_DISABLED);
+        let single = setup.contains(SetupFlags::SINGLE_ISSUER);
+        Self {
+            setup,
+            disabled,
+            register_restricted: true,
+            submitter: (single && !disabled).then_some(maker),
+            sequence: Sequence::new(limits.model(), setup),
+            limits,
+        }
+    }
+
+    /// The kernel whose rules it follows.
+    pub fn model(&self) -> KernelModel {
+        self.limits.model()
+    }
+
+    /// What limits it.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether it is still to be [enabled](Self::enable); until then nothing can be submitted
+    /// (EBADFD).
+    pub fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
+    /// The requests it has been given, as far as they concern the next.
+    pub fn sequence_mut(&mut self) -> &mut Sequence {
+        &mut self.sequence
+    }
+
+    /// Whether `by` may make that register call on this ring at all.
+    ///
+    /// # Errors
+    /// EINVAL for an opcode that the kernel does not have, EEXIST for a task that is not the single
+    /// issuer, EACCES if an allow list does not have the call.
+    pub fn check_register(&self, by: &Task, op: RegisterOp) -> Result<(), Errno> {
+        if op.0 >= self.model().facts().register_ops {
+            return Err(Errno::EINVAL);
+        }
+        if self.submitter.is_some_and(|submitter| submitter != by.id) {
+            return Err(Errno::EEXIST);
+        }
+        if self.register_restricted && !self.limits.restrictions.allow_register(op) {
+            return Err(Errno::EACCES);
+        }
+        Ok(())
+    }
+
+    /// `IORING_REGISTER_BPF_FILTER` on this ring. It needs no privilege, enabled or not.
+    ///
+    /// # Errors
+    /// Those of [`check_register`](Self::check_register) and [`register`](crate::register::register()).
+    pub fn register_filter(
+        &mut self,
+        by: &Task,
+        memory: &mut impl UserMemory,
+        arg: u64,
+        nr_args: u32,
+        tag: u32,
+    ) -> Result<(), Errno> {
+        self.check_register(by, RegisterOp::REGISTER_BPF_FILTER)?;
+        self.limits.update(|set| register(set, memory, arg, nr_args, tag))
+    }
+
+    /// `IORING_REGISTER_RESTRICTIONS` on this ring.
+    ///
+    /// # Errors
+    /// Those of [`check_register`](Self::check_register); EBADFD once it is enabled; EBUSY if it
+    /// has restrictions, its own or its task's; EINVAL for a null `arg` or a bad entry; EFAULT.
+    pub fn register_restrictions(
+        &mut self,
+        by: &Task,
+        memory: &impl UserMemory,
+        arg: u64,
+        nr_args: u32,
+    ) -> Result<(), Errno> {
+        self.check_register(by, RegisterOp::REGISTER_RESTRICTIONS)?;
+        if !self.disabled {
+            return Err(Errno::EBADFD);
+        }
+        if !self.limits.restrictions.is_empty() {
+            return Err(Errno::EBUSY);
+        }
+        if arg == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.limits.restrictions = Restrictions::read(self.model(), memory, arg, nr_args)?;
+        self.register_restricted = false;
+        Ok(())
+    }
+
+    /// `IORING_REGISTER_ENABLE_RINGS`; the caller becomes the single issuer if there is to be one.
+    ///
+    /// # Errors
+    /// Those of [`check_register`](Self::check_register), EBADFD if it is enabled already.
+    pub fn enable(&mut self, by: &Task) -> Result<(), Errno> {
+        self.check_register(by, RegisterOp::REGISTER_ENABLE_RINGS)?;
+        if !self.disabled {
+            return Err(Errno::EBADFD);
+        }
+        self.disabled = false;
+        self.register_restricted = true;
+        if self.setup.contains(SetupFlags::SINGLE_ISSUER) {
+            self.submitter = Some(by.id);
+        }
+        Ok(())
+    }
+
+    /// What the kernel decides about the next request before it runs it, in the kernel's order:
+    /// opcode and flags, allow lists, the operation's preparation, filters.
+    ///
+    /// # Errors
+    /// The first of these that refuses it.
+    pub fn submit(&mut self, sqe: &Sqe, memory: &impl UserMemory) -> Result<Context, Refusal> {
+        let judged = self.judge(sqe, memory);
+        if judged.is_err() {
+            self.sequence.fail();
+        }
+        judged
+    }
+
+    fn judge(&mut self, sqe: &Sqe, memory: &impl UserMemory) -> Result<Context, Refusal> {
+        let flags = self.sequence.next(sqe).map_err(Refusal::Invalid)?;
+        if !self.limits.restrictions.allow(Opcode(sqe.opcode), sqe.flags) {
+            return Err(Refusal::Restricted);
+        }
+        let context =
+            prep::prepare(self.model(), sqe, self.setup, memory).map_err(Refusal::Invalid)?.with_flags(flags);
+        match self.limits.filters().map(|set| set.verdict(&context)) {
+            Some(Verdict::Deny(denial)) => Err(Refusal::Filtered(denial)),
+            _ => Ok(context),
+        }
+    }
+}

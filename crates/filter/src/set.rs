@@ -1,0 +1,188 @@
+//! The filters of all opcodes, and the verdict.
+
+use crate::register::{RegisterError, Registration};
+use crate::stack::{Filter, Stack};
+use crate::{Context, Errno, KernelModel};
+use ringwarden_cbpf::Program;
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::bpf::{FilterFlags, MAX_INSNS};
+use std::sync::Arc;
+
+/// An immutable snapshot of filters for every opcode of one kernel. A clone costs one reference
+/// count; registering on it copies the table, never the filters.
+///
+/// The rules, as in `io_uring/bpf_filter.c`: an opcode without filters is allowed; of those it has
+/// the newest runs first, the first that gives 0 ends it, all must allow. Filters cannot be removed,
+/// so that a set can only become tighter.
+#[derive(Clone, Debug)]
+pub struct FilterSet {
+    model: KernelModel,
+    stacks: Arc<[Stack]>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No filter objects.
+    Allow,
+    /// A filter objects.
+    Deny(Denial),
+}
+
+/// A request that is refused, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Denial {
+    /// The request's opcode.
+    pub opcode: Opcode,
+    /// Who refuses it.
+    pub by: DeniedBy,
+}
+
+/// Who refuses a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeniedBy {
+    /// A program, the newest of those that give 0.
+    Filter {
+        /// The tag it was registered with.
+        tag: u32,
+    },
+    /// `IO_URING_BPF_FILTER_DENY_REST`.
+    Rest,
+    /// The kernel modelled does not have the opcode.
+    UnknownOpcode,
+    /// The context lacks what some program for the opcode reads
+    /// ([`FilterSet::reads_payload`]) and no other refuses it: nobody can say what it would answer.
+    PayloadUnread,
+}
+
+impl Denial {
+    /// What `cqe.res` carries, negated: EACCES, but EINVAL for an opcode that does not exist.
+    pub const fn errno(&self) -> Errno {
+        match self.by {
+            DeniedBy::UnknownOpcode => Errno::EINVAL,
+            _ => Errno::EACCES,
+        }
+    }
+}
+
+impl FilterSet {
+    /// No filters: every opcode that the kernel has is allowed.
+    pub fn new(model: KernelModel) -> Self {
+        Self { model, stacks: (0..model.facts().opcodes).map(|_| Stack::EMPTY).collect() }
+    }
+
+    /// The kernel whose filters these are.
+    pub fn model(&self) -> KernelModel {
+        self.model
+    }
+
+    /// Adds a filter in front of those its opcode has, and with DENY_REST the sentinel to every
+    /// other opcode that has none.
+    ///
+    /// # Errors
+    /// The set is unchanged if the registration is refused; see [`RegisterError`].
+    pub fn register(&mut self, registration: Registration) -> Result<(), RegisterError> {
+        let Registration { opcode, flags, pdu_size, insns, tag } = registration;
+        if !self.model.has_opcode(opcode) {
+            return Err(RegisterError::UnknownOpcode { opcode, model: self.model });
+        }
+        let known = self.known_flags();
+        if !known.contains(flags) {
+            return Err(RegisterError::UnknownFlags { flags: flags - known, model: self.model });
+        }
+        if insns.is_empty() || insns.len() > MAX_INSNS as usize {
+            return Err(RegisterError::Length { len: insns.len() });
+        }
+        self.check_payload_size(opcode, flags, pdu_size)?;
+        let program = Program::new(&insns, self.model.facts().context_size)?;
+        self.push(opcode, Filter { program, tag }, flags.contains(FilterFlags::DENY_REST));
+        Ok(())
+    }
+
+    /// What becomes of the request that shows this context.
+    pub fn verdict(&self, context: &Context) -> Verdict {
+        let opcode = context.opcode();
+        let by = match self.stacks.get(usize::from(opcode.0)) {
+            None => Some(DeniedBy::UnknownOpcode),
+            Some(stack) if stack.outright() == Some(true) => None,
+            Some(stack) if context.is_complete() => stack.refusal(context.words()),
+            Some(stack) => stack.refusal_without(context.words(), payload_words(opcode)),
+        };
+        by.map_or(Verdict::Allow, |by| Verdict::Deny(Denial { opcode, by }))
+    }
+
+    /// The verdict on an opcode where it is the same for all its requests: `Some(true)` where it has
+    /// no filters or only programs that allow without a look at the request, `Some(false)` where the
+    /// sentinel or some program refuses without a look (or the kernel has no such opcode), `None`
+    /// where it depends.
+    pub fn outright(&self, opcode: Opcode) -> Option<bool> {
+        self.stacks.get(usize::from(opcode.0)).map_or(Some(false), Stack::outright)
+    }
+
+    /// Whether some program for this opcode reads what is not in the SQE but in memory that the SQE
+    /// points at, so that a verdict needs [`Context::new`]. Only ever true for OPENAT2 and CONNECT.
+    pub fn reads_payload(&self, opcode: Opcode) -> bool {
+        let stack = self.stacks.get(usize::from(opcode.0));
+        stack.is_some_and(|stack| stack.loads() & payload_words(opcode) != 0)
+    }
+
+    /// The filters of an opcode in the order they run, newest first, without the sentinel.
+    pub fn filters(&self, opcode: Opcode) -> impl Iterator<Item = &Filter> {
+        self.stacks.get(usize::from(opcode.0)).into_iter().flat_map(Stack::filters)
+    }
+
+    /// Whether the opcode's stack ends in the sentinel of DENY_REST, whatever was put on top since.
+    pub fn is_rest_denied(&self, opcode: Opcode) -> bool {
+        self.stacks.get(usize::from(opcode.0)).is_some_and(Stack::ends_in_rest)
+    }
+
+    /// The registration flags this kernel knows.
+    pub(crate) fn known_flags(&self) -> FilterFlags {
+        if self.model.facts().payload_size_checked { FilterFlags::all() } else { FilterFlags::DENY_REST }
+    }
+
+    /// Whether a program written for `pdu_size` bytes of payload may be registered: never for more
+    /// than the kernel gives, with SZ_STRICT not for less either.
+    pub(crate) fn check_payload_size(
+        &self,
+        opcode: Opcode,
+        flags: FilterFlags,
+        pdu_size: u8,
+    ) -> Result<(), RegisterError> {
+        let kernel = self.model.payload_size(opcode);
+        if pdu_size > kernel || (pdu_size < kernel && flags.contains(FilterFlags::SZ_STRICT)) {
+            return Err(RegisterError::PayloadSize { opcode, asked: pdu_size, kernel });
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, opcode: Opcode, filter: Filter, deny_rest: bool) {
+        let stacks = Arc::make_mut(&mut self.stacks);
+        if let Some(stack) = stacks.get_mut(usize::from(opcode.0)) {
+            stack.push(filter);
+        }
+        if deny_rest {
+            stacks.iter_mut().for_each(Stack::deny_if_empty);
+        }
+    }
+}
+
+impl Default for FilterSet {
+    fn default() -> Self {
+        Self::new(KernelModel::default())
+    }
+}
+
+/// The words that memory outside the SQE decides, bit *n* for word *n*: the payload, and for OPENAT2 the
+/// flags too, since O_CREAT in its `open_how` forces IOSQE_ASYNC.
+fn payload_words(opcode: Opcode) -> u32 {
+    const PAYLOAD: u32 = !0 << 4;
+    const FLAGS: u32 = 1 << 2;
+    match opcode {
+        Opcode::OPENAT2 => PAYLOAD | FLAGS,
+        Opcode::CONNECT => PAYLOAD,
+        _ => 0,
+    }
+}

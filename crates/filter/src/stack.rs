@@ -1,0 +1,111 @@
+//! The filters of one opcode.
+
+use crate::set::DeniedBy;
+use ringwarden_cbpf::Program;
+use std::sync::Arc;
+
+/// One registered program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The program: 0 refuses.
+    pub program: Program,
+    /// Chosen by whoever registered it; a denial names it.
+    pub tag: u32,
+}
+
+/// A stack of filters, newest on top, with the deny-rest sentinel at the bottom or not. Clones share
+/// the filters; a push onto one is not seen through the other.
+///
+/// Nothing is ever taken off a stack, so what `push` sums up stays true.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    newest: Option<Arc<Node>>,
+    rest: bool,
+    outright: Option<bool>,
+    loads: u32,
+}
+
+#[derive(Debug)]
+struct Node {
+    filter: Filter,
+    older: Option<Arc<Node>>,
+}
+
+impl Stack {
+    /// No filters: allows.
+    pub(crate) const EMPTY: Self = Self { newest: None, rest: false, outright: Some(true), loads: 0 };
+
+    pub(crate) fn push(&mut self, filter: Filter) {
+        self.outright = match (self.outright, filter.program.constant()) {
+            (Some(false), _) | (_, Some(0)) => Some(false),
+            (outright, Some(_)) => outright,
+            (_, None) => None,
+        };
+        self.loads |= filter.program.loads();
+        self.newest = Some(Arc::new(Node { filter, older: self.newest.take() }));
+    }
+
+    /// Puts the sentinel at the bottom, unless there are filters: deny-rest fills only empty slots.
+    pub(crate) fn deny_if_empty(&mut self) {
+        if self.newest.is_none() {
+            self.rest = true;
+            self.outright = Some(false);
+        }
+    }
+
+    /// The same answer for every request, where that is known without running a program.
+    pub(crate) fn outright(&self) -> Option<bool> {
+        self.outright
+    }
+
+    /// The context words that some program loads, bit *n* for word *n*.
+    pub(crate) fn loads(&self) -> u32 {
+        self.loads
+    }
+
+    /// Newest first.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &Filter> {
+        std::iter::successors(self.newest.as_deref(), |node| node.older.as_deref()).map(|node| &node.filter)
+    }
+
+    pub(crate) fn ends_in_rest(&self) -> bool {
+        self.rest
+    }
+
+    /// Who refuses that context, if anyone does.
+    pub(crate) fn refusal(&self, words: &[u32]) -> Option<DeniedBy> {
+        self.filters().find(|filter| filter.refuses(words)).map(Filter::blame).or(self.rest())
+    }
+
+    /// The same where the words of `unread`, bit *n* for word *n*, are not known: filters that read
+    /// one of those cannot be asked, so that somebody refuses if there is one.
+    pub(crate) fn refusal_without(&self, words: &[u32], unread: u32) -> Option<DeniedBy> {
+        let mut askable = self.filters().filter(|filter| filter.program.loads() & unread == 0);
+        let certain = askable.find(|filter| filter.refuses(words)).map(Filter::blame).or(self.rest());
+        certain.or((self.loads & unread != 0).then_some(DeniedBy::PayloadUnread))
+    }
+
+    fn rest(&self) -> Option<DeniedBy> {
+        self.rest.then_some(DeniedBy::Rest)
+    }
+}
+
+impl Filter {
+    fn refuses(&self, words: &[u32]) -> bool {
+        self.program.run(words) == 0
+    }
+
+    fn blame(&self) -> DeniedBy {
+        DeniedBy::Filter { tag: self.tag }
+    }
+}
+
+/// A stack has no limit, so it must not be freed by recursion, which would follow it down.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.older.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.older.take();
+        }
+    }
+}

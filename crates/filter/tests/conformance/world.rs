@@ -1,0 +1,243 @@
+//! Tasks and rings by name, and what the steps of a script do to them.
+
+use crate::memory::Memory;
+use ringwarden_cbpf::asm::assemble;
+use ringwarden_conformance::{Action, Entries, Filter, Request, Res, Step, Target};
+use ringwarden_filter::{Batch, Errno, Fate, KernelModel, Privileges, Refusal, Ring, Task};
+use ringwarden_uapi::bpf::{Bpf, BpfFilter, CMD_FILTER};
+use ringwarden_uapi::restriction::TaskRestriction;
+use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
+use ringwarden_uapi::{OpTraits, Opcode};
+use std::collections::{HashMap, VecDeque};
+use zerocopy::IntoBytes;
+
+const ETIME_SUCCESS: u32 = 32;
+
+pub(crate) struct World {
+    model: KernelModel,
+    tasks: HashMap<String, Task>,
+    rings: HashMap<String, Queue>,
+    pub(crate) memory: Memory,
+}
+
+/// A ring with requests that are still to be submitted and completions to come.
+struct Queue {
+    ring: Ring,
+    setup: SetupFlags,
+    batch: Batch,
+    waiting: VecDeque<Sqe>,
+    count: u64,
+}
+
+impl World {
+    pub(crate) fn new(model: KernelModel) -> Self {
+        let root = Privileges { no_new_privs: false, sys_admin: true };
+        let tasks = HashMap::from([("main".to_owned(), Task::new(model, root))]);
+        Self { model, tasks, rings: HashMap::new(), memory: Memory::default() }
+    }
+
+    /// Acts a step out and compares what comes of it.
+    pub(crate) fn act(&mut self, step: &Step) -> Result<(), String> {
+        let expect = step.expect(self.model);
+        let (returned, cqes) = match &step.action {
+            Action::Enter { ring, requests, .. } => {
+                let returned = self.enter(ring, requests);
+                (returned, expect.cqes.as_ref().map(|_| self.complete(ring)))
+            }
+            Action::Complete { ring } => (0, Some(self.complete(ring))),
+            action => (self.simple(&step.by, action), None),
+        };
+        if !expect.returns.matches(returned) {
+            return Err(format!("returned {} where {} was expected", Res::Value(returned), expect.returns));
+        }
+        let (cqes, expected) = (cqes.unwrap_or_default(), expect.cqes.clone().unwrap_or_default());
+        let same =
+            |(cqe, expected): (&(u64, i32), &(u64, Res))| cqe.0 == expected.0 && expected.1.matches(cqe.1);
+        if cqes.len() != expected.len() || !cqes.iter().zip(&expected).all(same) {
+            return Err(format!("completions {cqes:?} where {expected:?} were expected"));
+        }
+        Ok(())
+    }
+
+    fn simple(&mut self, by: &str, action: &Action) -> i32 {
+        let errno = |result: Result<(), Errno>| result.err().map_or(0, Errno::negated);
+        match action {
+            Action::Spawn { child, .. } => {
+                let child_task = self.task(by).fork();
+                self.tasks.insert(child.clone(), child_task);
+            }
+            Action::Exec => self.task(by).exec(),
+            Action::DropPrivileges => self.task(by).privileges_mut().sys_admin = false,
+            Action::NoNewPrivs => self.task(by).privileges_mut().no_new_privs = true,
+            Action::UnshareUser => self.task(by).privileges_mut().sys_admin = true,
+            Action::Ring { ring, setup } => self.ring(by, ring, *setup),
+            Action::Filter { target, filter, times } => {
+                return (0..*times)
+                    .map(|_| self.filter(by, target, filter))
+                    .find(|&ret| ret != 0)
+                    .unwrap_or(0);
+            }
+            Action::Restrict { target, entries } => return errno(self.restrict(by, target, entries)),
+            Action::Enable { ring } => {
+                let Self { tasks, rings, .. } = self;
+                return errno(rings.get_mut(ring).unwrap().ring.enable(&tasks[by]));
+            }
+            Action::Register { ring, op } => {
+                return errno(self.rings[ring].ring.check_register(&self.tasks[by], *op));
+            }
+            Action::Submit { ring, request } => return self.submit(ring, request),
+            other => panic!("{other:?} is not acted out"),
+        }
+        0
+    }
+
+    fn task(&mut self, name: &str) -> &mut Task {
+        self.tasks.get_mut(name).unwrap_or_else(|| panic!("no task {name}"))
+    }
+
+    pub(crate) fn ring(&mut self, by: &str, name: &str, setup: SetupFlags) {
+        let ring = self.task(by).ring(setup);
+        let batch = Batch::new(setup.contains(SetupFlags::SUBMIT_ALL));
+        self.rings.insert(name.to_owned(), Queue { ring, setup, batch, waiting: VecDeque::new(), count: 0 });
+    }
+
+    /// `io_uring_register(2)` with `IORING_REGISTER_BPF_FILTER`, on a ring or else the task.
+    pub(crate) fn register_filter(&mut self, by: &str, ring: Option<&str>, arg: u64, nr_args: u32) -> i32 {
+        let Self { tasks, rings, memory, .. } = self;
+        let result = match ring {
+            None => tasks.get_mut(by).unwrap().register_filter(memory, arg, nr_args, 0),
+            Some(name) => {
+                rings.get_mut(name).unwrap().ring.register_filter(&tasks[by], memory, arg, nr_args, 0)
+            }
+        };
+        result.err().map_or(0, Errno::negated)
+    }
+
+    fn filter(&mut self, by: &str, target: &Target, filter: &Filter) -> i32 {
+        let program: Vec<[u8; 8]> =
+            assemble(&filter.program).unwrap().iter().map(|insn| insn.to_ne_bytes()).collect();
+        let filter = BpfFilter {
+            opcode: filter.opcode.0.into(),
+            flags: filter.flags.bits(),
+            filter_len: program.len() as u32,
+            pdu_size: filter.pdu_size,
+            filter_ptr: self.memory.map(program.as_flattened(), false),
+            ..BpfFilter::default()
+        };
+        let bpf = Bpf { cmd_type: CMD_FILTER, filter, ..Bpf::default() };
+        let arg = self.memory.map(bpf.as_bytes(), true);
+        self.register_filter(by, target.ring(), arg, 1)
+    }
+
+    fn restrict(&mut self, by: &str, target: &Target, entries: &Entries) -> Result<(), Errno> {
+        let mut bytes = entries.list.as_bytes().to_vec();
+        let mut nr_args = entries.list.len() as u32;
+        if *target == Target::Task {
+            let header = TaskRestriction {
+                flags: entries.flags,
+                nr_res: entries.list.len() as u16,
+                resv: [entries.resv, 0, 0],
+            };
+            bytes.splice(0..0, header.as_bytes().iter().copied());
+            nr_args = 1;
+        }
+        let Self { tasks, rings, memory, .. } = self;
+        let placed =
+            if entries.cut_short { memory.map_cut_short(&bytes, 8) } else { memory.map(&bytes, false) };
+        let (arg, nr_args) = (entries.arg.unwrap_or(placed), entries.nr_args.unwrap_or(nr_args));
+        match target {
+            Target::Task => tasks.get_mut(by).unwrap().register_restrictions(memory, arg, nr_args),
+            Target::Ring(name) => {
+                rings.get_mut(name).unwrap().ring.register_restrictions(&tasks[by], memory, arg, nr_args)
+            }
+        }
+    }
+
+    /// Submits one request alone and gives its result, or what the call fails with.
+    pub(crate) fn submit(&mut self, ring: &str, request: &Request) -> i32 {
+        match self.enter(ring, std::slice::from_ref(request)) {
+            1.. => self.complete(ring).last().map_or(0, |&(_, res)| res),
+            returned => returned,
+        }
+    }
+
+    /// What a filter would see of a request.
+    pub(crate) fn context(
+        &mut self,
+        ring: &str,
+        request: &Request,
+        user_data: u64,
+    ) -> Result<Vec<u32>, Refusal> {
+        let Self { rings, memory, .. } = self;
+        let sqe = request.build(user_data, |bytes| memory.map(bytes, false));
+        let context = rings.get_mut(ring).unwrap().ring.submit(&sqe, memory)?;
+        Ok(context.words().to_vec())
+    }
+
+    fn enter(&mut self, ring: &str, requests: &[Request]) -> i32 {
+        let Self { rings, memory, .. } = self;
+        let queue = rings.get_mut(ring).unwrap_or_else(|| panic!("no ring {ring}"));
+        for request in requests {
+            queue.count += 1;
+            queue.waiting.push_back(request.build(queue.count, |bytes| memory.map(bytes, false)));
+        }
+        if queue.ring.is_disabled() {
+            queue.waiting.clear();
+            return Errno::EBADFD.negated();
+        }
+        let mut taken = queue.submit(memory);
+        while queue.setup.contains(SetupFlags::SQPOLL) && !queue.waiting.is_empty() {
+            taken += queue.submit(memory);
+        }
+        taken as i32
+    }
+
+    fn complete(&mut self, ring: &str) -> Vec<(u64, i32)> {
+        let queue = self.rings.get_mut(ring).unwrap();
+        queue.ring.sequence_mut().settle();
+        queue.batch.complete().iter().map(|cqe| (cqe.user_data, cqe.res)).collect()
+    }
+}
+
+impl Queue {
+    /// One call, or one round of a kernel thread.
+    fn submit(&mut self, memory: &Memory) -> u32 {
+        self.ring.sequence_mut().begin();
+        while let Some(sqe) = self.waiting.pop_front() {
+            let opcode = Opcode(sqe.opcode);
+            let judged = self.ring.submit(&sqe, memory);
+            let flags = judged.map_or(SqeFlags::from_bits_retain(sqe.flags), |context| context.sqe_flags());
+            let request = ringwarden_filter::Request {
+                user_data: sqe.user_data,
+                opcode,
+                flags,
+                draining: self.ring.sequence_mut().is_draining(),
+                slots: self.slots(opcode),
+                fate: match judged {
+                    Ok(_) => runs(opcode, &sqe),
+                    Err(Refusal::Filtered(_)) => Fate::Denied,
+                    Err(refusal) => Fate::Refused(refusal.errno()),
+                },
+            };
+            if !self.batch.push(request) {
+                break;
+            }
+        }
+        self.batch.end()
+    }
+
+    fn slots(&self, opcode: Opcode) -> u32 {
+        let large = opcode.traits().contains(OpTraits::IS_128);
+        if large && self.setup.contains(SetupFlags::SQE_MIXED) { 2 } else { 1 }
+    }
+}
+
+/// What becomes of requests that are let through, as far as cases rely on it.
+fn runs(opcode: Opcode, sqe: &Sqe) -> Fate {
+    match opcode {
+        Opcode::TIMEOUT => {
+            Fate::Later { res: Errno::ETIME.negated(), failure: sqe.op_flags & ETIME_SUCCESS == 0 }
+        }
+        _ => Fate::Done(0),
+    }
+}

@@ -1,0 +1,334 @@
+//! What holds for every set of filters, every registration and every request.
+
+use proptest::prelude::*;
+use ringwarden_cbpf::{Insn, insn::*};
+use ringwarden_filter::register::register;
+use ringwarden_filter::{
+    Batch, Context, DeniedBy, Errno, Fate, FilterSet, KernelModel, Limits, Payload, Registration, Request,
+    UserMemory, Verdict,
+};
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::bpf::{BpfFilter, FilterFlags};
+use ringwarden_uapi::ring::{Sqe, SqeFlags};
+use zerocopy::FromBytes;
+
+/// Few opcodes, so that filters meet: two without payload, all with one, and one that is unknown.
+const OPCODES: [Opcode; 7] =
+    [Opcode::NOP, Opcode::READ, Opcode::SOCKET, Opcode::OPENAT, Opcode::OPENAT2, Opcode::CONNECT, Opcode(65)];
+
+/// A program that a naive reader can evaluate.
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    Always(u32),
+    /// Allows where a bit of a word is set.
+    Bit {
+        word: u32,
+        bit: u32,
+    },
+}
+
+impl Rule {
+    fn insns(self) -> Vec<Insn> {
+        match self {
+            Self::Always(value) => vec![Insn::stmt(BPF_RET | BPF_K, value)],
+            Self::Bit { word, bit } => vec![
+                Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 4 * word),
+                Insn::stmt(BPF_ALU | BPF_AND | BPF_K, 1 << bit),
+                Insn::stmt(BPF_RET | BPF_A, 0),
+            ],
+        }
+    }
+
+    fn allows(self, words: &[u32]) -> bool {
+        match self {
+            Self::Always(value) => value != 0,
+            Self::Bit { word, bit } => words[word as usize] & 1 << bit != 0,
+        }
+    }
+}
+
+prop_compose! {
+    fn rule()(always in any::<Option<bool>>(), word in 0..10u32, bit in 0..32u32) -> Rule {
+        always.map_or(Rule::Bit { word, bit }, |allow| Rule::Always(allow.into()))
+    }
+}
+
+/// Instructions as bytes, a good program or anything.
+fn instructions() -> impl Strategy<Value = Vec<[u8; 8]>> {
+    let good = rule().prop_map(|rule| rule.insns().into_iter().map(Insn::to_ne_bytes).collect());
+    prop_oneof![good, prop::collection::vec(any::<[u8; 8]>(), 0..20)]
+}
+
+/// Opcode, rule and whether with DENY_REST; tags count up from 0.
+type Registered = (Opcode, Rule, bool);
+
+fn registrations() -> impl Strategy<Value = Vec<Registered>> {
+    let opcode = prop::sample::select(&OPCODES[..6]);
+    prop::collection::vec((opcode, rule(), prop::bool::weighted(0.1)), 0..12)
+}
+
+fn registration(&(opcode, rule, rest): &Registered, tag: usize) -> Registration {
+    let flags = if rest { FilterFlags::DENY_REST } else { FilterFlags::empty() };
+    Registration { flags, tag: tag as u32, ..Registration::new(opcode, &rule.insns()) }
+}
+
+fn set(model: KernelModel, registered: &[Registered]) -> FilterSet {
+    let mut set = FilterSet::new(model);
+    for (tag, one) in registered.iter().enumerate() {
+        set.register(registration(one, tag)).unwrap();
+    }
+    set
+}
+
+fn model() -> impl Strategy<Value = KernelModel> {
+    prop::sample::select(&KernelModel::ALL[..])
+}
+
+fn sqe() -> impl Strategy<Value = Sqe> {
+    (any::<[u8; 64]>(), prop::sample::select(&OPCODES[..]))
+        .prop_map(|(bytes, opcode)| Sqe { opcode: opcode.0, ..Sqe::read_from_bytes(&bytes).unwrap() })
+}
+
+/// A payload of the kind the opcode wants, well formed or not.
+fn payload<'a>(sqe: &Sqe, bytes: &'a [u8]) -> Payload<'a> {
+    match Opcode(sqe.opcode) {
+        Opcode::OPENAT2 => Payload::OpenHow(bytes),
+        Opcode::CONNECT => Payload::Sockaddr(bytes),
+        _ => Payload::None,
+    }
+}
+
+/// The rules of `io_uring/bpf_filter.c` in a loop over everything ever registered.
+fn naive_verdict(registered: &[Registered], context: &Context) -> Option<DeniedBy> {
+    let opcode = context.opcode();
+    if opcode == Opcode(65) {
+        return Some(DeniedBy::UnknownOpcode);
+    }
+    for (tag, (_, rule, _)) in registered.iter().enumerate().rev().filter(|(_, (op, ..))| *op == opcode) {
+        if !rule.allows(context.words()) {
+            return Some(DeniedBy::Filter { tag: tag as u32 });
+        }
+    }
+    let first = registered.iter().position(|(op, ..)| *op == opcode).unwrap_or(registered.len());
+    registered[..first].iter().any(|(.., rest)| *rest).then_some(DeniedBy::Rest)
+}
+
+fn denied_by(verdict: Verdict) -> Option<DeniedBy> {
+    match verdict {
+        Verdict::Allow => None,
+        Verdict::Deny(denial) => Some(denial.by),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_verdict_is_what_every_filter_in_turn_makes_it(
+        model in model(), registered in registrations(), sqe in sqe(), bytes in prop::collection::vec(any::<u8>(), 24..40),
+    ) {
+        if let Ok(context) = Context::new(model, &sqe, payload(&sqe, &bytes)) {
+            let verdict = set(model, &registered).verdict(&context);
+            prop_assert_eq!(denied_by(verdict), naive_verdict(&registered, &context));
+        }
+    }
+
+    #[test]
+    fn a_set_only_ever_gets_tighter(model in model(), registered in registrations(), sqe in sqe()) {
+        let context = Context::header(model, &sqe);
+        let mut so_far = FilterSet::new(model);
+        let mut denied = denied_by(so_far.verdict(&context)).is_some();
+        for (tag, one) in registered.iter().enumerate() {
+            so_far.register(registration(one, tag)).unwrap();
+            let now = denied_by(so_far.verdict(&context)).is_some();
+            prop_assert!(now || !denied);
+            denied = now;
+        }
+    }
+
+    #[test]
+    fn what_is_known_outright_holds_for_every_request(
+        model in model(), registered in registrations(), sqe in sqe(), bytes in prop::collection::vec(any::<u8>(), 24..40),
+    ) {
+        let set = set(model, &registered);
+        if let (Some(allowed), Ok(context)) = (
+            set.outright(Opcode(sqe.opcode)),
+            Context::new(model, &sqe, payload(&sqe, &bytes)),
+        ) {
+            prop_assert_eq!(denied_by(set.verdict(&context)).is_none(), allowed);
+        }
+    }
+
+    #[test]
+    fn a_header_suffices_where_no_payload_is_read(
+        model in model(), registered in registrations(), sqe in sqe(), bytes in prop::collection::vec(any::<u8>(), 24..40),
+    ) {
+        let set = set(model, &registered);
+        let header = set.verdict(&Context::header(model, &sqe));
+        if set.reads_payload(Opcode(sqe.opcode)) {
+            // Never open by mistake: what is not known is denied.
+            prop_assert!(denied_by(header).is_some());
+        } else if let Ok(context) = Context::new(model, &sqe, payload(&sqe, &bytes)) {
+            prop_assert_eq!(header, set.verdict(&context));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_out_of_reach(model in model(), before in registrations(), after in registrations(), sqe in sqe()) {
+        let mut one = set(model, &before);
+        let other = one.clone();
+        for (tag, later) in after.iter().enumerate() {
+            one.register(registration(later, 100 + tag)).unwrap();
+        }
+        let context = Context::header(model, &sqe);
+        prop_assert_eq!(other.verdict(&context), set(model, &before).verdict(&context));
+    }
+
+    /// From 7.3 on every task and ring is alone with what it inherited and what it added; before, what
+    /// one adds never goes up.
+    #[test]
+    fn inheritance(
+        model in model(),
+        acts in prop::collection::vec((any::<prop::sample::Index>(), registrations(), any::<bool>()), 1..8),
+        sqe in sqe(),
+    ) {
+        let mut family = vec![(Limits::new(model), Vec::<Registered>::new())];
+        for (who, registered, has_child) in acts {
+            let who = who.index(family.len());
+            let (limits, own) = &mut family[who];
+            for (tag, one) in registered.iter().enumerate() {
+                limits.update(|set| set.register(registration(one, own.len() + tag))).unwrap();
+            }
+            own.extend(registered);
+            if has_child {
+                let child = (limits.inherit(), own.clone());
+                family.push(child);
+            }
+        }
+        let context = Context::header(model, &sqe);
+        for (limits, own) in &family {
+            let verdict = |set: &FilterSet| denied_by(set.verdict(&context));
+            let actual = limits.filters().and_then(|set| verdict(&set));
+            let alone = (!own.is_empty()).then(|| verdict(&set(model, own))).flatten();
+            if model.facts().later_filters_leak {
+                prop_assert!(actual.is_some() || alone.is_none(), "{:?} is looser than {:?}", actual, alone);
+            } else {
+                prop_assert_eq!(actual, alone);
+            }
+        }
+        if model.facts().later_filters_leak {
+            let (first, own) = &family[0];
+            let alone = (!own.is_empty()).then(|| denied_by(set(model, own).verdict(&context))).flatten();
+            prop_assert_eq!(first.filters().and_then(|set| denied_by(set.verdict(&context))), alone);
+        }
+    }
+
+    #[test]
+    fn contexts_are_made_of_anything(
+        model in model(), sqe in any::<[u8; 64]>(), bytes in prop::collection::vec(any::<u8>(), 0..140), how in any::<bool>(),
+    ) {
+        let sqe = Sqe::read_from_bytes(&sqe).unwrap();
+        let payload = if how { Payload::OpenHow(&bytes) } else { Payload::Sockaddr(&bytes) };
+        let header = Context::header(model, &sqe);
+        prop_assert_eq!(header.words().len() * 4, model.facts().context_size);
+        prop_assert_eq!(header.opcode().0, sqe.opcode);
+        prop_assert_eq!(u64::from(header.words()[0]) | u64::from(header.words()[1]) << 32, sqe.user_data);
+        prop_assert_eq!(header.words()[2] >> 16, u32::from(model.payload_size(header.opcode())));
+        match Context::new(model, &sqe, payload) {
+            Ok(context) => {
+                prop_assert_eq!(&context.words()[..2], &header.words()[..2]);
+                prop_assert!(context.sqe_flags().contains(header.sqe_flags()));
+                let used = 4 + usize::from(model.payload_size(header.opcode())) / 4;
+                prop_assert!(context.words()[used..].iter().all(|&word| word == 0));
+            }
+            Err(errno) => prop_assert!([Errno::EFAULT, Errno::EINVAL, Errno::E2BIG].contains(&errno)),
+        }
+    }
+
+    #[test]
+    fn anything_can_be_tried_as_a_registration(
+        model in model(), bytes in any::<[u8; 72]>(), sensible in 0..3u8, insns in instructions(),
+    ) {
+        let mut bytes = bytes;
+        if sensible > 0 {
+            // Random structs almost never get past the first field: make most of it right.
+            let program = [0u32.to_ne_bytes(), (insns.len() as u32).to_ne_bytes()].concat();
+            bytes[..8].copy_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+            let opcode = u32::from(bytes[8] % 70);
+            bytes[8..12].copy_from_slice(&opcode.to_ne_bytes());
+            bytes[12..20].copy_from_slice(&program);
+            bytes[21..].fill(0);
+            bytes[24..32].copy_from_slice(&0x2000u64.to_ne_bytes());
+        }
+        if sensible > 1 {
+            bytes[20] = 0;
+        }
+        let mut memory = Flat { structs: bytes.to_vec(), program: insns.as_flattened().to_vec() };
+        let mut set = FilterSet::new(model);
+        let result = register(&mut set, &mut memory, 0x1000, 1, 7);
+        let filter = BpfFilter::read_from_bytes(&memory.structs[8..]).unwrap();
+        let installed: Vec<u32> = (0..65).flat_map(|n| set.filters(Opcode(n)).map(|filter| filter.tag)).collect();
+        match result {
+            Ok(()) => {
+                prop_assert_eq!(installed, vec![7]);
+                prop_assert_eq!(set.filters(Opcode(filter.opcode as u8)).count(), 1);
+            }
+            Err(errno) => {
+                prop_assert!(installed.is_empty() && !set.is_rest_denied(Opcode::NOP));
+                prop_assert!([Errno::EINVAL, Errno::EFAULT, Errno::EMSGSIZE].contains(&errno), "{}", errno);
+            }
+        }
+    }
+
+    #[test]
+    fn every_request_of_a_batch_completes_once(
+        submit_all in any::<bool>(), requests in prop::collection::vec((0..128u8, 0..4u8, any::<bool>()), 1..12),
+    ) {
+        let mut batch = Batch::new(submit_all);
+        let (mut taken, mut silent) = (0, 0);
+        for (user_data, &(flags, fate, draining)) in requests.iter().enumerate() {
+            let flags = SqeFlags::from_bits_retain(flags);
+            silent += usize::from(flags.contains(SqeFlags::CQE_SKIP_SUCCESS));
+            taken += 1;
+            let fate = match fate {
+                0 => Fate::Denied,
+                1 => Fate::Refused(Errno::EINVAL),
+                2 => Fate::Done(0),
+                _ => Fate::Later { res: 1, failure: false },
+            };
+            let opcode = Opcode::NOP;
+            if !batch.push(Request { user_data: user_data as u64, opcode, flags, draining, slots: 1, fate }) {
+                break;
+            }
+        }
+        prop_assert_eq!(batch.end(), taken);
+        let mut completed: Vec<u64> = batch.complete().iter().map(|cqe| cqe.user_data).collect();
+        prop_assert!(completed.len() <= taken as usize);
+        if silent == 0 {
+            completed.sort_unstable();
+            prop_assert_eq!(completed, (0..u64::from(taken)).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// A struct at 0x1000 and a program at 0x2000.
+struct Flat {
+    structs: Vec<u8>,
+    program: Vec<u8>,
+}
+
+impl UserMemory for Flat {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        let (start, memory) =
+            if address < 0x2000 { (0x1000, &self.structs) } else { (0x2000, &self.program) };
+        let offset = address.checked_sub(start).ok_or(Errno::EFAULT)? as usize;
+        let found = memory.get(offset..).and_then(|from| from.get(..bytes.len())).ok_or(Errno::EFAULT)?;
+        bytes.copy_from_slice(found);
+        Ok(())
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let offset = address.checked_sub(0x1000).ok_or(Errno::EFAULT)? as usize;
+        let found = self.structs.get_mut(offset..).and_then(|from| from.get_mut(..bytes.len()));
+        found.ok_or(Errno::EFAULT)?.copy_from_slice(bytes);
+        Ok(())
+    }
+}

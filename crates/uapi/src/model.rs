@@ -1,0 +1,168 @@
+//! Which kernel's filters: the differences between releases, as data.
+//!
+//! A version number says what a release does when it is unpatched; distributions carry fixes back.
+//! Whoever must know what the running kernel does has to try it.
+
+use crate::opcode::Opcode;
+use crate::register::RegisterOp;
+use core::fmt;
+use core::str::FromStr;
+
+/// A kernel whose filters are known; later ones compare greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum KernelModel {
+    /// The patch as posted to the mailing list in January 2026. Not observed running: taken from
+    /// its source.
+    Posted,
+    /// Linux 7.0, the first release with filters. Not observed running: taken from its source.
+    V7_0,
+    /// Linux 7.2; observed on 7.2.13.
+    V7_2,
+    /// Linux 7.3; observed on 7.3-rc7.
+    #[default]
+    V7_3,
+}
+
+/// What one kernel does, where kernels differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelFacts {
+    /// The model's name: `posted`, `7.0`, `7.2`, `7.3`.
+    pub name: &'static str,
+    /// Size in bytes of the context that a program reads, and what its `LEN` loads give.
+    pub context_size: usize,
+    /// `IORING_OP_LAST`: the first request opcode that does not exist.
+    pub opcodes: u8,
+    /// `IORING_REGISTER_LAST`: the first register opcode that does not exist.
+    pub register_ops: u32,
+    /// The opcodes with a payload, and its size in bytes.
+    pub payloads: &'static [(Opcode, u8)],
+    /// A registration names its payload size and may be `SZ_STRICT`; where not, the field is
+    /// reserved and the flag unknown.
+    pub payload_size_checked: bool,
+    /// A task can filter and restrict itself (`fd` = -1), not only a ring.
+    pub task_filters: bool,
+    /// A filter that a task adds reaches the rings and children that took its filters before,
+    /// until they add one of their own: taking a task's set does not mark the task's own hold on
+    /// it as shared.
+    pub later_filters_leak: bool,
+    /// `execve` by a task that has used io_uring drops its filters and restrictions
+    /// (CVE-2026-80713).
+    pub exec_drops_restrictions: bool,
+}
+
+const OPEN_AND_SOCKET: &[(Opcode, u8)] = &[(Opcode::OPENAT, 24), (Opcode::OPENAT2, 24), (Opcode::SOCKET, 12)];
+const WITH_CONNECT: &[(Opcode, u8)] =
+    &[(Opcode::CONNECT, 24), (Opcode::OPENAT, 24), (Opcode::OPENAT2, 24), (Opcode::SOCKET, 12)];
+
+const POSTED: ModelFacts = ModelFacts {
+    name: "posted",
+    context_size: 64,
+    opcodes: Opcode::LAST,
+    register_ops: RegisterOp::LAST,
+    payloads: &[],
+    payload_size_checked: false,
+    task_filters: false,
+    later_filters_leak: false,
+    exec_drops_restrictions: false,
+};
+const V7_0: ModelFacts = ModelFacts {
+    name: "7.0",
+    context_size: 40,
+    payloads: OPEN_AND_SOCKET,
+    payload_size_checked: true,
+    task_filters: true,
+    later_filters_leak: true,
+    exec_drops_restrictions: true,
+    ..POSTED
+};
+const V7_2: ModelFacts =
+    ModelFacts { name: "7.2", payloads: WITH_CONNECT, exec_drops_restrictions: false, ..V7_0 };
+const V7_3: ModelFacts = ModelFacts { name: "7.3", later_filters_leak: false, ..V7_2 };
+
+impl KernelModel {
+    /// Every model, oldest first.
+    pub const ALL: [Self; 4] = [Self::Posted, Self::V7_0, Self::V7_2, Self::V7_3];
+
+    /// What this kernel does.
+    pub const fn facts(self) -> &'static ModelFacts {
+        match self {
+            Self::Posted => &POSTED,
+            Self::V7_0 => &V7_0,
+            Self::V7_2 => &V7_2,
+            Self::V7_3 => &V7_3,
+        }
+    }
+
+    /// How many bytes of payload this kernel gives a program for that opcode; 0 if none.
+    pub fn payload_size(self, opcode: Opcode) -> u8 {
+        self.facts().payloads.iter().find(|(op, _)| *op == opcode).map_or(0, |(_, size)| *size)
+    }
+
+    /// Whether this kernel has that request opcode.
+    pub const fn has_opcode(self, opcode: Opcode) -> bool {
+        opcode.0 < self.facts().opcodes
+    }
+}
+
+impl fmt::Display for KernelModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.facts().name)
+    }
+}
+
+/// A name that is no model's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownModel(String);
+
+impl fmt::Display for UnknownModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown kernel `{}`; known are", self.0)?;
+        for model in KernelModel::ALL {
+            write!(f, " {model}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownModel {}
+
+impl FromStr for KernelModel {
+    type Err = UnknownModel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownModel> {
+        Self::ALL
+            .into_iter()
+            .find(|model| model.facts().name == name)
+            .ok_or_else(|| UnknownModel(name.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_and_the_newest_is_the_default() {
+        for model in KernelModel::ALL {
+            assert_eq!(model.to_string().parse(), Ok(model));
+        }
+        assert_eq!(KernelModel::ALL.last(), Some(&KernelModel::default()));
+        assert_eq!(
+            "6.18".parse::<KernelModel>().unwrap_err().to_string(),
+            "unknown kernel `6.18`; known are posted 7.0 7.2 7.3"
+        );
+    }
+
+    #[test]
+    fn payloads_fit_their_context() {
+        for model in KernelModel::ALL {
+            for &(opcode, size) in model.facts().payloads {
+                assert!(usize::from(size) + 16 <= model.facts().context_size, "{model} {opcode}");
+                assert_eq!(model.payload_size(opcode), size);
+            }
+            assert_eq!(model.payload_size(Opcode::NOP), 0);
+        }
+    }
+}
