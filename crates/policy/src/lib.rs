@@ -1,1 +1,69 @@
-//! TODO
+//! The policy language of Ringwarden.
+//!
+//! A policy says what a program may ask of io_uring, operation by operation:
+//!
+//! ```
+//! use ringwarden_policy::{Decision, Policy, compile};
+//! use ringwarden_uapi::{KernelModel, Opcode};
+//!
+//! let policy = Policy::parse(
+//!     r#"
+//!     version = 1
+//!     default = "deny"
+//!     [ops]
+//!     "@read-write" = "allow"
+//!     socket = "family in {AF_INET, AF_INET6} && type == SOCK_STREAM"
+//!     "#,
+//!     "web.toml",
+//! )?;
+//! assert_eq!(policy.default_action(), Decision::Deny);
+//!
+//! let compiled = compile(&[policy], KernelModel::V7_3)?;
+//! assert!(compiled.filters.iter().any(|filter| filter.opcode == Opcode::SOCKET));
+//! # Ok::<(), ringwarden_policy::Diagnostics>(())
+//! ```
+//!
+//! The text of a file becomes tokens ([`lex`]), an expression ([`parse`]), and a checked condition
+//! ([`check`]). What a condition means is defined twice, on purpose: by the evaluator ([`eval`]),
+//! and by the compiler ([`lower`], [`emit`]); tests hold the two against each other.
+//! [`document`] reads the file around the expressions. Fields, constants and groups are data.
+//!
+//! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
+//! the values of the architecture that this was built for.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod ast;
+mod check;
+mod compile;
+mod cond;
+mod constant;
+mod diagnostic;
+mod document;
+mod emit;
+mod eval;
+mod field;
+mod group;
+mod kind;
+mod known;
+mod lex;
+mod logic;
+mod lower;
+mod network;
+mod parse;
+mod policy;
+mod render;
+mod show;
+mod source;
+mod suggest;
+mod word;
+
+pub use compile::{Compiled, CompiledFilter, compile};
+pub use constant::{CONSTANTS, Constant};
+pub use diagnostic::{Code, Diagnostic, Diagnostics};
+pub use field::{FIELDS, Field};
+pub use group::{GROUPS, Group};
+pub use kind::Kind;
+pub use policy::{Decision, Policy, Rule, RuleOrigin};

@@ -1,0 +1,119 @@
+//! Expressions as written: names are not resolved, nothing is typed.
+
+use crate::network::Network;
+use crate::source::Span;
+
+/// An expression and the bytes of the text that it takes, its own brackets included.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Expr {
+    pub(crate) kind: ExprKind,
+    pub(crate) span: Span,
+}
+
+/// What an expression is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ExprKind {
+    Number(u64),
+    Name(String),
+    Network(Network),
+    /// `!a`.
+    Not(Box<Expr>),
+    /// `~a`.
+    Complement(Box<Expr>),
+    Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
+    Compare(Comparison, Box<Expr>, Box<Expr>),
+    In(Box<Expr>, Vec<Element>),
+    /// `a && b && …`, at least two.
+    All(Vec<Expr>),
+    /// `a || b || …`, at least two.
+    Any(Vec<Expr>),
+}
+
+/// A part of a set: one value, or a range with both ends.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Element {
+    pub(crate) first: Expr,
+    pub(crate) last: Option<Expr>,
+}
+
+impl Element {
+    pub(crate) fn span(&self) -> Span {
+        self.first.span.start..self.last.as_ref().unwrap_or(&self.first).span.end
+    }
+}
+
+/// An operator that makes a number of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    Or,
+    Xor,
+    And,
+    Shl,
+    Shr,
+    Add,
+    Sub,
+}
+
+impl Arithmetic {
+    /// The operator of that symbol and how tightly it binds.
+    pub(crate) fn of(symbol: &str) -> Option<(Self, u8)> {
+        Some(match symbol {
+            "|" => (Self::Or, 1),
+            "^" => (Self::Xor, 2),
+            "&" => (Self::And, 3),
+            "<<" => (Self::Shl, 4),
+            ">>" => (Self::Shr, 4),
+            "+" => (Self::Add, 5),
+            "-" => (Self::Sub, 5),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Or => "|",
+            Self::Xor => "^",
+            Self::And => "&",
+            Self::Shl => "<<",
+            Self::Shr => ">>",
+            Self::Add => "+",
+            Self::Sub => "-",
+        }
+    }
+}
+
+/// An operator that makes a condition of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+impl Comparison {
+    pub(crate) fn of(symbol: &str) -> Option<Self> {
+        Some(match symbol {
+            "==" => Self::Eq,
+            "!=" => Self::Ne,
+            "<" => Self::Lt,
+            "<=" => Self::Le,
+            ">" => Self::Gt,
+            ">=" => Self::Ge,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Gt => ">",
+            Self::Ge => ">=",
+        }
+    }
+}

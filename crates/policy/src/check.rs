@@ -1,0 +1,195 @@
+//! Expressions as written to conditions: resolves names, agrees on types, and refuses what can only
+//! be a mistake.
+
+mod address;
+mod constant;
+mod name;
+mod number;
+
+use crate::ast::{Comparison, Element, Expr, ExprKind};
+use crate::cond::{Cond, Value, Width};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::field::Field;
+use crate::kind::Kind;
+use crate::source::{Excerpt, Source, Span};
+use ringwarden_uapi::Opcode;
+use std::sync::Arc;
+
+/// Checks an expression as the rule of an operation.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn rule(
+    source: &Arc<Source>,
+    excerpt: &Excerpt<'_>,
+    operation: Opcode,
+    expr: &Expr,
+) -> Result<Cond, Vec<Diagnostic>> {
+    let mut checker = Checker { source, excerpt, operation, errors: Vec::new() };
+    let cond = checker.cond(expr);
+    match cond {
+        Some(cond) if checker.errors.is_empty() => Ok(cond),
+        _ => Err(checker.errors),
+    }
+}
+
+/// Methods that give `None` have reported why.
+struct Checker<'s> {
+    source: &'s Arc<Source>,
+    excerpt: &'s Excerpt<'s>,
+    operation: Opcode,
+    errors: Vec<Diagnostic>,
+}
+
+/// A number with what it means: plain numbers mean nothing and go with everything.
+struct Number {
+    value: Value,
+    kind: Option<Kind>,
+}
+
+impl Checker<'_> {
+    fn text(&self, span: &Span) -> &str {
+        &self.excerpt.text[span.clone()]
+    }
+
+    fn error(&self, code: Code, span: &Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(self.source, code, self.excerpt.span(span), message)
+    }
+
+    fn report<T>(&mut self, error: Diagnostic) -> Option<T> {
+        self.errors.push(error);
+        None
+    }
+
+    fn cond(&mut self, expr: &Expr) -> Option<Cond> {
+        match &expr.kind {
+            ExprKind::Not(inner) => Some(Cond::Not(Box::new(self.cond(inner)?))),
+            ExprKind::All(parts) => Some(Cond::All(self.parts(parts)?)),
+            ExprKind::Any(parts) => Some(Cond::Any(self.parts(parts)?)),
+            ExprKind::Compare(op, left, right) if self.is_address(left) || self.is_address(right) => {
+                self.address_compare(expr, *op, left, right)
+            }
+            ExprKind::Compare(op, left, right) => self.compare(expr, *op, left, right),
+            ExprKind::In(left, elements) if self.is_address(left) => self.address_within(left, elements),
+            ExprKind::In(left, elements) => self.within(expr, left, elements),
+            _ => {
+                let width = self.width(&[expr]);
+                let number = self.number(expr, width)?;
+                self.refuse_constant_number(expr, &number, width)?;
+                Some(Cond::NonZero(number.value, width))
+            }
+        }
+    }
+
+    /// Every part is checked, so that every error in them is reported.
+    fn parts(&mut self, parts: &[Expr]) -> Option<Vec<Cond>> {
+        let mut conds = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let before = self.errors.len();
+            conds.push(self.cond(part));
+            if index > 0 && self.errors.len() > before {
+                self.suggest_repeating(&parts[index - 1], part, before);
+            }
+        }
+        conds.into_iter().collect()
+    }
+
+    /// 64 bits if any field in the expressions has that many, 32 otherwise.
+    fn width(&self, exprs: &[&Expr]) -> Width {
+        let wide = exprs.iter().any(|expr| match &expr.kind {
+            ExprKind::Name(name) => Field::of(self.operation, name).is_some_and(Field::is_wide),
+            ExprKind::Complement(inner) => self.width(&[inner]) == Width::W64,
+            ExprKind::Arithmetic(_, left, right) => self.width(&[left, right]) == Width::W64,
+            _ => false,
+        });
+        if wide { Width::W64 } else { Width::W32 }
+    }
+
+    fn compare(&mut self, expr: &Expr, op: Comparison, left: &Expr, right: &Expr) -> Option<Cond> {
+        if let ExprKind::Not(inner) = &left.kind {
+            let (inner, right) = (self.text(&inner.span), self.text(&right.span));
+            let help = match op {
+                Comparison::Eq => format!("`{inner} != {right}`"),
+                _ => format!("`!({inner} {} {right})`", op.symbol()),
+            };
+            let error = self.not_a_number(left).help(help);
+            return self.report(error);
+        }
+        let width = self.width(&[left, right]);
+        let (l, r) = (self.number(left, width), self.number(right, width));
+        let (l, r) = (l?, r?);
+        self.agree((left, &l), (right, &r))?;
+        self.refuse_constant_compare(expr, op, (left, &l), (right, &r), width)?;
+        Some(Cond::Compare { op, left: l.value, right: r.value, width })
+    }
+
+    fn within(&mut self, expr: &Expr, left: &Expr, elements: &[Element]) -> Option<Cond> {
+        let width = self.width(&[left]);
+        let number = self.number(left, width);
+        let mut ranges = Vec::new();
+        for element in elements {
+            ranges.push(self.range(left, number.as_ref(), element, width));
+        }
+        let (number, ranges) = (number?, ranges.into_iter().collect::<Option<Vec<_>>>()?);
+        let ranges = merge(ranges);
+        self.refuse_constant_within(expr, left, &number, &ranges, width)?;
+        Some(Cond::Within(number.value, ranges, width))
+    }
+
+    /// One element of a set that is matched against a number.
+    fn range(
+        &mut self,
+        left: &Expr,
+        number: Option<&Number>,
+        element: &Element,
+        width: Width,
+    ) -> Option<(u64, u64)> {
+        let first = self.bound(left, number, &element.first, width);
+        let last = match &element.last {
+            Some(last) => self.bound(left, number, last, width),
+            None => first,
+        };
+        let (first, last) = (first?, last?);
+        if first > last {
+            let span = element.span();
+            let error = self.error(Code::EmptySet, &span, format!("`{}` holds nothing", self.text(&span)));
+            let error = error.label("the first number is the larger one");
+            let ends =
+                element.last.as_ref().map(|end| (self.text(&end.span), self.text(&element.first.span)));
+            let help = ends.map(|(first, last)| format!("`{first}..={last}`"));
+            return self.report(help.into_iter().fold(error, Diagnostic::help));
+        }
+        if let Some(number) = number {
+            self.refuse_impossible_element(left, number, &element.span(), (first, last), width)?;
+        }
+        Some((first, last))
+    }
+
+    fn bound(&mut self, left: &Expr, number: Option<&Number>, bound: &Expr, width: Width) -> Option<u64> {
+        let value = self.number(bound, width)?;
+        if let Some(number) = number {
+            self.agree((left, number), (bound, &value))?;
+        }
+        match value.value {
+            Value::Const(value) => Some(value),
+            _ => {
+                let text = self.text(&bound.span);
+                let error = self.error(Code::NotASet, &bound.span, format!("`{text}` is not constant"));
+                self.report(error.label("differs between requests").expected("numbers and constants"))
+            }
+        }
+    }
+}
+
+/// Ranges in order, with those that overlap or touch made one.
+fn merge(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged
+}

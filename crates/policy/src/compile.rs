@@ -1,0 +1,184 @@
+//! Policies to filters: programs, and the order and flags to register them with.
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::emit::{self, TooLong};
+use crate::field::Field;
+use crate::lower;
+use crate::policy::{Decision, Effect, OperationRule, Policy, RuleOrigin};
+use ringwarden_cbpf::Insn;
+use ringwarden_cbpf::insn::{BPF_K, BPF_MAXINSNS, BPF_RET};
+use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
+use std::sync::Arc;
+
+/// The filters that enforce some policies, in the order in which they are to be registered on a
+/// task or ring that has none.
+///
+/// `DENY_REST` denies the operations that have no filter at that moment: where an outer sandbox has
+/// registered filters before, it leaves those operations to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compiled {
+    /// The filters. Empty where every layer allows everything.
+    pub filters: Vec<CompiledFilter>,
+    /// The rules behind them; a filter's tag is an index into this list.
+    pub origins: Vec<RuleOrigin>,
+    /// The rule behind what DENY_REST refuses, as an index into `origins`: the `default` of the
+    /// first layer that denies by default. Later ones find no slot empty.
+    pub rest: Option<u32>,
+}
+
+/// One filter to register, `struct io_uring_bpf_filter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompiledFilter {
+    /// The operation whose requests it judges.
+    pub opcode: Opcode,
+    /// The program: 1 to 4096 instructions; it returns 0 or 1.
+    pub insns: Vec<Insn>,
+    /// Register with `DENY_REST`: from here on, operations without a filter are refused.
+    pub deny_rest: bool,
+    /// Register with `SZ_STRICT`: the program reads the payload, so a kernel whose payload differs
+    /// is not the one that this was compiled for.
+    pub strict_size: bool,
+    /// The size of the operation's payload on the kernel model, in bytes.
+    pub pdu_size: u8,
+    /// The rule that this program is, as an index into [`Compiled::origins`].
+    pub tag: u32,
+    /// The layer that it belongs to, from 0.
+    pub layer: usize,
+}
+
+/// Compiles layers of policies for a kernel: a request is allowed where every layer allows it.
+///
+/// No layer at all allows everything.
+///
+/// # Errors
+/// Every rule that the kernel's filters cannot hold, with the reason.
+pub fn compile(layers: &[Policy], model: KernelModel) -> Result<Compiled, Diagnostics> {
+    let compiled = Compiled { filters: Vec::new(), origins: Vec::new(), rest: None };
+    let mut compiler = Compiler { model, compiled, errors: Vec::new() };
+    for (index, layer) in layers.iter().enumerate() {
+        compiler.layer(index, layer);
+    }
+    if compiler.errors.is_empty() { Ok(compiler.compiled) } else { Err(Diagnostics::new(compiler.errors)) }
+}
+
+struct Compiler {
+    model: KernelModel,
+    compiled: Compiled,
+    errors: Vec<Diagnostic>,
+}
+
+impl Compiler {
+    fn layer(&mut self, layer: usize, policy: &Policy) {
+        let deny_by_default = policy.default == Decision::Deny;
+        let default_tag = self.origin(&policy.default_origin);
+        let before = self.compiled.filters.len();
+        let model = self.model;
+        for info in OPCODES.iter().filter(|info| model.has_opcode(info.opcode)) {
+            match policy.operation(info.opcode) {
+                Some(rule) => self.rule(layer, policy, info.opcode, rule),
+                // DENY_REST passes by what an earlier layer has a filter for.
+                None if deny_by_default && self.has_filter(info.opcode, before) => {
+                    self.push(self.filter(layer, info.opcode, deny(), default_tag));
+                }
+                None => {}
+            }
+        }
+        if !deny_by_default {
+            return;
+        }
+        if self.compiled.filters.len() == before {
+            // Only a filter can carry the flag.
+            self.push(self.filter(layer, Opcode::NOP, deny(), default_tag));
+        }
+        if let Some(last) = self.compiled.filters.last_mut() {
+            last.deny_rest = true;
+            self.compiled.rest.get_or_insert(default_tag);
+        }
+    }
+
+    fn push(&mut self, filter: CompiledFilter) {
+        self.compiled.filters.push(filter);
+    }
+
+    fn filter(&self, layer: usize, opcode: Opcode, insns: Vec<Insn>, tag: u32) -> CompiledFilter {
+        let pdu_size = self.model.payload_size(opcode);
+        CompiledFilter { opcode, insns, deny_rest: false, strict_size: false, pdu_size, tag, layer }
+    }
+
+    fn has_filter(&self, operation: Opcode, layers_end: usize) -> bool {
+        self.compiled.filters[..layers_end].iter().any(|filter| filter.opcode == operation)
+    }
+
+    fn origin(&mut self, origin: &RuleOrigin) -> u32 {
+        self.compiled.origins.push(origin.clone());
+        (self.compiled.origins.len() - 1) as u32
+    }
+
+    fn rule(&mut self, layer: usize, policy: &Policy, operation: Opcode, rule: &OperationRule) {
+        let (insns, reads_payload) = match &rule.effect {
+            // What is allowed by default needs no filter to be allowed.
+            Effect::Allow if policy.default == Decision::Allow => return,
+            Effect::Allow => (vec![Insn::stmt(BPF_RET | BPF_K, 1)], false),
+            Effect::Deny => (deny(), false),
+            Effect::When(cond) => {
+                let fields = cond.fields();
+                if let Some(field) = fields.iter().find(|field| field.since > self.model) {
+                    self.report(self.lacking(policy, operation, rule, field));
+                    return;
+                }
+                match emit::program(&lower::decision(cond)) {
+                    Ok(insns) => (insns, fields.iter().any(|field| field.byte >= PAYLOAD)),
+                    Err(TooLong) => {
+                        self.report(too_long(policy, operation, rule));
+                        return;
+                    }
+                }
+            }
+        };
+        let tag = self.origin(&rule.origin);
+        let strict_size = reads_payload && self.model.facts().payload_size_checked;
+        let filter = self.filter(layer, operation, insns, tag);
+        self.push(CompiledFilter { strict_size, ..filter });
+    }
+
+    /// The error for a rule on a field that this kernel's filters do not see.
+    fn lacking(&self, policy: &Policy, operation: Opcode, rule: &OperationRule, field: &Field) -> Diagnostic {
+        let (key, name, model, since) = (&rule.origin.key, field.name, self.model, field.since);
+        let message = format!(
+            "the rule of `{key}` needs `{name}` of {operation}, which filters of kernel {model} do not see"
+        );
+        Diagnostic::new(&policy.source, Code::KernelLacks, rule.span.clone(), message)
+            .label(format!("`{name}` is there since kernel {since}"))
+            .help(format!("compile for kernel {since} or later, or decide `{operation}` as a whole by \"allow\" or \"deny\""))
+    }
+
+    /// One rule for several operations is reported once.
+    fn report(&mut self, error: Diagnostic) {
+        let known = self.errors.iter().any(|known| {
+            known.code == error.code
+                && known.primary.span == error.primary.span
+                && Arc::ptr_eq(&known.source, &error.source)
+        });
+        if !known {
+            self.errors.push(error);
+        }
+    }
+}
+
+/// The first byte of a context that depends on the operation.
+const PAYLOAD: usize = 16;
+
+fn deny() -> Vec<Insn> {
+    vec![Insn::stmt(BPF_RET | BPF_K, 0)]
+}
+
+/// The error for a rule that no single program can hold.
+fn too_long(policy: &Policy, operation: Opcode, rule: &OperationRule) -> Diagnostic {
+    let key = &rule.origin.key;
+    let message = format!("the rule of `{key}` takes more than {BPF_MAXINSNS} instructions for {operation}");
+    Diagnostic::new(&policy.source, Code::TooLong, rule.span.clone(), message)
+        .label("too much for one filter")
+        .help("policies stack: split the rule in two files, both of which must allow")
+}

@@ -1,0 +1,223 @@
+//! What is wrong with a policy, and where.
+//!
+//! All errors of a file are reported at once. Each has a [`Code`], the place, what was expected
+//! and, where it helps, a suggestion; [`Diagnostics::render`] prints them with the excerpt of the
+//! file.
+
+use crate::render;
+use crate::source::{Source, Span};
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $meaning:literal;)*) => {
+        /// What kind of error a [`Diagnostic`] is. Codes keep their meaning between versions.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(#[doc = concat!("`", $code, "`: ", $meaning, ".")] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as it is printed, such as `P203`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What the code means, in one line.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Toml = "P001", "the file is not valid TOML";
+    Version = "P002", "`version` is missing or is not one that this version reads";
+    UnknownKey = "P003", "a key or table that the language does not have";
+    NotSupported = "P004", "a part of the language that this version does not have yet";
+    WrongType = "P005", "a TOML value of another type than the key takes";
+    Default = "P006", "`default` is missing or is neither `\"allow\"` nor `\"deny\"`";
+    UnknownOperation = "P007", "a key of `[ops]` that is neither an operation nor a group";
+    UnexpectedCharacter = "P101", "a character that no expression holds";
+    BadNumber = "P102", "a number that cannot be read or exceeds 64 bits";
+    BadAddress = "P103", "an IP address or network that cannot be read";
+    Syntax = "P104", "an expression that is not complete or not well-formed";
+    Unclosed = "P105", "a bracket without its partner";
+    Chained = "P106", "comparisons in a row, as in `a < b < c`";
+    TooDeep = "P107", "an expression nested too deeply";
+    UnknownName = "P201", "a name that is neither a field nor a constant";
+    OtherOperation = "P202", "a field that the operation does not have";
+    OtherKind = "P203", "values of two kinds that do not go together";
+    NotANumber = "P204", "a condition or an address where a number belongs";
+    NotAnAddress = "P205", "an address used as something else, or a number used as an address";
+    Constant = "P206", "a condition that is always true or always false";
+    DoesNotFit = "P207", "a number with more bits than the field";
+    Shift = "P208", "a shift by something other than a number below the field's size";
+    NotASet = "P209", "the right side of `in`, or an element of a set, is not constant";
+    EmptySet = "P210", "a set or range that holds nothing";
+    NotBits = "P211", "a constant that is a number, used as if it were a bit";
+    KernelLacks = "P301", "a rule on a field that the chosen kernel does not show to filters";
+    TooLong = "P302", "a rule that needs more than the 4096 instructions of a filter";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One error.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) source: Arc<Source>,
+    pub(crate) primary: Label,
+    pub(crate) secondary: Vec<Label>,
+    pub(crate) notes: Vec<(Advice, String)>,
+}
+
+/// A part of the file, underlined, with what to say of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Label {
+    pub(crate) span: Span,
+    pub(crate) text: String,
+}
+
+/// What a line below the excerpt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advice {
+    Expected,
+    Note,
+    Help,
+}
+
+impl Diagnostic {
+    pub(crate) fn new(source: &Arc<Source>, code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            source: Arc::clone(source),
+            primary: Label { span, text: String::new() },
+            secondary: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// What stands next to the underlined place.
+    pub(crate) fn label(mut self, text: impl Into<String>) -> Self {
+        self.primary.text = text.into();
+        self
+    }
+
+    /// A second place that the error speaks of.
+    pub(crate) fn also(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.secondary.push(Label { span, text: text.into() });
+        self
+    }
+
+    pub(crate) fn expected(self, text: impl Into<String>) -> Self {
+        self.with(Advice::Expected, text)
+    }
+
+    pub(crate) fn note(self, text: impl Into<String>) -> Self {
+        self.with(Advice::Note, text)
+    }
+
+    pub(crate) fn help(self, text: impl Into<String>) -> Self {
+        self.with(Advice::Help, text)
+    }
+
+    fn with(mut self, kind: Advice, text: impl Into<String>) -> Self {
+        self.notes.push((kind, text.into()));
+        self
+    }
+
+    /// The error's code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is wrong, in one sentence without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The name of the file, as it was given to [`Policy::parse`](crate::Policy::parse).
+    pub fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// Line and column, both from 1; columns count characters.
+    pub fn place(&self) -> (usize, usize) {
+        self.source.place(self.primary.span.start)
+    }
+
+    /// What was expected in that place, where the error can tell.
+    pub fn expected_text(&self) -> Option<&str> {
+        self.notes.iter().find(|(kind, _)| *kind == Advice::Expected).map(|(_, text)| text.as_str())
+    }
+
+    /// What would mend it, where the error can tell.
+    pub fn suggestion(&self) -> Option<&str> {
+        self.notes.iter().find(|(kind, _)| *kind == Advice::Help).map(|(_, text)| text.as_str())
+    }
+}
+
+/// `file:line:column: error[code]: message`, on one line.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.place();
+        write!(f, "{}:{line}:{column}: error[{}]: {}", self.file(), self.code, self.message)
+    }
+}
+
+/// Everything that is wrong with a policy: never empty, in the order of the file.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// `list` holds at least one error.
+    pub(crate) fn new(mut list: Vec<Diagnostic>) -> Self {
+        // Stable: the layers of one compilation keep their order.
+        list.sort_by_key(|diagnostic| diagnostic.primary.span.start);
+        Self { list }
+    }
+
+    /// The errors, in the order of the file.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// All errors for people: message, excerpt with the place underlined, expectation and
+    /// suggestion. With `coloured`, ANSI escapes mark the parts; control characters of the file
+    /// itself never reach the output.
+    pub fn render(&self, coloured: bool) -> String {
+        render::all(&self.list, coloured)
+    }
+}
+
+impl<'d> IntoIterator for &'d Diagnostics {
+    type Item = &'d Diagnostic;
+    type IntoIter = std::slice::Iter<'d, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// As [`render`](Diagnostics::render) without colours.
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}

@@ -1,0 +1,250 @@
+//! The fields that a filter sees, as data: the C structure that a context is, with names.
+//!
+//! `struct io_uring_bpf_ctx` of `include/uapi/linux/io_uring/bpf_filter.h`, Linux 7.2.
+
+use crate::kind::Kind;
+use ringwarden_uapi::{KernelModel, Opcode, open};
+
+/// The compiler names single bytes of little-endian words.
+#[cfg(target_endian = "big")]
+compile_error!("filters are compiled for little-endian kernels only");
+
+/// A value of a request that expressions can name.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Field {
+    /// The name in expressions.
+    pub name: &'static str,
+    /// The operations that have it; empty for every operation.
+    pub operations: &'static [Opcode],
+    /// What its value means.
+    pub kind: Kind,
+    /// How many bits its value has; 128 for an address.
+    pub bits: u8,
+    /// The first kernel whose filters see it.
+    pub since: KernelModel,
+    /// What it is, in one line.
+    pub doc: &'static str,
+    /// Its first byte in the context.
+    pub(crate) byte: usize,
+    /// How it stands there.
+    pub(crate) form: Form,
+    /// The bits of the stored value that belong to it, in place.
+    pub(crate) mask: u64,
+    /// The values of [`FAMILY_OF_ADDRESS`] under which the field exists; empty if it always does.
+    pub(crate) families: &'static [u64],
+}
+
+/// How a field is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    U8,
+    /// 16 bits in network order.
+    Be16,
+    U32,
+    U64,
+    /// 4 bytes under [`AF_INET`], 16 under [`AF_INET6`], network order.
+    Address,
+}
+
+/// The IPv4 family.
+pub(crate) const AF_INET: u64 = 2;
+/// The IPv6 family.
+pub(crate) const AF_INET6: u64 = 10;
+/// The first byte of the `u32` that says which form a CONNECT address has.
+pub(crate) const FAMILY_OF_ADDRESS: usize = 16;
+
+const EVERY: &[Opcode] = &[];
+const SOCKET: &[Opcode] = &[Opcode::SOCKET];
+const OPEN: &[Opcode] = &[Opcode::OPENAT, Opcode::OPENAT2];
+const CONNECT: &[Opcode] = &[Opcode::CONNECT];
+const IP: &[u64] = &[AF_INET, AF_INET6];
+
+/// The low bits of a socket type, `SOCK_TYPE_MASK` of `include/linux/net.h`.
+const SOCK_TYPE_MASK: u64 = 0xf;
+
+const PLAIN: Field = Field {
+    name: "",
+    operations: EVERY,
+    kind: Kind::UserData,
+    bits: 32,
+    since: KernelModel::V7_0,
+    doc: "",
+    byte: 0,
+    form: Form::U32,
+    mask: u32::MAX as u64,
+    families: &[],
+};
+const WIDE: Field = Field { bits: 64, form: Form::U64, mask: u64::MAX, ..PLAIN };
+
+/// Every field.
+pub const FIELDS: &[Field] = &[
+    Field {
+        name: "user_data",
+        kind: Kind::UserData,
+        since: KernelModel::Posted,
+        byte: 0,
+        doc: "the number that the program gets back with the completion",
+        ..WIDE
+    },
+    Field {
+        name: "sqe_flags",
+        kind: Kind::SqeFlags,
+        bits: 8,
+        since: KernelModel::Posted,
+        byte: 9,
+        form: Form::U8,
+        mask: 0xff,
+        doc: "the request's flags, with those that the kernel adds before the filter runs",
+        ..PLAIN
+    },
+    Field {
+        name: "family",
+        operations: SOCKET,
+        kind: Kind::Family,
+        byte: 16,
+        doc: "the address family of the new socket",
+        ..PLAIN
+    },
+    Field {
+        name: "type",
+        operations: SOCKET,
+        kind: Kind::SocketType,
+        bits: 4,
+        byte: 20,
+        mask: SOCK_TYPE_MASK,
+        doc: "the type of the new socket, without the flags given with it",
+        ..PLAIN
+    },
+    Field {
+        name: "type_flags",
+        operations: SOCKET,
+        kind: Kind::SocketFlags,
+        byte: 20,
+        mask: u32::MAX as u64 & !SOCK_TYPE_MASK,
+        doc: "the flags given with the type",
+        ..PLAIN
+    },
+    Field {
+        name: "protocol",
+        operations: SOCKET,
+        kind: Kind::Protocol,
+        byte: 24,
+        doc: "the protocol of the new socket; 0 is the type's default",
+        ..PLAIN
+    },
+    Field {
+        name: "flags",
+        operations: OPEN,
+        kind: Kind::OpenFlags,
+        byte: 16,
+        mask: !open::O_LARGEFILE,
+        doc: "how to open, without O_LARGEFILE, which the kernel sets on almost every request",
+        ..WIDE
+    },
+    Field {
+        name: "mode",
+        operations: OPEN,
+        kind: Kind::Mode,
+        byte: 24,
+        doc: "the permissions of a new file; openat shows 0 where no file can be created",
+        ..WIDE
+    },
+    Field {
+        name: "resolve",
+        operations: OPEN,
+        kind: Kind::Resolve,
+        byte: 32,
+        doc: "how to walk the path; always 0 in openat",
+        ..WIDE
+    },
+    Field {
+        name: "family",
+        operations: CONNECT,
+        kind: Kind::Family,
+        since: KernelModel::V7_2,
+        byte: FAMILY_OF_ADDRESS,
+        doc: "the address family to connect to; 0 where the address is shorter than 2 bytes",
+        ..PLAIN
+    },
+    Field {
+        name: "port",
+        operations: CONNECT,
+        kind: Kind::Port,
+        bits: 16,
+        since: KernelModel::V7_2,
+        byte: 20,
+        form: Form::Be16,
+        mask: 0xffff,
+        families: IP,
+        doc: "the port to connect to, in host order; IPv4 and IPv6 only",
+        ..PLAIN
+    },
+    Field {
+        name: "addr",
+        operations: CONNECT,
+        kind: Kind::Address,
+        bits: 128,
+        since: KernelModel::V7_2,
+        byte: 24,
+        form: Form::Address,
+        families: IP,
+        doc: "the address to connect to; IPv4 and IPv6 only",
+        ..WIDE
+    },
+];
+
+impl Field {
+    /// The field of that name in the requests of an operation.
+    pub fn of(operation: Opcode, name: &str) -> Option<&'static Self> {
+        Self::all_of(operation).find(|field| field.name == name)
+    }
+
+    /// Every field of an operation.
+    pub fn all_of(operation: Opcode) -> impl Iterator<Item = &'static Self> {
+        FIELDS
+            .iter()
+            .filter(move |field| field.operations.is_empty() || field.operations.contains(&operation))
+    }
+
+    /// Whether computing with it takes 64 bits.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.form == Form::U64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_within_an_operation() {
+        for info in ringwarden_uapi::OPCODES {
+            let mut names: Vec<_> = Field::all_of(info.opcode).map(|field| field.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn fields_lie_in_the_payload_of_every_kernel_that_shows_them() {
+        for field in FIELDS {
+            let size = match field.form {
+                Form::U8 => 1,
+                Form::Be16 => 2,
+                Form::U32 => 4,
+                Form::U64 => 8,
+                Form::Address => 16,
+            };
+            for model in KernelModel::ALL {
+                for &operation in field.operations {
+                    let payload = 16 + usize::from(model.payload_size(operation));
+                    let shown = field.byte + size <= payload;
+                    assert_eq!(shown, model >= field.since, "{} of {operation} on {model}", field.name);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A policy: a default and one rule per operation.
+
+use crate::cond::Cond;
+use crate::diagnostic::Diagnostics;
+use crate::source::{Source, Span};
+use crate::{document, eval};
+use ringwarden_uapi::Opcode;
+use std::sync::Arc;
+
+/// What a policy says of a request, or of every request that no rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// The kernel may act on it.
+    Allow,
+    /// It fails with `EACCES`.
+    Deny,
+}
+
+/// A policy file, read and checked.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) source: Arc<Source>,
+    pub(crate) name: Option<String>,
+    pub(crate) default: Decision,
+    pub(crate) default_origin: RuleOrigin,
+    /// Index: opcode. Operations without an entry follow the default.
+    pub(crate) rules: Vec<Option<OperationRule>>,
+}
+
+/// The rule of one operation.
+#[derive(Clone, Debug)]
+pub(crate) struct OperationRule {
+    pub(crate) effect: Effect,
+    pub(crate) origin: RuleOrigin,
+    /// The value, with its quotes.
+    pub(crate) span: Span,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
+    /// Allow where the condition holds.
+    When(Cond),
+}
+
+/// The rule that decides an operation's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule<'p> {
+    /// Every request is allowed.
+    Allow(&'p RuleOrigin),
+    /// Every request is refused.
+    Deny(&'p RuleOrigin),
+    /// A request is allowed where the expression, [`RuleOrigin::text`], holds.
+    Expr(&'p RuleOrigin),
+}
+
+impl<'p> Rule<'p> {
+    /// Where the rule is written.
+    pub fn origin(self) -> &'p RuleOrigin {
+        match self {
+            Self::Allow(origin) | Self::Deny(origin) | Self::Expr(origin) => origin,
+        }
+    }
+}
+
+/// Where a rule is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RuleOrigin {
+    /// The file, as it was named to [`Policy::parse`].
+    pub file: String,
+    /// The line of the key, from 1.
+    pub line: usize,
+    /// The column of the key, from 1, in characters.
+    pub column: usize,
+    /// The key: an operation, a group with its `@`, or `default`.
+    pub key: String,
+    /// The value: `allow`, `deny` or an expression.
+    pub text: String,
+}
+
+impl Policy {
+    /// Reads a policy file's text; `file_name` is what diagnostics and origins call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file.
+    pub fn parse(source: &str, file_name: &str) -> Result<Self, Diagnostics> {
+        document::policy(&Arc::new(Source::new(file_name, source)))
+    }
+
+    /// The policy's `name`, if it gives itself one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The file, as it was named to [`parse`](Self::parse).
+    pub fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// What happens to requests of operations that no rule names, those of future kernels included.
+    pub fn default_action(&self) -> Decision {
+        self.default
+    }
+
+    /// The rule for an operation's requests: its own, its group's, or the default.
+    pub fn rule(&self, operation: Opcode) -> Rule<'_> {
+        match self.operation(operation) {
+            Some(OperationRule { effect: Effect::Allow, origin, .. }) => Rule::Allow(origin),
+            Some(OperationRule { effect: Effect::Deny, origin, .. }) => Rule::Deny(origin),
+            Some(OperationRule { effect: Effect::When(_), origin, .. }) => Rule::Expr(origin),
+            None if self.default == Decision::Allow => Rule::Allow(&self.default_origin),
+            None => Rule::Deny(&self.default_origin),
+        }
+    }
+
+    /// Decides a request by the meaning of the policy, without any program: `words` is the context
+    /// as a kernel gives it to filters, in 32-bit words (`struct io_uring_bpf_ctx`, 10 words since
+    /// Linux 7.0). A context too short for what the rule reads is refused.
+    pub fn evaluate(&self, words: &[u32]) -> Decision {
+        // The opcode is byte 8.
+        let Some(word) = words.get(2) else { return Decision::Deny };
+        let allowed = match self.operation(Opcode(word.to_ne_bytes()[0])) {
+            Some(OperationRule { effect: Effect::When(cond), .. }) => eval::holds(cond, words),
+            Some(OperationRule { effect: Effect::Allow, .. }) => true,
+            Some(OperationRule { effect: Effect::Deny, .. }) => false,
+            None => return self.default,
+        };
+        if allowed { Decision::Allow } else { Decision::Deny }
+    }
+
+    pub(crate) fn operation(&self, operation: Opcode) -> Option<&OperationRule> {
+        self.rules.get(usize::from(operation.0))?.as_ref()
+    }
+}

@@ -1,0 +1,154 @@
+//! Diagnostics as text: the message, the lines of the file with places underlined, the notes.
+
+use crate::diagnostic::{Advice, Diagnostic, Label};
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const FRAME: Style = AnsiColor::Blue.on_default().bold();
+const SECOND: Style = AnsiColor::Blue.on_default();
+const HELP: Style = AnsiColor::Cyan.on_default().bold();
+const STRONG: Style = Style::new().bold();
+
+/// Longer lines of the file are shown in part, around the place.
+const WIDTH: usize = 120;
+
+/// More errors than this are only counted.
+const MOST: usize = 100;
+
+/// Every diagnostic, with an empty line between two and a count at the end.
+pub(crate) fn all(list: &[Diagnostic], coloured: bool) -> String {
+    let mut page = Page { text: String::new(), coloured };
+    for diagnostic in list.iter().take(MOST) {
+        page.diagnostic(diagnostic);
+        page.text.push('\n');
+    }
+    let count = match list.len() {
+        1 => "1 error".to_owned(),
+        n if n > MOST => format!("{n} errors, the first {MOST} of them shown"),
+        n => format!("{n} errors"),
+    };
+    page.styled(ERROR, &count);
+    page.text.push('\n');
+    page.text
+}
+
+struct Page {
+    text: String,
+    coloured: bool,
+}
+
+impl Page {
+    fn styled(&mut self, style: Style, text: &str) {
+        if self.coloured {
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{style}{text}{style:#}");
+        } else {
+            self.text.push_str(text);
+        }
+    }
+
+    fn diagnostic(&mut self, diagnostic: &Diagnostic) {
+        let (line, column) = diagnostic.place();
+        self.styled(ERROR, &format!("error[{}]", diagnostic.code));
+        self.styled(STRONG, &format!(": {}", printable(&diagnostic.message)));
+
+        // The primary line first, then every other line that a label speaks of.
+        let mut lines = vec![line];
+        lines.extend(diagnostic.secondary.iter().map(|label| diagnostic.source.place(label.span.start).0));
+        lines.sort_unstable();
+        lines.dedup();
+        let gutter = lines.last().map_or(1, |line| line.to_string().len());
+
+        self.text.push('\n');
+        self.text.push_str(&" ".repeat(gutter));
+        self.styled(FRAME, "--> ");
+        let _ = writeln!(self.text, "{}:{line}:{column}", printable(diagnostic.file()));
+        self.frame(gutter, "");
+        self.text.push('\n');
+        let mut last = None;
+        for number in lines {
+            if last.is_some_and(|last| last + 1 < number) {
+                self.styled(FRAME, "...");
+                self.text.push('\n');
+            }
+            self.excerpt(diagnostic, number, gutter);
+            last = Some(number);
+        }
+        for (kind, text) in &diagnostic.notes {
+            self.text.push_str(&" ".repeat(gutter + 1));
+            self.styled(FRAME, "= ");
+            let (style, name) = match kind {
+                Advice::Expected => (STRONG, "expected"),
+                Advice::Note => (STRONG, "note"),
+                Advice::Help => (HELP, "help"),
+            };
+            self.styled(style, name);
+            let _ = writeln!(self.text, ": {}", printable(text));
+        }
+    }
+
+    /// The gutter of a line: its number, or nothing, and the bar.
+    fn frame(&mut self, gutter: usize, number: &str) {
+        self.styled(FRAME, &format!("{number:>gutter$} |"));
+    }
+
+    /// One line of the file with the labels in it underlined, the primary one first.
+    fn excerpt(&mut self, diagnostic: &Diagnostic, number: usize, gutter: usize) {
+        let (line, start) = diagnostic.source.line(number);
+        let labels: Vec<(&Label, bool)> = std::iter::once((&diagnostic.primary, true))
+            .chain(diagnostic.secondary.iter().map(|label| (label, false)))
+            .filter(|(label, _)| diagnostic.source.place(label.span.start).0 == number)
+            .collect();
+        let focus = labels.first().map_or(0, |(label, _)| columns(line, label.span.start - start));
+        let skip = if columns(line, line.len()) <= WIDTH { 0 } else { focus.saturating_sub(WIDTH / 3) };
+
+        let shown: String = printable(line).chars().skip(skip).take(WIDTH).collect();
+        let head = if skip > 0 { "..." } else { "" };
+        let tail = if columns(line, line.len()) > skip + WIDTH { "..." } else { "" };
+        self.frame(gutter, &number.to_string());
+        let row = format!(" {head}{shown}{tail}");
+        self.text.push_str(row.trim_end());
+        self.text.push('\n');
+
+        for (label, primary) in labels {
+            let from = columns(line, label.span.start - start);
+            let to = columns(line, (label.span.end - start).min(line.len())).min(skip + WIDTH);
+            let Some(indent) = from.checked_sub(skip).filter(|&indent| indent <= WIDTH) else { continue };
+            let (style, mark) = if primary { (ERROR, "^") } else { (SECOND, "-") };
+            self.frame(gutter, "");
+            self.text.push_str(&" ".repeat(1 + head.len() + indent));
+            let mut row = mark.repeat(to.saturating_sub(from).max(1));
+            if !label.text.is_empty() {
+                row.push(' ');
+                row.push_str(&printable(&label.text));
+            }
+            self.styled(style, &row);
+            self.text.push('\n');
+        }
+    }
+}
+
+/// How many columns the first `bytes` bytes of a line take as [`printable`] shows them.
+fn columns(line: &str, bytes: usize) -> usize {
+    line.char_indices().take_while(|(at, _)| *at < bytes).map(|(_, c)| width(c)).sum()
+}
+
+fn width(c: char) -> usize {
+    if c == '\t' { 4 } else { 1 }
+}
+
+/// Text without anything that a terminal would act on: a policy may come from strangers.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => out.push_str("    "),
+            // Direction overrides can make an expression look like another one.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.push(char::REPLACEMENT_CHARACTER),
+            c if c.is_control() => out.push(char::REPLACEMENT_CHARACTER),
+            c => out.push(c),
+        }
+    }
+    out
+}

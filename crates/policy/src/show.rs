@@ -1,0 +1,93 @@
+//! A request's values as people write them.
+
+use crate::constant::{CONSTANTS, Constant};
+use crate::eval::Request;
+use crate::field::{Field, Form};
+use crate::kind::Kind;
+
+impl Field {
+    /// The field's value in a request, given as the words of its context, written with the names of
+    /// constants where there are any: `AF_INET`, `O_WRONLY|O_CREAT`, `10.1.2.3`, `443`. `None` where
+    /// the request does not have the field, as a connection to an AF_UNIX address has no port.
+    pub fn show(&self, words: &[u32]) -> Option<String> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let request = Request(&bytes);
+        if self.form == Form::Address {
+            return request.address(self).map(|address| address.to_string());
+        }
+        let value = request.field(self)?;
+        Some(match self.kind {
+            kind if kind.is_enumeration() => constants(kind)
+                .find(|constant| constant.value == value)
+                .map_or_else(|| value.to_string(), name),
+            Kind::UserData | Kind::Port => value.to_string(),
+            Kind::Mode => format!("{value:#o}"),
+            kind => flags(kind, value),
+        })
+    }
+}
+
+/// The flags of a value by name, largest first so that O_TMPFILE is not shown as O_DIRECTORY, then
+/// what no name covers.
+fn flags(kind: Kind, value: u64) -> String {
+    let mut named: Vec<_> = constants(kind).filter(|constant| constant.value != 0).collect();
+    named.sort_by_key(|constant| std::cmp::Reverse(constant.value.count_ones()));
+    let mut rest = value;
+    let mut parts = Vec::new();
+    for constant in named {
+        if rest & constant.value == constant.value {
+            rest &= !constant.value;
+            parts.push(constant);
+        }
+    }
+    parts.sort_by_key(|constant| constant.value);
+    let mut parts: Vec<_> = parts.into_iter().map(name).collect();
+    // The access mode is a number, of which 0 says something, too.
+    if kind == Kind::OpenFlags && value & 3 == 0 {
+        parts.insert(0, "O_RDONLY".to_owned());
+    }
+    if rest != 0 || parts.is_empty() {
+        parts.push(if rest == 0 { "0".to_owned() } else { format!("{rest:#x}") });
+    }
+    parts.join("|")
+}
+
+fn constants(kind: Kind) -> impl Iterator<Item = &'static Constant> {
+    CONSTANTS.iter().filter(move |constant| constant.kind == kind)
+}
+
+fn name(constant: &Constant) -> String {
+    constant.name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringwarden_uapi::Opcode;
+
+    fn shown(opcode: Opcode, field: &str, payload: &[u32]) -> Option<String> {
+        let mut words = [0; 10];
+        words[2] = u32::from(opcode.0) | 0x12 << 8;
+        words[4..4 + payload.len()].copy_from_slice(payload);
+        Field::of(opcode, field).expect("a field").show(&words)
+    }
+
+    #[test]
+    fn values_are_shown_by_name() {
+        let text = |text: &str| Some(text.to_owned());
+        for (opcode, field, payload, expected) in [
+            (Opcode::NOP, "sqe_flags", &[][..], text("IOSQE_IO_DRAIN|IOSQE_ASYNC")),
+            (Opcode::SOCKET, "family", &[2, 1, 6], text("AF_INET")),
+            (Opcode::SOCKET, "family", &[999], text("999")),
+            (Opcode::SOCKET, "protocol", &[2, 1, 6], text("IPPROTO_TCP")),
+            (Opcode::OPENAT2, "flags", &[0], text("O_RDONLY")),
+            (Opcode::OPENAT2, "flags", &[0o101], text("O_WRONLY|O_CREAT")),
+            (Opcode::OPENAT2, "mode", &[0, 0, 0o644], text("0o644")),
+            (Opcode::CONNECT, "addr", &[2, 0, u32::from_ne_bytes([10, 1, 2, 3])], text("10.1.2.3")),
+            (Opcode::CONNECT, "port", &[2, u32::from_ne_bytes([1, 187, 0, 0])], text("443")),
+            (Opcode::CONNECT, "port", &[1], None),
+        ] {
+            assert_eq!(shown(opcode, field, payload), expected, "{opcode} {field} {payload:?}");
+        }
+    }
+}

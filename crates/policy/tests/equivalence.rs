@@ -1,0 +1,152 @@
+//! The compiler against the evaluator against a third reading of the same expression, on generated
+//! policies and contexts.
+
+mod generate;
+
+use generate::{Bool, OPERATIONS, Random, context, pool, rule};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use ringwarden_cbpf::Program;
+use ringwarden_policy::{Code, Compiled, Decision, Policy, compile};
+use ringwarden_uapi::{KernelModel, Opcode};
+use std::cell::Cell;
+
+/// What a kernel makes of filters: a stack per operation, newest first, all must allow.
+struct Kernel {
+    stacks: Vec<Vec<Program>>,
+    rest_denied: Vec<bool>,
+}
+
+impl Kernel {
+    fn new(compiled: &Compiled) -> Self {
+        let mut kernel =
+            Self { stacks: (0..256).map(|_| Vec::new()).collect(), rest_denied: vec![false; 256] };
+        for filter in &compiled.filters {
+            let program = Program::new(&filter.insns, 40).expect("the checker takes what the compiler emits");
+            kernel.stacks[usize::from(filter.opcode.0)].push(program);
+            if filter.deny_rest {
+                for (stack, denied) in kernel.stacks.iter().zip(&mut kernel.rest_denied) {
+                    *denied |= stack.is_empty();
+                }
+            }
+        }
+        kernel
+    }
+
+    fn decide(&self, words: &[u32]) -> Decision {
+        let opcode = (words[2] & 0xff) as usize;
+        let allowed = self.stacks[opcode].iter().rev().all(|program| program.run(words) != 0);
+        if allowed && !self.rest_denied[opcode] { Decision::Allow } else { Decision::Deny }
+    }
+}
+
+fn decision(allowed: bool) -> Decision {
+    if allowed { Decision::Allow } else { Decision::Deny }
+}
+
+/// Contexts tried on each generated policy.
+const CONTEXTS: usize = 200;
+
+/// `times` as many cases as `PROPTEST_CASES` says, 256 by default.
+fn config(times: u32) -> Config {
+    let config = Config::default();
+    // A failure shows the expression; there is nothing to keep between runs.
+    Config { cases: config.cases * times, failure_persistence: None, ..config }
+}
+
+#[test]
+fn programs_decide_as_the_rules_mean() {
+    let accepted = Cell::new(0);
+    let generated = Cell::new(0);
+    let cases =
+        (select(&OPERATIONS[..]).prop_flat_map(|operation| (Just(operation), rule(operation))), 1..u64::MAX);
+    let mut runner = TestRunner::new(config(4));
+    let outcome = runner.run(&cases, |((operation, rule), seed)| {
+        generated.set(generated.get() + 1);
+        let text = format!("version = 1\ndefault = \"deny\"\n[ops]\n{operation} = '{rule}'\n");
+        let policy = match Policy::parse(&text, "generated") {
+            Ok(policy) => policy,
+            Err(errors) => {
+                // Only conditions that cannot come out both ways may be refused.
+                prop_assert!(errors.iter().all(|error| error.code() == Code::Constant), "{}", errors);
+                return Ok(());
+            }
+        };
+        accepted.set(accepted.get() + 1);
+        let compiled = match compile(std::slice::from_ref(&policy), KernelModel::V7_3) {
+            Ok(compiled) => compiled,
+            Err(errors) => return Err(TestCaseError::fail(errors.render(false))),
+        };
+        let kernel = Kernel::new(&compiled);
+        let mut literals = Vec::new();
+        rule.literals(&mut literals);
+        let (pool, mut random) = (pool(&literals), Random(seed));
+        for _ in 0..CONTEXTS {
+            let words = context(operation, &pool, &mut random);
+            let meant = decision(rule.holds(&words) == Some(true));
+            prop_assert_eq!(policy.evaluate(&words), meant, "the evaluator: {} on {:x?}", rule, words);
+            prop_assert_eq!(kernel.decide(&words), meant, "the program: {} on {:x?}", rule, words);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(accepted.get() * 3 > generated.get(), "{} of {} rules accepted", accepted.get(), generated.get());
+}
+
+/// One layer: a default, and a rule or none for each operation.
+#[derive(Clone, Debug)]
+struct Layer {
+    default: &'static str,
+    rules: Vec<(Opcode, Option<Bool>, &'static str)>,
+}
+
+fn layer() -> impl Strategy<Value = Layer> {
+    let rules: Vec<_> = OPERATIONS
+        .iter()
+        .map(|&operation| {
+            let rule = prop::option::of(rule(operation));
+            (Just(operation), rule, select(&["allow", "deny", "", "rule"][..]))
+        })
+        .collect();
+    (select(&["allow", "deny"][..]), rules).prop_map(|(default, rules)| Layer { default, rules })
+}
+
+impl Layer {
+    fn text(&self) -> String {
+        let mut text = format!("version = 1\ndefault = \"{}\"\n[ops]\n", self.default);
+        for (operation, rule, word) in &self.rules {
+            match (rule, *word) {
+                (_, "") => {}
+                (Some(rule), "rule") => text += &format!("{operation} = '{rule}'\n"),
+                (None, "rule") => text += &format!("{operation} = \"sqe_flags == 0\"\n"),
+                (_, word) => text += &format!("{operation} = \"{word}\"\n"),
+            }
+        }
+        text
+    }
+}
+
+#[test]
+fn every_layer_must_allow() {
+    let unnamed = [Opcode::NOP, Opcode::MSG_RING, Opcode(64), Opcode(65), Opcode(255)];
+    let cases = (prop::collection::vec(layer(), 0..4), 1..u64::MAX);
+    let mut runner = TestRunner::new(config(1));
+    let outcome = runner.run(&cases, |(layers, seed)| {
+        let parsed: Vec<_> = layers.iter().map(|layer| Policy::parse(&layer.text(), "generated")).collect();
+        let policies: Vec<Policy> = parsed.into_iter().flatten().collect();
+        let kernel = Kernel::new(&compile(&policies, KernelModel::V7_3).expect("nothing here is too long"));
+        let mut literals = Vec::new();
+        for (_, rule, _) in layers.iter().flat_map(|layer| &layer.rules) {
+            rule.iter().for_each(|rule| rule.literals(&mut literals));
+        }
+        let (pool, mut random) = (pool(&literals), Random(seed));
+        for operation in OPERATIONS.into_iter().chain(unnamed).cycle().take(CONTEXTS) {
+            let words = context(operation, &pool, &mut random);
+            let meant = decision(policies.iter().all(|policy| policy.evaluate(&words) == Decision::Allow));
+            prop_assert_eq!(kernel.decide(&words), meant, "{:#?} on {:x?}", layers, words);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
