@@ -1,0 +1,58 @@
+//! Single requests, and what becomes of them.
+
+use ringwarden_testring::{Ring, SetupFlags, Sqe};
+use ringwarden_uapi::Opcode;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A small ring.
+pub(crate) fn ring() -> io::Result<Ring> {
+    Ring::new(4, SetupFlags::empty())
+}
+
+/// Performs a request whose pointers are valid until then.
+fn perform(ring: &Ring, sqe: &Sqe) -> io::Result<i32> {
+    if !ring.push(sqe) {
+        return Err(io::Error::other("the queue is full"));
+    }
+    // SAFETY: the caller's memory outlives the wait below.
+    unsafe { ring.enter(1, 1)? };
+    match ring.pop() {
+        Some(cqe) if cqe.res < 0 => Err(io::Error::from_raw_os_error(-cqe.res)),
+        Some(cqe) => Ok(cqe.res),
+        None => Err(io::Error::other("no completion")),
+    }
+}
+
+/// An ordinary, allowed request.
+pub(crate) fn nop(ring: &Ring) -> io::Result<i32> {
+    perform(ring, &Sqe { opcode: Opcode::NOP.0, ..Sqe::default() })
+}
+
+/// Makes a folder, which the policy forbids.
+pub(crate) fn mkdir(ring: &Ring, path: &Path) -> io::Result<i32> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let (fd, addr) = (libc::AT_FDCWD, path.as_ptr() as u64);
+    perform(ring, &Sqe { opcode: Opcode::MKDIRAT.0, fd, addr, len: 0o700, ..Sqe::default() })
+}
+
+/// Opens a file with OPENAT2; the policy forbids to open it for writing.
+pub(crate) fn open(ring: &Ring, path: &Path, flags: i32) -> io::Result<File> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let how = [flags as u64, 0, 0];
+    let (addr, off, len) = (path.as_ptr() as u64, how.as_ptr() as u64, size_of_val(&how) as u32);
+    let sqe = Sqe { opcode: Opcode::OPENAT2.0, fd: libc::AT_FDCWD, addr, off, len, ..Sqe::default() };
+    let fd = perform(ring, &sqe)?;
+    // SAFETY: the request has just made this descriptor for us alone.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Whether an open file can be written to.
+pub(crate) fn is_writable(file: &File) -> bool {
+    // SAFETY: F_GETFL takes no pointer.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) & libc::O_ACCMODE != libc::O_RDONLY }
+}

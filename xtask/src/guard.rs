@@ -1,0 +1,44 @@
+//! Commands run under `ringwarden run` with a policy of our own.
+
+use anyhow::{Context, ensure};
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::NamedTempFile;
+
+/// A `ringwarden` binary with a policy file.
+pub(crate) struct Guard {
+    binary: PathBuf,
+    policy: NamedTempFile,
+}
+
+impl Guard {
+    /// Allows everything: the guard's work without any refusal.
+    pub(crate) fn allowing_everything(binary: Option<&Path>) -> anyhow::Result<Self> {
+        let binary = match binary {
+            Some(path) => path.canonicalize().with_context(|| format!("no guard at {}", path.display()))?,
+            None => build_release()?,
+        };
+        let mut policy = tempfile::Builder::new().suffix(".toml").tempfile()?;
+        policy.write_all(b"version = 1\nname = \"allow-all\"\ndefault = \"allow\"\n")?;
+        Ok(Self { binary, policy })
+    }
+
+    /// `program` under the guard; arguments can be added.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("run").arg("-p").arg(self.policy.path()).arg("--").arg(program);
+        command
+    }
+}
+
+/// Builds the release binary with the cargo that runs us.
+fn build_release() -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["build", "--release", "-p", "ringwarden"]).status()?;
+    ensure!(status.success(), "building ringwarden failed");
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).context("xtask is not in a target folder")?;
+    Ok(target.join("release/ringwarden"))
+}
