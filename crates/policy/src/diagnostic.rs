@@ -89,8 +89,8 @@ pub(crate) struct Label {
     pub(crate) text: String,
 }
 
-/// What a line below the excerpt is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a line below the excerpt is, in the order of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Advice {
     Expected,
     Note,
@@ -135,6 +135,7 @@ impl Diagnostic {
 
     fn with(mut self, kind: Advice, text: impl Into<String>) -> Self {
         self.notes.push((kind, text.into()));
+        self.notes.sort_by_key(|(kind, _)| *kind);
         self
     }
 

@@ -54,6 +54,9 @@ mod lower;
 mod network;
 mod parse;
 mod policy;
+#[cfg(any(test, feature = "properties"))]
+#[doc(hidden)]
+pub mod properties;
 mod render;
 mod show;
 mod source;

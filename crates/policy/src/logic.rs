@@ -109,17 +109,17 @@ impl Logic {
     }
 
     fn jump_const(on: Jump, word: &Word, constant: u32) -> Self {
+        let word = &if on == Jump::CommonBit { word.on_bits(constant) } else { word.clone() };
+        if let Some(value) = word.as_const() {
+            return Self::Const(on.holds(value, constant));
+        }
         match (on, constant) {
             (Jump::GreaterOrEqual, 0) => return Self::Const(true),
-            (Jump::Greater, u32::MAX) | (Jump::CommonBit, 0) => return Self::Const(false),
+            (Jump::Greater, u32::MAX) => return Self::Const(false),
             (Jump::CommonBit, _) => {
                 // A bit test needs no AND.
-                let word = word.on_bits(constant);
                 if let Some((inner, mask)) = word.as_op_const(Alu::And) {
                     return Self::jump_const(on, inner, mask & constant);
-                }
-                if word.as_const().is_some() {
-                    return Self::Const(false);
                 }
             }
             (Jump::Equal, _) => {

@@ -32,6 +32,8 @@ fn every_race_is_won_natively_and_none_under_the_guard() {
         assert_ne!(count, 0, "{bait} proves nothing: it was never taken natively");
     }
 
+    let stage = Stage::unprivileged();
+    let adversary = stage.example("adversary");
     let mut guarded = stage.guarded(POLICY, &adversary);
     guarded.args(["--seconds", &seconds()]).arg(stage.empty_folder());
     let guarded = report(guarded);

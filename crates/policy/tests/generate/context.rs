@@ -143,7 +143,7 @@ pub(crate) fn context(operation: Opcode, pool: &[u32], random: &mut Random) -> [
     let mut words = [0; 10].map(|_: u32| random.pick(pool));
     words[2] = u32::from(operation.0) | (words[2] & 0xff) << 8 | 24 << 16;
     words[3] = 0;
-    if operation == Opcode::CONNECT && random.next() % 4 > 0 {
+    if operation == Opcode::CONNECT && random.next() & 3 > 0 {
         words[4] = [0, 1, 2, 2, 10, 10][random.next() as usize % 6];
     }
     words

@@ -1,5 +1,7 @@
 //! Starting programs natively, under the guard, and as another user.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -16,34 +18,34 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder that everybody can use, with copies of what a test runs: the build folder may be closed
 /// to the user whom the test plays.
-pub struct Stage {
+pub(crate) struct Stage {
     folder: TempDir,
     user: Option<u32>,
 }
 
 impl Stage {
     /// For the calling user.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("chmod");
         Self { folder, user: None }
     }
 
     /// For an ordinary user: nobody, or the calling user who is one already.
-    pub fn unprivileged() -> Self {
+    pub(crate) fn unprivileged() -> Self {
         const NOBODY: u32 = 65534;
         Self { user: is_root().then_some(NOBODY), ..Self::new() }
     }
 
     /// A new, empty folder that the program may write to.
-    pub fn empty_folder(&self) -> PathBuf {
+    pub(crate) fn empty_folder(&self) -> PathBuf {
         let path = tempfile::tempdir_in(self.folder.path()).expect("a temporary folder").keep();
         fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).expect("chmod");
         path
     }
 
     /// An example of this package, by name.
-    pub fn example(&self, name: &str) -> PathBuf {
+    pub(crate) fn example(&self, name: &str) -> PathBuf {
         let test = env::current_exe().expect("own path");
         // target/PROFILE/deps/TEST and target/PROFILE/examples/NAME
         let built = test.ancestors().nth(2).expect("a build folder").join("examples").join(name);
@@ -55,7 +57,7 @@ impl Stage {
     }
 
     /// `program`, natively.
-    pub fn native(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn native(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path());
         if let Some(user) = self.user {
@@ -65,14 +67,27 @@ impl Stage {
     }
 
     /// `program` under the guard with that policy; arguments can be added.
-    pub fn guarded(&self, policy: &str, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn guarded(&self, policy: &str, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.ringwarden(policy);
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// The same with an audit file.
+    pub(crate) fn audited(&self, policy: &str, audit: &Path, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.ringwarden(policy);
+        command.arg("--audit").arg(audit).arg("--").arg(program);
+        command
+    }
+
+    fn ringwarden(&self, policy: &str) -> Command {
         let mut file =
             tempfile::Builder::new().suffix(".toml").tempfile_in(self.folder.path()).expect("a file");
         file.write_all(policy.as_bytes()).expect("write");
         let (_, path) = file.keep().expect("keep");
         fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("chmod");
         let mut command = self.native(self.copy(Path::new(env!("CARGO_BIN_EXE_ringwarden"))));
-        command.arg("run").arg("-p").arg(path).arg("--").arg(program);
+        command.arg("run").arg("-p").arg(path);
         command
     }
 
@@ -86,12 +101,12 @@ impl Stage {
 }
 
 /// Whether the tests run as root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Runs `command` to its end, which must come in time, and gives what it printed.
-pub fn finish(mut command: Command) -> Output {
+pub(crate) fn finish(mut command: Command) -> Output {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let child = command.spawn().expect("start");
     let group = rustix::process::Pid::from_child(&child);
