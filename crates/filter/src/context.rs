@@ -240,3 +240,34 @@ fn connect(bytes: &[u8]) -> Result<ConnectPayload, Errno> {
     }
     Ok(payload)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever has no [`Sequence`](crate::Sequence) still sees what the request brings about itself.
+    #[test]
+    fn a_drain_waits_in_a_queue() {
+        let sqe = Sqe { flags: SqeFlags::IO_DRAIN.bits(), ..Sqe::default() };
+        let context = Context::header(KernelModel::V7_3, &sqe);
+        assert_eq!(context.sqe_flags(), SqeFlags::IO_DRAIN | SqeFlags::ASYNC);
+    }
+
+    #[test]
+    fn words_are_as_many_as_the_kernel_has() {
+        for model in KernelModel::ALL {
+            let words = Context::header(model, &Sqe::default()).words().len();
+            assert_eq!(words * 4, model.facts().context_size, "{model}");
+        }
+    }
+
+    #[test]
+    fn an_argument_that_could_not_be_read_is_efault() {
+        let sqe = |opcode: Opcode| Sqe { opcode: opcode.0, ..Sqe::default() };
+        let new = |model, opcode| Context::new(model, &sqe(opcode), Payload::None).map(|_| ());
+        assert_eq!(new(KernelModel::V7_2, Opcode::OPENAT2), Err(Errno::EFAULT));
+        assert_eq!(new(KernelModel::V7_2, Opcode::CONNECT), Err(Errno::EFAULT));
+        // There it has no payload.
+        assert_eq!(new(KernelModel::V7_0, Opcode::CONNECT), Ok(()));
+    }
+}

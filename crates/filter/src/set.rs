@@ -186,3 +186,57 @@ fn payload_words(opcode: Opcode) -> u32 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeniedBy, Payload};
+    use ringwarden_cbpf::asm::assemble;
+    use ringwarden_uapi::ring::Sqe;
+
+    fn openat2(program: &str) -> FilterSet {
+        let mut set = FilterSet::default();
+        set.register(Registration::new(Opcode::OPENAT2, &assemble(program).unwrap())).unwrap();
+        set
+    }
+
+    /// O_CREAT lies in memory and shows as IOSQE_ASYNC: a header cannot know.
+    #[test]
+    fn the_flags_of_openat2_are_part_of_its_payload() {
+        let set = openat2("ld [8]\nand #0x1000\njeq #0, plain\nret #0\nplain: ret #1");
+        assert!(set.reads_payload(Opcode::OPENAT2));
+        let sqe = Sqe { opcode: Opcode::OPENAT2.0, ..Sqe::default() };
+        let by = |context: &Context| match set.verdict(context) {
+            Verdict::Deny(denial) => Some(denial.by),
+            Verdict::Allow => None,
+        };
+        assert_eq!(by(&Context::header(set.model(), &sqe)), Some(DeniedBy::PayloadUnread));
+        let how = [0o100u64, 0, 0].map(u64::to_ne_bytes);
+        let creates = Context::new(set.model(), &sqe, Payload::OpenHow(how.as_flattened())).unwrap();
+        assert_eq!(by(&creates), Some(DeniedBy::Filter { tag: 0 }));
+        let opens = Context::new(set.model(), &sqe, Payload::OpenHow(&[0; 24])).unwrap();
+        assert_eq!(by(&opens), None);
+    }
+
+    #[test]
+    fn without_the_payload_a_filter_that_needs_none_is_still_named() {
+        let mut set = openat2("ld [16]\nret a");
+        let deny =
+            Registration { tag: 3, ..Registration::new(Opcode::OPENAT2, &assemble("ret #0").unwrap()) };
+        set.register(deny).unwrap();
+        set.register(Registration::new(Opcode::OPENAT2, &assemble("ld [16]\nret a").unwrap())).unwrap();
+        let sqe = Sqe { opcode: Opcode::OPENAT2.0, ..Sqe::default() };
+        let denial = Denial { opcode: Opcode::OPENAT2, by: DeniedBy::Filter { tag: 3 } };
+        assert_eq!(set.verdict(&Context::header(set.model(), &sqe)), Verdict::Deny(denial));
+    }
+
+    #[test]
+    fn errors_say_what_the_kernel_has() {
+        let mut set = FilterSet::new(KernelModel::V7_0);
+        let insns = assemble("ret #1").unwrap();
+        let connect = Registration { pdu_size: 24, ..Registration::new(Opcode::CONNECT, &insns) };
+        let error = set.register(connect).unwrap_err();
+        assert_eq!(error.errno(), Errno::EMSGSIZE);
+        assert_eq!(error.to_string(), "written for 24 bytes of connect payload where the kernel has 0");
+    }
+}

@@ -2,11 +2,10 @@
 //! the main one.
 
 use crate::child::{Child, GUARD_FAILED, read_i32};
-use crate::deadline::Deadline;
 use crate::launch::{Guard, Report};
-use crate::registered::RegisteredRings;
 use crate::rules::Rules;
 use crate::seccomp::{Listener, listener_of};
+use crate::shared::Shared;
 use crate::supervisor::Supervisor;
 use crate::{kernel_ring::KernelRing, tree};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,7 +19,6 @@ use rustix::process::{
 };
 use std::ffi::CString;
 use std::os::fd::FromRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// File descriptors for one tree: rings need two or three each.
 const FDS_PER_RING: u64 = 3;
@@ -108,24 +106,12 @@ fn start(argv: &[CString]) -> Result<Started, (i32, Errno)> {
 /// status as `wait(2)` encodes it for shells.
 fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_>) -> Result<i32, i32> {
     let raw = |error: Errno| error.raw_os_error();
-    let deadline = Arc::new(Deadline::new().map_err(raw)?);
+    let shared = Shared::new().map_err(raw)?;
     let rules = Rules::new(guard.filters, &kernel);
     let max_rings = (raise_descriptor_limit() / FDS_PER_RING).min(MAX_RINGS) as usize;
     let listener_copy = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
-    // Held while a thread of ours traces: whoever waits for children must not meet its stops.
-    let tracing = Arc::new(Mutex::new(()));
-    let registered = RegisteredRings::new().map_err(raw)?;
     let (served_out, served_in) = pipe_with(PipeFlags::CLOEXEC).map_err(raw)?;
-    let supervisor = Supervisor::new(
-        started.listener,
-        kernel,
-        rules,
-        max_rings,
-        guard.audit,
-        Arc::clone(&deadline),
-        Arc::clone(&tracing),
-        registered.clone(),
-    );
+    let supervisor = Supervisor::new(started.listener, kernel, rules, max_rings, guard.audit, shared.clone());
     std::thread::Builder::new()
         .name("ringwarden".into())
         .spawn(move || {
@@ -145,9 +131,9 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
         let mut fds = vec![
             PollFd::from_borrowed_fd(life, PollFlags::empty()),
             PollFd::new(&served_out, PollFlags::empty()),
-            PollFd::from_borrowed_fd(deadline.timer(), PollFlags::IN),
+            PollFd::from_borrowed_fd(shared.deadline.timer(), PollFlags::IN),
             PollFd::new(&children, PollFlags::IN),
-            PollFd::from_borrowed_fd(registered.first(), PollFlags::IN),
+            PollFd::from_borrowed_fd(shared.registered.first(), PollFlags::IN),
         ];
         fds.push(match abandoned {
             // No guarded task is left when the listener hangs up.
@@ -155,7 +141,7 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
             None => PollFd::new(&started.pidfd, PollFlags::IN),
         });
         // Nothing tells when a thread that registered a ring has ended.
-        let tick = registered.sweep().then_some(&TICK);
+        let tick = shared.registered.sweep().then_some(&TICK);
         match poll(&mut fds, tick) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(raw(error)),
@@ -166,12 +152,12 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
             return Err(libc::EPIPE);
         }
         if !late.is_empty() {
-            deadline.enforce();
+            shared.deadline.enforce();
         }
         if !child.is_empty() {
             let mut info = [0; 128];
             let _ = rustix::io::read(&children, &mut info);
-            let _nobody_traces = tracing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _nobody_traces = shared.children();
             tree::reap_orphans(started.pid);
         }
         if !last.is_empty() {

@@ -49,6 +49,7 @@ mod registered;
 mod rules;
 #[allow(unsafe_code)] // seccomp and its listener
 mod seccomp;
+mod shared;
 mod slots;
 #[allow(unsafe_code)] // io_uring_setup
 mod split_ring;

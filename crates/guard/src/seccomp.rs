@@ -26,6 +26,8 @@ const X32_SYSCALL_BIT: u32 = 0x4000_0000;
 const I386_EXEC: [u32; 2] = [11, 358];
 const X32_EXEC: [u32; 2] = [520, 545];
 const UFFD_USER_MODE_ONLY: u32 = 1;
+/// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
+const SYNC_WAKE_UP: usize = 1;
 
 const fn stmt(code: u32, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: 0, k }
@@ -201,7 +203,8 @@ impl Listener {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         let listener = Self(fd);
         // Older kernels refuse; everything works there, ten times slower.
-        let _ = listener.ioctl(libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, 1 as *mut libc::c_void);
+        let flags = std::ptr::without_provenance_mut(SYNC_WAKE_UP);
+        let _ = listener.ioctl(libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags);
         listener
     }
 

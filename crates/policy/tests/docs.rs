@@ -90,12 +90,10 @@ fn generated(document: &str) -> String {
     }
     let blocks = blocks(&document);
     for pair in blocks.windows(2) {
-        if let [(info, policy), (text, shown)] = pair {
-            if info.starts_with("toml P") && text == "text" {
-                let errors = Policy::parse(policy, "policy.toml").expect_err("it is wrong").render(false);
-                document =
-                    document.replace(&format!("```text\n{shown}```"), &format!("```text\n{errors}```"));
-            }
+        let [(info, policy), (text, shown)] = pair else { continue };
+        if info.starts_with("toml P") && text == "text" {
+            let errors = Policy::parse(policy, "policy.toml").expect_err("it is wrong").render(false);
+            document = document.replace(&format!("```text\n{shown}```"), &format!("```text\n{errors}```"));
         }
     }
     document
@@ -162,7 +160,7 @@ fn absent_fields_are_as_described() {
     assert!(count >= 6, "{count} rows");
 }
 
-/// "Some 2900 numbers in a set."
+/// "Some 3000 numbers in a set."
 #[test]
 fn the_size_of_sets_is_as_described() {
     let compiles = |count: usize| {
@@ -176,5 +174,6 @@ fn the_size_of_sets_is_as_described() {
     let document = document();
     let said = document.split("instructions, some ").nth(1).and_then(|rest| rest.split(' ').next());
     let said: usize = said.and_then(|number| number.parse().ok()).expect("the number is there");
-    assert!(compiles(said) && !compiles(said + 100), "{said}");
+    let most = (1000..4000).collect::<Vec<_>>().partition_point(|&count| compiles(count)) + 999;
+    assert!(most.abs_diff(said) < 50, "{most}");
 }

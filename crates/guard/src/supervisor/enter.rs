@@ -83,7 +83,7 @@ impl Supervisor {
         if index as usize >= registered::MAX {
             return Err(Errno::INVAL);
         }
-        self.registered.get(tid, index as usize).ok_or(Errno::BADF)
+        self.shared.registered.get(tid, index as usize).ok_or(Errno::BADF)
     }
 
     /// Has the thread submit `count` requests as its submission thread would have, and then make its

@@ -9,7 +9,7 @@ impl Supervisor {
     /// registered rings do not survive it.
     pub(super) fn exec(&mut self, call: &Notification, tid: Pid) {
         self.tasks.note_exec(tid);
-        self.registered.forget(tid);
+        self.shared.registered.forget(tid);
         self.listener.proceed(call.id);
     }
 }

@@ -8,12 +8,11 @@ mod setup;
 
 use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};
-use crate::deadline::Deadline;
 use crate::inject::Injection;
 use crate::kernel_ring::{Confinement, KernelRing};
-use crate::registered::RegisteredRings;
 use crate::rules::Rules;
 use crate::seccomp::{Listener, Notification};
+use crate::shared::Shared;
 use crate::split_ring::SplitRing;
 use crate::tasks::{RingId, Tasks};
 use ringwarden_filter::{KernelModel, Restrictions};
@@ -21,7 +20,6 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// A split ring and what the guard keeps with it.
@@ -72,11 +70,8 @@ pub(crate) struct Supervisor {
     sweep_at: usize,
     max_rings: usize,
     tasks: Tasks,
-    registered: RegisteredRings,
     audit: Box<dyn Audit>,
-    deadline: Arc<Deadline>,
-    /// Held while a thread is traced, see `tree::reap_orphans`.
-    tracing: Arc<Mutex<()>>,
+    shared: Shared,
 }
 
 impl Supervisor {
@@ -86,9 +81,7 @@ impl Supervisor {
         rules: Rules,
         max_rings: usize,
         audit: Box<dyn Audit>,
-        deadline: Arc<Deadline>,
-        tracing: Arc<Mutex<()>>,
-        registered: RegisteredRings,
+        shared: Shared,
     ) -> Self {
         let confinement = kernel.confinement(|op| rules.confines(op));
         Self {
@@ -101,10 +94,8 @@ impl Supervisor {
             sweep_at: 0,
             max_rings,
             tasks: Tasks::default(),
-            registered,
             audit,
-            deadline,
-            tracing,
+            shared,
         }
     }
 
@@ -156,8 +147,8 @@ impl Supervisor {
         tid: Pid,
         work: impl FnOnce(&mut Injection) -> Result<After, Errno>,
     ) {
-        let _reapers_wait = self.tracing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.deadline.bound(tid, || {
+        let _reapers_wait = self.shared.children();
+        self.shared.deadline.bound(tid, || {
             let mut answered = false;
             let begun = Injection::begin(tid, || {
                 answered = true;

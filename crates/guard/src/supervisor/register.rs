@@ -36,7 +36,7 @@ impl Supervisor {
             return self.register_without_ring(call, tid, op);
         }
         let ring = if by_index {
-            self.registered.get(tid, fd as u32 as usize).map(|registered| registered.ring)
+            self.shared.registered.get(tid, fd as u32 as usize).map(|registered| registered.ring)
         } else {
             self.believed(tid, fd).or_else(|| self.identify(tid, fd).ok())
         };
@@ -67,7 +67,7 @@ impl Supervisor {
             RegisterOp::REGISTER_RING_FDS => self.register_ring_fds(call, tid),
             RegisterOp::UNREGISTER_RING_FDS => {
                 for update in read_updates(tid, argument, count as u32).unwrap_or_default() {
-                    self.registered.remove(tid, update.offset as usize);
+                    self.shared.registered.remove(tid, update.offset as usize);
                 }
                 self.listener.proceed(call.id);
             }
@@ -126,7 +126,7 @@ impl Supervisor {
                 Err(_) => break,
             }
         }
-        let registered = &self.registered;
+        let registered = &self.shared.registered;
         self.inject(call, tid, |injection| {
             let args = [ring, INJECTED << 32 | u64::from(word as u32), argument, count, 0, 0];
             let done = injection.syscall(libc::SYS_io_uring_register, args)?;

@@ -1,0 +1,176 @@
+//! `cargo xtask bench`: what the guard costs, as ratios to native in one run.
+//!
+//! Every measurement alternates between native and guarded rounds and compares the medians, so that
+//! what the machine does meanwhile hits both. Nothing here is an absolute figure.
+
+pub(crate) mod client;
+mod fio;
+mod memory;
+
+use crate::guard::Guard;
+use anyhow::{Context, bail};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Measure the guard against native io_uring
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The ringwarden binary [default: built from this tree with --release]
+    #[arg(long, value_name = "PATH")]
+    guard: Option<PathBuf>,
+    /// Only measurements whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Rounds of each measurement, natively and under the guard
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds that each round lasts
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// A disk-backed folder for fio's file [default: in the cache]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Print Markdown tables
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// Something that happens so and so often in a second.
+struct Measurement {
+    name: &'static str,
+    /// The ratio that the project promises.
+    wanted: f64,
+    job: Job,
+}
+
+enum Job {
+    /// Our own client, with these arguments; on one core together with the guard if `pinned`.
+    Client { args: &'static [&'static str], pinned: bool },
+    /// fio's random reads.
+    Fio,
+}
+
+const fn nop(name: &'static str, wanted: f64, args: &'static [&'static str]) -> Measurement {
+    Measurement { name, wanted, job: Job::Client { args, pinned: true } }
+}
+
+const fn client(name: &'static str, wanted: f64, args: &'static [&'static str]) -> Measurement {
+    Measurement { name, wanted, job: Job::Client { args, pinned: false } }
+}
+
+const MEASUREMENTS: [Measurement; 9] = [
+    nop("NOP, batch 1, one core", 0.0, &["nop", "--batch", "1"]),
+    nop("NOP, batch 4, one core", 0.0, &["nop", "--batch", "4"]),
+    nop("NOP, batch 16, one core", 0.0, &["nop", "--batch", "16"]),
+    nop("NOP, batch 64, one core", 0.45, &["nop", "--batch", "64"]),
+    nop("NOP, batch 256, one core", 0.65, &["nop", "--batch", "256"]),
+    Measurement { name: "fio randread 4k O_DIRECT, depth 32, batch 16", wanted: 0.9, job: Job::Fio },
+    client("wait for a completion", 0.95, &["wait"]),
+    client("enter with nothing to submit", 0.95, &["enter"]),
+    client("ring set-up and tear-down", 0.125, &["setup"]),
+];
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let guard = Guard::allowing_everything(args.guard.as_deref())?;
+    let reads = fio::Reads::new(args.folder.as_deref(), args.seconds)?;
+    let mut rows = vec![["what", "native /s", "guard /s", "ratio", "wanted"].map(str::to_owned)];
+    for measurement in MEASUREMENTS.iter().filter(|measurement| measurement.name.contains(&args.only)) {
+        let _pin = match measurement.job {
+            Job::Client { pinned: true, .. } => Some(OneCore::new()?),
+            _ => None,
+        };
+        let (mut native, mut guarded) = (Vec::new(), Vec::new());
+        for _ in 0..args.rounds.max(1) {
+            native.push(rate(measurement, &reads, args.seconds, None)?);
+            guarded.push(rate(measurement, &reads, args.seconds, Some(&guard))?);
+        }
+        let (native, guarded) = (median(native), median(guarded));
+        eprintln!("{}: {:.2}", measurement.name, guarded / native);
+        let wanted = if measurement.wanted > 0.0 { format!("{}", measurement.wanted) } else { String::new() };
+        rows.push([
+            measurement.name.to_owned(),
+            format!("{native:.0}"),
+            format!("{guarded:.0}"),
+            format!("{:.2}", guarded / native),
+            wanted,
+        ]);
+    }
+    print_table(&rows, args.markdown);
+    if "memory".contains(&args.only) {
+        println!();
+        print_table(&memory::table(&guard)?, args.markdown);
+    }
+    Ok(())
+}
+
+/// One round: how often it happened in a second.
+fn rate(
+    measurement: &Measurement,
+    reads: &fio::Reads,
+    seconds: f64,
+    guard: Option<&Guard>,
+) -> anyhow::Result<f64> {
+    let Job::Client { args, .. } = measurement.job else { return reads.rate(guard) };
+    let mut command = client_command(guard)?;
+    command.args(args).arg("--seconds").arg(seconds.to_string());
+    let output = command.output()?;
+    if !output.status.success() {
+        bail!("{}: {command:?}: {output:?}", measurement.name);
+    }
+    String::from_utf8_lossy(&output.stdout).trim().parse().context("the client printed no rate")
+}
+
+/// This program as the client, natively or under `guard`.
+fn client_command(guard: Option<&Guard>) -> anyhow::Result<Command> {
+    let own = std::env::current_exe()?;
+    let mut command = match guard {
+        Some(guard) => guard.command(own),
+        None => Command::new(own),
+    };
+    command.arg("bench-client");
+    Ok(command)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Keeps this thread, and the programs that it starts, on one core.
+struct OneCore {
+    before: CpuSet,
+}
+
+impl OneCore {
+    fn new() -> anyhow::Result<Self> {
+        let before = sched_getaffinity(None)?;
+        let last = (0..CpuSet::MAX_CPU).rfind(|&core| before.is_set(core)).context("no core to run on")?;
+        let mut one = CpuSet::new();
+        one.set(last);
+        sched_setaffinity(None, &one)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for OneCore {
+    fn drop(&mut self) {
+        // It was in force before.
+        let _ = sched_setaffinity(None, &self.before);
+    }
+}
+
+/// Prints `rows`, the first of which names the columns.
+fn print_table<const N: usize>(rows: &[[String; N]], markdown: bool) {
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    let [left, between, right] = if markdown { ["| ", " | ", " |"] } else { ["", "  ", ""] };
+    for (number, row) in rows.iter().enumerate() {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        println!("{left}{}{right}", cells.join(between));
+        if markdown && number == 0 {
+            println!("|{}", "---|".repeat(N));
+        }
+    }
+}
