@@ -12,10 +12,16 @@ use std::sync::atomic::{AtomicI32, Ordering};
 static PROGRAM: AtomicI32 = AtomicI32::new(0);
 
 /// Signals that are meant for the program when they are sent to whoever started it.
-const FORWARDED: [libc::c_int; 6] =
-    [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGWINCH];
-/// Signals that a terminal sends to the whole group: the program has them already.
-const IGNORED: [libc::c_int; 2] = [libc::SIGINT, libc::SIGQUIT];
+const FORWARDED: [libc::c_int; 8] = [
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGWINCH,
+];
 
 /// Waits for the guard's process `pid`; `reports` comes from it, and dropping `life` tells it that
 /// the watchdog is gone.
@@ -59,24 +65,28 @@ fn next(reports: &OwnedFd) -> Option<Report> {
 }
 
 fn take_signals() {
-    extern "C" fn forward(signal: libc::c_int) {
+    extern "C" fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+        // SAFETY: the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
+        let sent_by_a_process = unsafe { (*info).si_code } <= 0;
         let program = PROGRAM.load(Ordering::SeqCst);
-        if program > 0 {
+        // What a terminal sends goes to the whole group: the program has it already.
+        if sent_by_a_process && program > 0 {
             // SAFETY: `kill` is async-signal-safe.
             unsafe { libc::kill(program, signal) };
         }
     }
-    // SAFETY: `forward` only does what a handler may. An ignored signal (`nohup`) stays ignored.
-    unsafe {
-        for signal in FORWARDED {
+    for signal in FORWARDED {
+        // SAFETY: `forward` only does what a handler may, and has the signature that SA_SIGINFO asks
+        // for. A signal that was ignored (`nohup`) stays ignored.
+        unsafe {
             let mut old: libc::sigaction = std::mem::zeroed();
             libc::sigaction(signal, std::ptr::null(), &mut old);
             if old.sa_sigaction != libc::SIG_IGN {
-                libc::signal(signal, forward as extern "C" fn(libc::c_int) as libc::sighandler_t);
+                let mut new: libc::sigaction = std::mem::zeroed();
+                new.sa_sigaction = forward as *const () as libc::sighandler_t;
+                new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+                libc::sigaction(signal, &new, std::ptr::null_mut());
             }
-        }
-        for signal in IGNORED {
-            libc::signal(signal, libc::SIG_IGN);
         }
     }
 }
