@@ -1,54 +1,21 @@
 //! What a program sees of a submission in which requests are refused: what `io_uring_enter(2)`
 //! returns, which completions are posted, and in which order.
 //!
-//! From `io_submit_sqe` and what it calls (`io_uring/io_uring.c`, Linux 7.2); every rule is a case in
+//! From `io_submit_sqe` and what it calls (`io_uring/io_uring.c`, Linux 7.2); the cases are in
 //! conformance/batches.toml. Order is modelled where the kernel's is fixed: requests that complete
 //! at once come first, in their order; what a completed request sets off comes after, in its; what
 //! takes time comes last.
 
 use crate::Errno;
+use crate::request::{Fate, Request};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::{Cqe, SqeFlags};
 use std::collections::VecDeque;
 
 const LINKS: SqeFlags = SqeFlags::IO_LINK.union(SqeFlags::IO_HARDLINK);
 
-/// One request of a batch, already judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Comes back in its CQE.
-    pub user_data: u64,
-    /// Its opcode.
-    pub opcode: Opcode,
-    /// `sqe.flags` and those its place added ([`Sequence::next`](crate::Sequence::next)).
-    pub flags: SqeFlags,
-    /// Whether it waits for a drain ([`Sequence::is_draining`](crate::Sequence::is_draining)).
-    pub draining: bool,
-    /// How many SQE slots it takes: 2 for a 128-byte one among 64-byte ones.
-    pub slots: u32,
-    /// What becomes of it.
-    pub fate: Fate,
-}
-
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is malformed or restricted: refused before its preparation is through.
-    Refused(Errno),
-    /// A filter denies it, after its preparation.
-    Denied,
-    /// It runs and has its result, negative for a failure, at once.
-    Done(i32),
-    /// It runs and has its result later.
-    Later {
-        /// The result.
-        res: i32,
-        /// Whether that is a failure, which ends an IO_LINK chain.
-        failure: bool,
-    },
-}
-
-/// A submission queue and the completions that come of it.
+/// A submission queue and the completions that come of it. A model: it runs nothing, and keeps every
+/// request it was ever given.
 #[derive(Debug, Default)]
 pub struct Batch {
     submit_all: bool,

@@ -4,37 +4,15 @@
 //! kernel made of the SQE, not what the program wrote there (conformance/contexts.toml): flags that
 //! preparation added, open flags it dropped, an address only as far as its length covers it.
 
-use ringwarden_uapi::bpf::{BpfCtx, ConnectPayload, OpenPayload, SocketPayload};
-use ringwarden_uapi::open::{self, OPEN_HOW_SIZE_VER0};
+use crate::payload::{self, Payload};
+use ringwarden_uapi::bpf::{BpfCtx, OpenPayload, SocketPayload};
+use ringwarden_uapi::open;
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use ringwarden_uapi::{Errno, KernelModel, Opcode};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// `AF_INET`.
-const AF_INET: u16 = 2;
-/// `AF_INET6`.
-const AF_INET6: u16 = 10;
-/// `sizeof(struct sockaddr_storage)`, the longest address the kernel copies.
-const SOCKADDR_MAX: usize = 128;
-/// `sizeof(struct sockaddr_in)`.
-const SOCKADDR_IN: usize = 16;
-/// `SIN6_LEN_RFC2133`: an IPv6 address up to and including the address bytes.
-const SOCKADDR_IN6_MIN: usize = 24;
 /// `POSIX_FADV_NORMAL`, `_RANDOM` and `_SEQUENTIAL` only set a hint and so need no worker thread.
 const FADVISE_INLINE: std::ops::RangeInclusive<u32> = 0..=2;
-
-/// What the kernel copied from the program's memory while it prepared the request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// Nothing: the operation has no argument in memory that filters can see, or it could not be
-    /// read.
-    #[default]
-    None,
-    /// OPENAT2: the `sqe.len` bytes at `sqe.off`, a `struct open_how` or longer.
-    OpenHow(&'a [u8]),
-    /// CONNECT: the bytes at `sqe.addr`, as many as the low 32 bits of `sqe.off` say.
-    Sockaddr(&'a [u8]),
-}
 
 /// The words that a program loads, in host order: 10 of them, 16 for [`KernelModel::Posted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +44,11 @@ impl Context {
         match opcode {
             Opcode::OPENAT2 => {
                 let Payload::OpenHow(bytes) = payload else { return Err(Errno::EFAULT) };
-                let how = open_how(bytes)?;
-                context.open(opcode, how);
+                context.open(payload::open_how(bytes)?);
             }
             Opcode::CONNECT if model.payload_size(opcode) != 0 => {
                 let Payload::Sockaddr(bytes) = payload else { return Err(Errno::EFAULT) };
-                context.set_payload(&connect(bytes)?);
+                context.set_payload(&payload::connect(bytes)?);
             }
             _ => {}
         }
@@ -96,10 +73,10 @@ impl Context {
         let mut context = Self {
             fields: Fields { ctx, resv: [0; 3] },
             words: (model.facts().context_size / 4) as u8,
-            complete: !matches!(opcode, Opcode::OPENAT2 | Opcode::CONNECT),
+            complete: payload::words(model, opcode) == 0,
         };
         match opcode {
-            Opcode::OPENAT => context.open(opcode, openat_how(sqe)),
+            Opcode::OPENAT => context.open(payload::openat_how(sqe)),
             Opcode::SOCKET => context.set_payload(&SocketPayload {
                 family: sqe.fd as u32,
                 kind: sqe.off as u32,
@@ -144,19 +121,19 @@ impl Context {
     }
 
     /// Whether everything that the kernel shows is there; false only for the
-    /// [`header`](Self::header) of an OPENAT2 or CONNECT.
+    /// [`header`](Self::header) of an OPENAT2, or of a CONNECT where it has a payload.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 
-    fn open(&mut self, opcode: Opcode, mut how: OpenPayload) {
+    /// Shows an `open_how` with what preparation adds to it.
+    fn open(&mut self, mut how: OpenPayload) {
         if how.flags & open::O_PATH == 0 {
             how.flags |= open::O_LARGEFILE;
         }
         if how.flags & (open::O_CREAT | open::O_TRUNC | open::O_TMPFILE_BIT) != 0 {
             self.fields.ctx.sqe_flags |= SqeFlags::ASYNC.bits();
         }
-        debug_assert!(matches!(opcode, Opcode::OPENAT | Opcode::OPENAT2));
         self.set_payload(&how);
     }
 
@@ -194,51 +171,6 @@ fn forces_async(opcode: Opcode, sqe: &Sqe) -> bool {
         | Opcode::FTRUNCATE => true,
         _ => false,
     }
-}
-
-/// The `open_how` that OPENAT makes of its flags and mode (`build_open_how`, `fs/open.c`).
-fn openat_how(sqe: &Sqe) -> OpenPayload {
-    let mut flags = u64::from(sqe.op_flags) & open::VALID_OPEN_FLAGS;
-    if flags & open::O_PATH != 0 {
-        flags &= open::O_PATH_FLAGS;
-    }
-    let creates = flags & (open::O_CREAT | open::O_TMPFILE_BIT) != 0;
-    let mode = if creates { u64::from(sqe.len) & open::MODE_BITS } else { 0 };
-    OpenPayload { flags, mode, resolve: 0 }
-}
-
-/// The `open_how` that OPENAT2 copies; longer ones must end in zeros (`copy_struct_from_user`).
-fn open_how(bytes: &[u8]) -> Result<OpenPayload, Errno> {
-    let (how, tail) = bytes.split_at_checked(OPEN_HOW_SIZE_VER0).ok_or(Errno::EINVAL)?;
-    if tail.iter().any(|&byte| byte != 0) {
-        return Err(Errno::E2BIG);
-    }
-    OpenPayload::read_from_bytes(how).map_err(|_| Errno::EINVAL)
-}
-
-/// What CONNECT shows of its address: the family if there are two bytes for it, port and address if
-/// all of them are there.
-fn connect(bytes: &[u8]) -> Result<ConnectPayload, Errno> {
-    if bytes.len() > SOCKADDR_MAX {
-        return Err(Errno::EINVAL);
-    }
-    let mut payload = ConnectPayload::default();
-    let Some((family, rest)) = bytes.split_first_chunk() else { return Ok(payload) };
-    let family = u16::from_ne_bytes(*family);
-    payload.family = family.into();
-    // `rest` starts at byte 2 of the address: the port, then v4 at 4 or, behind flowinfo, v6 at 8.
-    match family {
-        AF_INET if bytes.len() >= SOCKADDR_IN => {
-            payload.port.copy_from_slice(&rest[..2]);
-            payload.addr[..4].copy_from_slice(&rest[2..6]);
-        }
-        AF_INET6 if bytes.len() >= SOCKADDR_IN6_MIN => {
-            payload.port.copy_from_slice(&rest[..2]);
-            payload.addr.copy_from_slice(&rest[6..22]);
-        }
-        _ => {}
-    }
-    Ok(payload)
 }
 
 #[cfg(test)]

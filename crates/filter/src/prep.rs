@@ -6,8 +6,8 @@
 //! flags inside an operation are left out: a request may pass here that a kernel refuses, where a
 //! filter then has its say.
 
-use crate::context::Payload;
-use crate::{Context, Errno, KernelModel, UserMemory};
+use crate::payload::SOCKADDR_MAX;
+use crate::{Context, Errno, KernelModel, Payload, UserMemory};
 use ringwarden_uapi::open::{O_CLOEXEC, OPEN_HOW_SIZE_VER0};
 use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
 use ringwarden_uapi::{OpTraits, Opcode};
@@ -18,8 +18,6 @@ mod rules;
 const PATH_MAX: usize = 4096;
 /// The smallest page any kernel has: memory is readable or not in such units.
 const PAGE: u64 = 4096;
-/// `sizeof(struct sockaddr_storage)`.
-const SOCKADDR_MAX: usize = 128;
 /// `MAX_BIDS_PER_BGID`: the most buffers in a group.
 const MAX_BUFFERS: i32 = 65535;
 /// `FUTEX_WAITV_MAX`.

@@ -71,9 +71,9 @@ impl Sequence {
     ///
     /// # Errors
     /// EINVAL for an opcode or flags that the kernel does not have or a 128-byte opcode on a ring
-    /// that has no 128-byte SQEs; EOPNOTSUPP for BUFFER_SELECT
-    /// where the opcode has no use for it and for IO_DRAIN once CQE_SKIP_SUCCESS was used. The
-    /// request then counts as [failed](Self::fail).
+    /// that has no 128-byte SQEs; EOPNOTSUPP for BUFFER_SELECT where the opcode has no use for it and
+    /// for IO_DRAIN once CQE_SKIP_SUCCESS was used. The request then counts as
+    /// [failed](Self::fail).
     pub fn next(&mut self, sqe: &Sqe) -> Result<SqeFlags, Errno> {
         self.close();
         let linked = self.chain.open;

@@ -2,7 +2,7 @@
 
 use crate::register::{RegisterError, Registration};
 use crate::stack::{Filter, Stack};
-use crate::{Context, Errno, KernelModel};
+use crate::{Context, Errno, KernelModel, payload};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::{FilterFlags, MAX_INSNS};
@@ -102,13 +102,18 @@ impl FilterSet {
     }
 
     /// What becomes of the request that shows this context.
+    #[inline]
     pub fn verdict(&self, context: &Context) -> Verdict {
+        // Most opcodes have no filter: those must cost next to nothing.
+        if self.outright(context.opcode()) == Some(true) { Verdict::Allow } else { self.judge(context) }
+    }
+
+    fn judge(&self, context: &Context) -> Verdict {
         let opcode = context.opcode();
         let by = match self.stacks.get(usize::from(opcode.0)) {
             None => Some(DeniedBy::UnknownOpcode),
-            Some(stack) if stack.outright() == Some(true) => None,
             Some(stack) if context.is_complete() => stack.refusal(context.words()),
-            Some(stack) => stack.refusal_without(context.words(), payload_words(opcode)),
+            Some(stack) => stack.refusal_without(context.words(), payload::words(self.model, opcode)),
         };
         by.map_or(Verdict::Allow, |by| Verdict::Deny(Denial { opcode, by }))
     }
@@ -117,6 +122,7 @@ impl FilterSet {
     /// no filters or only programs that allow without a look at the request, `Some(false)` where the
     /// sentinel or some program refuses without a look (or the kernel has no such opcode), `None`
     /// where it depends.
+    #[inline]
     pub fn outright(&self, opcode: Opcode) -> Option<bool> {
         self.stacks.get(usize::from(opcode.0)).map_or(Some(false), Stack::outright)
     }
@@ -125,7 +131,7 @@ impl FilterSet {
     /// points at, so that a verdict needs [`Context::new`]. Only ever true for OPENAT2 and CONNECT.
     pub fn reads_payload(&self, opcode: Opcode) -> bool {
         let stack = self.stacks.get(usize::from(opcode.0));
-        stack.is_some_and(|stack| stack.loads() & payload_words(opcode) != 0)
+        stack.is_some_and(|stack| stack.loads() & payload::words(self.model, opcode) != 0)
     }
 
     /// The filters of an opcode in the order they run, newest first, without the sentinel.
@@ -172,18 +178,6 @@ impl FilterSet {
 impl Default for FilterSet {
     fn default() -> Self {
         Self::new(KernelModel::default())
-    }
-}
-
-/// The words that memory outside the SQE decides, bit *n* for word *n*: the payload, and for OPENAT2 the
-/// flags too, since O_CREAT in its `open_how` forces IOSQE_ASYNC.
-fn payload_words(opcode: Opcode) -> u32 {
-    const PAYLOAD: u32 = !0 << 4;
-    const FLAGS: u32 = 1 << 2;
-    match opcode {
-        Opcode::OPENAT2 => PAYLOAD | FLAGS,
-        Opcode::CONNECT => PAYLOAD,
-        _ => 0,
     }
 }
 

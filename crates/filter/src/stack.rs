@@ -54,6 +54,7 @@ impl Stack {
     }
 
     /// The same answer for every request, where that is known without running a program.
+    #[inline]
     pub(crate) fn outright(&self) -> Option<bool> {
         self.outright
     }

@@ -4,6 +4,7 @@ use ringwarden_cbpf::{Insn, insn::*};
 use ringwarden_filter::{FilterSet, KernelModel, RegisterError, Registration, SharedFilters};
 use ringwarden_uapi::Opcode;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 const READERS: usize = 4;
@@ -20,6 +21,7 @@ fn allow(opcode: Opcode) -> Registration {
 fn changes_are_seen_whole_and_in_order() {
     let filters = SharedFilters::new(FilterSet::new(KernelModel::V7_3));
     let start = Barrier::new(READERS + WRITERS);
+    let writing = AtomicUsize::new(WRITERS);
     let depth = |opcode| filters.load().filters(opcode).count();
     thread::scope(|scope| {
         for _ in 0..WRITERS {
@@ -32,13 +34,14 @@ fn changes_are_seen_whole_and_in_order() {
                     };
                     filters.update(change).unwrap();
                 }
+                writing.fetch_sub(1, Ordering::Release);
             });
         }
         for _ in 0..READERS {
             scope.spawn(|| {
                 start.wait();
                 let mut seen = 0;
-                while seen < WRITERS * ROUNDS {
+                while writing.load(Ordering::Acquire) > 0 {
                     let now = filters.load();
                     let (nop, read) = (now.filters(Opcode::NOP).count(), now.filters(Opcode::READ).count());
                     assert_eq!(nop, read);

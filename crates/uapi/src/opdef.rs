@@ -47,3 +47,18 @@ impl Opcode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OPCODES;
+
+    #[test]
+    fn large_requests_are_called_so() {
+        for info in OPCODES {
+            let large = info.opcode.traits().contains(OpTraits::IS_128);
+            assert_eq!(large, info.name.ends_with("128"), "{}", info.name);
+        }
+        assert!(Opcode(Opcode::LAST).traits().is_empty());
+    }
+}

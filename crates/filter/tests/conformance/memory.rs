@@ -40,7 +40,9 @@ impl Memory {
             let offset = usize::try_from(address.checked_sub(mapping.start)?).ok()?;
             (offset.checked_add(len)? <= mapping.bytes.len()).then_some(offset)
         };
-        let mut found = self.mappings.iter().enumerate().filter_map(|(index, m)| Some((index, holds(m)?)));
+        // The newest is what is most often asked for.
+        let mut found =
+            self.mappings.iter().enumerate().rev().filter_map(|(index, m)| Some((index, holds(m)?)));
         found.next().ok_or(Errno::EFAULT)
     }
 }
