@@ -25,8 +25,8 @@ const FDS_PER_RING: u64 = 3;
 /// Rings that one guarded tree can have, however many descriptors the guard may open.
 const MAX_RINGS: u64 = 16384;
 
-/// How soon an ended thread's registered rings are let go of.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// How soon the guard lets go of rings that it held for a while.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// Runs the guard. `life` hangs up when the watchdog is gone; `reports` goes to it.
 pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: OwnedFd, reports: OwnedFd) -> ! {
@@ -108,7 +108,7 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
     let rules = Rules::new(guard.filters, &kernel);
-    let max_rings = (raise_descriptor_limit() / FDS_PER_RING).min(MAX_RINGS) as usize;
+    let max_rings = (raise_limits() / FDS_PER_RING).min(MAX_RINGS) as usize;
     let listener_copy = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
     let (served_out, served_in) = pipe_with(PipeFlags::CLOEXEC).map_err(raw)?;
     let supervisor = Supervisor::new(started.listener, kernel, rules, max_rings, guard.audit, shared.clone());
@@ -126,6 +126,7 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
 
     let children = child_signals().map_err(raw)?;
     let mut status = None;
+    let mut ticking = false;
     loop {
         let abandoned = if status.is_some() { Some(listener_copy.as_fd()) } else { None };
         let mut fds = vec![
@@ -133,24 +134,30 @@ fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_
             PollFd::new(&served_out, PollFlags::empty()),
             PollFd::from_borrowed_fd(shared.deadline.timer(), PollFlags::IN),
             PollFd::new(&children, PollFlags::IN),
-            PollFd::from_borrowed_fd(shared.registered.first(), PollFlags::IN),
+            // Readable until a tick has tidied up, so of no interest while one is due.
+            PollFd::from_borrowed_fd(
+                shared.untidy(),
+                if ticking { PollFlags::empty() } else { PollFlags::IN },
+            ),
         ];
         fds.push(match abandoned {
             // No guarded task is left when the listener hangs up.
             Some(listener) => PollFd::from_borrowed_fd(listener, PollFlags::empty()),
             None => PollFd::new(&started.pidfd, PollFlags::IN),
         });
-        // Nothing tells when a thread that registered a ring has ended.
-        let tick = shared.registered.sweep().then_some(&TICK);
+        let tick = ticking.then_some(&TICK);
         match poll(&mut fds, tick) {
+            // Only ticks count, so that what is kept is kept for one at least.
+            Ok(0) => ticking = shared.tidy(),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(raw(error)),
         }
-        let [life, served, late, child, last] = [0, 1, 2, 3, 5].map(|index| fds[index].revents());
+        let [life, served, late, child, untidy, last] = [0, 1, 2, 3, 4, 5].map(|index| fds[index].revents());
         drop(fds);
         if !life.is_empty() {
             return Err(libc::EPIPE);
         }
+        ticking |= !untidy.is_empty();
         if !late.is_empty() {
             shared.deadline.enforce();
         }
@@ -203,12 +210,14 @@ fn exit_status(status: &WaitIdStatus) -> i32 {
     }
 }
 
-/// Raises the limit of open files as far as allowed and gives it.
-fn raise_descriptor_limit() -> u64 {
+/// Raises the limits that rings count against as far as allowed, and gives that of open files.
+fn raise_limits() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
+    for resource in [Resource::Nofile, Resource::Memlock] {
+        let mut limit = getrlimit(resource);
+        limit.current = limit.maximum;
+        let _ = setrlimit(resource, limit);
+    }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 

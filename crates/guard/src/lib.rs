@@ -40,6 +40,7 @@ mod inject;
 mod kernel_ring;
 #[allow(unsafe_code)] // fork
 mod launch;
+mod leases;
 #[allow(unsafe_code)] // mmap
 mod mapping;
 #[allow(unsafe_code)] // process_vm_readv and process_vm_writev

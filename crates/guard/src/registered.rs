@@ -6,10 +6,8 @@
 //! go of it when the program unregisters it, or soon after the thread has ended.
 
 use crate::tasks::RingId;
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{Access, access};
-use rustix::io::Errno;
 use rustix::process::Pid;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,33 +25,17 @@ pub(crate) struct Registered {
 type Table = [Option<Registered>; MAX];
 
 /// The tables of all threads, shared with the thread that looks for ended ones.
-#[derive(Clone, Debug)]
-pub(crate) struct RegisteredRings {
-    tables: Arc<Mutex<HashMap<Pid, Table>>>,
-    first: Arc<OwnedFd>,
-}
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RegisteredRings(Arc<Mutex<HashMap<Pid, Table>>>);
 
 impl RegisteredRings {
-    pub(crate) fn new() -> Result<Self, Errno> {
-        let first = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { tables: Arc::default(), first: Arc::new(first) })
-    }
-
-    /// Readable once there is something to [`sweep`](Self::sweep) again.
-    pub(crate) fn first(&self) -> BorrowedFd<'_> {
-        self.first.as_fd()
-    }
-
     pub(crate) fn get(&self, tid: Pid, index: usize) -> Option<Registered> {
         self.tables().get(&tid)?.get(index)?.clone()
     }
 
+    /// Remembers a thread's ring.
     pub(crate) fn insert(&self, tid: Pid, index: usize, registered: Registered) {
         let mut tables = self.tables();
-        if tables.is_empty() {
-            // Fails only when it is readable already.
-            let _ = rustix::io::write(&self.first, &1u64.to_ne_bytes());
-        }
         if let Some(entry) = tables.entry(tid).or_default().get_mut(index) {
             *entry = Some(registered);
         }
@@ -79,15 +61,13 @@ impl RegisteredRings {
 
     /// Forgets ended threads; whether any table is left.
     pub(crate) fn sweep(&self) -> bool {
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&self.first, &mut count);
         let mut tables = self.tables();
         tables.retain(|tid, _| access(format!("/proc/{}", tid.as_raw_nonzero()), Access::EXISTS).is_ok());
         !tables.is_empty()
     }
 
     fn tables(&self) -> MutexGuard<'_, HashMap<Pid, Table>> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_table_holds_its_descriptors_until_the_thread_or_the_entry_is_gone() {
-        let rings = RegisteredRings::new().expect("an eventfd");
+        let rings = RegisteredRings::default();
         let own = rustix::thread::gettid();
         let gone = std::thread::spawn(rustix::thread::gettid).join().expect("a thread id");
         let (read, _write) = rustix::pipe::pipe().expect("a pipe");

@@ -78,7 +78,7 @@ impl Builder {
 /// The program that decides which system calls stop at the guard. Every `return` leads to the
 /// notification, to `ALLOW`, or to an errno; nothing else of the process changes.
 fn program() -> Vec<sock_filter> {
-    use libc::{BPF_JEQ, BPF_JGE, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
+    use libc::{BPF_JEQ, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
     let enosys = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     let (setup, enter, register) = (
         libc::SYS_io_uring_setup as u32,
@@ -88,20 +88,50 @@ fn program() -> Vec<sock_filter> {
     let nr = offset_of!(libc::seccomp_data, nr);
     let mut b = Builder(Vec::new());
     b.load(offset_of!(libc::seccomp_data, arch));
-    // 32-bit calls: io_uring has the same numbers in every table.
-    b.when(BPF_JEQ, AUDIT_ARCH_I386, |b| {
+    b.when(BPF_JEQ, AUDIT_ARCH_X86_64, |b| {
         b.load(nr);
-        for number in [setup, enter, register] {
-            b.when(BPF_JEQ, number, |b| b.ret(enosys));
-        }
-        for number in I386_EXEC {
+        // First what a program calls most: waiting without submitting is native, unless an emulated
+        // SQPOLL thread is to be woken.
+        b.when(BPF_JEQ, enter, |b| {
+            b.load_arg(1, false).when(BPF_JEQ, 0, |b| {
+                b.load_arg(3, false)
+                    .when(BPF_JSET, EnterFlags::SQ_WAKEUP.bits(), |b| b.ret(SECCOMP_RET_USER_NOTIF));
+                b.ret(SECCOMP_RET_ALLOW);
+            });
+            b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| b.ret(SECCOMP_RET_ALLOW));
+            b.ret(SECCOMP_RET_USER_NOTIF);
+        });
+        b.when(BPF_JEQ, libc::SYS_mmap as u32, |b| {
+            // A ring is mapped shared, at one of three offsets.
+            b.load_arg(5, true).unless_eq(0, |b| b.ret(SECCOMP_RET_ALLOW));
+            b.load_arg(4, false).when(BPF_JSET, 1 << 31, |b| b.ret(SECCOMP_RET_ALLOW));
+            b.load_arg(3, false).when(BPF_JSET, libc::MAP_SHARED as u32, |b| {
+                b.load_arg(5, false);
+                for offset in [OFF_SQ_RING, OFF_CQ_RING, OFF_SQES] {
+                    b.when(BPF_JEQ, offset as u32, |b| b.ret(SECCOMP_RET_USER_NOTIF));
+                }
+            });
+            b.ret(SECCOMP_RET_ALLOW);
+        });
+        b.when(BPF_JEQ, register, |b| {
+            b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| {
+                // Only what the guard injects: enabling a ring that it made, registering rings.
+                b.load_arg(1, false).and(!USE_REGISTERED_RING);
+                for op in [RegisterOp::REGISTER_ENABLE_RINGS, RegisterOp::REGISTER_RING_FDS] {
+                    b.when(BPF_JEQ, op.0, |b| b.ret(SECCOMP_RET_ALLOW));
+                }
+            });
+            b.ret(SECCOMP_RET_USER_NOTIF);
+        });
+        for number in [setup, libc::SYS_execve as u32, libc::SYS_execveat as u32] {
             b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
         }
-        b.ret(SECCOMP_RET_ALLOW);
-    });
-    b.unless_eq(AUDIT_ARCH_X86_64, |b| b.ret(libc::SECCOMP_RET_KILL_PROCESS));
-    b.load(nr);
-    b.when(BPF_JGE, X32_SYSCALL_BIT, |b| {
+        // Kernel-mode page faults that the program answers at leisure would stall the guard while it
+        // reads arguments.
+        b.when(BPF_JEQ, libc::SYS_userfaultfd as u32, |b| {
+            b.load_arg(0, false).when(BPF_JSET, UFFD_USER_MODE_ONLY, |b| b.ret(SECCOMP_RET_ALLOW));
+            b.ret(SECCOMP_RET_ERRNO | libc::EPERM as u32);
+        });
         for number in [setup, enter, register] {
             b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(enosys));
         }
@@ -110,47 +140,15 @@ fn program() -> Vec<sock_filter> {
         }
         b.ret(SECCOMP_RET_ALLOW);
     });
-    b.when(BPF_JEQ, enter, |b| {
-        // Nothing to submit: waiting is native, unless an emulated SQPOLL thread is to be woken.
-        b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| b.ret(SECCOMP_RET_ALLOW));
-        b.load_arg(1, false).when(BPF_JEQ, 0, |b| {
-            b.load_arg(3, false)
-                .when(BPF_JSET, EnterFlags::SQ_WAKEUP.bits(), |b| b.ret(SECCOMP_RET_USER_NOTIF));
-            b.ret(SECCOMP_RET_ALLOW);
-        });
-        b.ret(SECCOMP_RET_USER_NOTIF);
-    });
-    b.when(BPF_JEQ, libc::SYS_mmap as u32, |b| {
-        // A ring is mapped shared, at one of three offsets.
-        b.load_arg(5, true).unless_eq(0, |b| b.ret(SECCOMP_RET_ALLOW));
-        b.load_arg(4, false).when(BPF_JSET, 1 << 31, |b| b.ret(SECCOMP_RET_ALLOW));
-        b.load_arg(3, false).when(BPF_JSET, libc::MAP_SHARED as u32, |b| {
-            b.load_arg(5, false);
-            for offset in [OFF_SQ_RING, OFF_CQ_RING, OFF_SQES] {
-                b.when(BPF_JEQ, offset as u32, |b| b.ret(SECCOMP_RET_USER_NOTIF));
-            }
-        });
-        b.ret(SECCOMP_RET_ALLOW);
-    });
-    b.when(BPF_JEQ, register, |b| {
-        b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| {
-            // Only what the guard injects: enabling a ring that it made, registering rings.
-            b.load_arg(1, false).and(!USE_REGISTERED_RING);
-            for op in [RegisterOp::REGISTER_ENABLE_RINGS, RegisterOp::REGISTER_RING_FDS] {
-                b.when(BPF_JEQ, op.0, |b| b.ret(SECCOMP_RET_ALLOW));
-            }
-        });
-        b.ret(SECCOMP_RET_USER_NOTIF);
-    });
-    for number in [setup, libc::SYS_execve as u32, libc::SYS_execveat as u32] {
+    // 32-bit calls: io_uring has the same numbers in every table.
+    b.unless_eq(AUDIT_ARCH_I386, |b| b.ret(libc::SECCOMP_RET_KILL_PROCESS));
+    b.load(nr);
+    for number in [setup, enter, register] {
+        b.when(BPF_JEQ, number, |b| b.ret(enosys));
+    }
+    for number in I386_EXEC {
         b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
     }
-    // Kernel-mode page faults that the program answers at leisure would stall the guard while it
-    // reads arguments.
-    b.when(BPF_JEQ, libc::SYS_userfaultfd as u32, |b| {
-        b.load_arg(0, false).when(BPF_JSET, UFFD_USER_MODE_ONLY, |b| b.ret(SECCOMP_RET_ALLOW));
-        b.ret(SECCOMP_RET_ERRNO | libc::EPERM as u32);
-    });
     b.ret(SECCOMP_RET_ALLOW);
     b.0
 }

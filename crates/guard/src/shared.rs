@@ -1,7 +1,10 @@
 //! What the thread that serves notifications shares with the main thread, which watches over it.
 
 use crate::deadline::Deadline;
+use crate::leases::Leases;
 use crate::registered::RegisteredRings;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,16 +15,41 @@ pub(crate) struct Shared {
     pub(crate) deadline: Arc<Deadline>,
     /// Rings that are held because threads use them by index.
     pub(crate) registered: RegisteredRings,
+    /// Descriptors of busy rings.
+    pub(crate) leases: Leases,
     tracing: Arc<Mutex<()>>,
+    /// Readable when there is something to [`tidy`](Self::tidy) again.
+    untidy: Arc<OwnedFd>,
 }
 
 impl Shared {
     pub(crate) fn new() -> Result<Self, Errno> {
         Ok(Self {
             deadline: Arc::new(Deadline::new()?),
-            registered: RegisteredRings::new()?,
+            registered: RegisteredRings::default(),
+            leases: Leases::default(),
             tracing: Arc::default(),
+            untidy: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
         })
+    }
+
+    /// Has the main thread tidy up at every tick from now on.
+    pub(crate) fn call_main_thread(&self) {
+        // Fails only when it is readable already.
+        let _ = rustix::io::write(&self.untidy, &1u64.to_ne_bytes());
+    }
+
+    /// What [`call_main_thread`](Self::call_main_thread) makes readable.
+    pub(crate) fn untidy(&self) -> BorrowedFd<'_> {
+        self.untidy.as_fd()
+    }
+
+    /// Lets go of what is no longer needed; whether to come back at the next tick.
+    pub(crate) fn tidy(&self) -> bool {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.untidy, &mut count);
+        // Both, whatever the first says.
+        self.registered.sweep() | self.leases.expire()
     }
 
     /// Excludes tracing and reaping from each other: whoever waits for any dead child must not meet

@@ -1,7 +1,7 @@
 //! The process tree below a subreaper: ending it, and collecting the dead.
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, set_child_subreaper, waitid, waitpid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, set_child_subreaper, wait, waitid,
 };
 
 /// Makes the calling process the one that inherits every orphan below it.
@@ -17,7 +17,8 @@ pub(crate) fn kill_all() {
         for child in children() {
             let _ = kill_process(child, Signal::KILL);
         }
-        match waitpid(None, WaitOptions::empty()) {
+        // Any child, whatever its process group.
+        match wait(WaitOptions::empty()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,

@@ -2,11 +2,13 @@
 //!
 //! Whatever this version does not know is an error: a policy never means less than it says.
 
+mod ops;
+
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::group::{GROUPS, Group};
-use crate::policy::{Decision, Effect, OperationRule, Policy, RuleOrigin};
-use crate::source::{Excerpt, Source, Span};
-use crate::{check, parse, suggest};
+use crate::group::Group;
+use crate::policy::{Decision, Policy, RuleOrigin};
+use crate::source::{Source, Span};
+use crate::suggest;
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::Spanned;
@@ -151,98 +153,6 @@ impl Document<'_> {
         Some((decision, self.origin(key, text)))
     }
 
-    fn operations(&mut self, ops: &DeTable<'_>, rules: &mut [Option<OperationRule>]) {
-        // Groups first: an operation's own rule takes its group's place.
-        let (groups, single): (Vec<_>, Vec<_>) =
-            ops.iter().partition(|(key, _)| key.get_ref().starts_with('@'));
-        for (key, value) in groups.into_iter().chain(single) {
-            let members = self.members(key);
-            let Some(text) = self.string(value, "`\"allow\"`, `\"deny\"` or a condition in quotes") else {
-                continue;
-            };
-            let Some(members) = members else { continue };
-            for (operation, effect) in self.effects(key, &members, text, value.span()) {
-                let origin = self.origin(key, text);
-                rules[usize::from(operation.0)] = Some(OperationRule { effect, origin, span: value.span() });
-            }
-        }
-    }
-
-    /// The operations that a key of `[ops]` names.
-    fn members(&mut self, key: &Key<'_>) -> Option<Vec<Opcode>> {
-        let name = key.get_ref().as_ref();
-        if let Some(group) = Group::named(name) {
-            return Some(group.members.to_vec());
-        }
-        if let Some(operation) = Opcode::from_name(name) {
-            return Some(vec![operation]);
-        }
-        let is_group = name.starts_with('@');
-        let what = if is_group { "group" } else { "operation" };
-        let error = self.error(Code::UnknownOperation, key.span(), format!("unknown {what} `{name}`"));
-        let plain = name.to_ascii_lowercase();
-        let plain = plain.strip_prefix("ioring_op_").unwrap_or(&plain);
-        let names: Vec<_> = OPCODES.iter().map(|info| info.name).filter(|_| !is_group).collect();
-        let groups = GROUPS.iter().map(|group| group.name);
-        // A group without its @ comes before an operation of similar name.
-        let unmarked = groups.clone().find(|group| group[1..] == *plain);
-        let closest = unmarked.or_else(|| suggest::closest(plain, names.into_iter().chain(groups)));
-        self.errors.push(match closest {
-            Some(closest) => error.label("no such name").help(format!("did you mean `{closest}`?")),
-            None if is_group => {
-                let names: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
-                error.label("no such group").expected(names.join(", "))
-            }
-            None => error.label("no such name").expected(
-                "an operation, IORING_OP_* in lower case without the prefix, or a group that begins with `@`",
-            ),
-        });
-        None
-    }
-
-    /// What a value means for each of the operations.
-    fn effects(
-        &mut self,
-        key: &Key<'_>,
-        members: &[Opcode],
-        text: &str,
-        span: Span,
-    ) -> Vec<(Opcode, Effect)> {
-        let same = |effect: Effect| members.iter().map(|&operation| (operation, effect.clone())).collect();
-        match text {
-            "allow" => return same(Effect::Allow),
-            "deny" => return same(Effect::Deny),
-            _ => {}
-        }
-        let excerpt = Excerpt::new(self.source, text, span.clone());
-        if text.trim().is_empty() {
-            let error = self.error(Code::Syntax, span, "this rule is empty").label("says nothing");
-            self.errors.push(error.expected("`\"allow\"`, `\"deny\"` or a condition in quotes"));
-            return Vec::new();
-        }
-        let expr = match parse::expression(self.source, &excerpt) {
-            Ok(expr) => expr,
-            Err(errors) => {
-                self.errors.extend(errors);
-                return Vec::new();
-            }
-        };
-        let mut effects = Vec::new();
-        for &operation in members {
-            match check::rule(self.source, &excerpt, operation, &expr) {
-                Ok(cond) => effects.push((operation, Effect::When(cond))),
-                Err(errors) => {
-                    // One member is enough to show what is wrong with the expression.
-                    let errors =
-                        errors.into_iter().map(|error| of_group(key.get_ref(), members.len(), error));
-                    self.errors.extend(errors);
-                    break;
-                }
-            }
-        }
-        effects
-    }
-
     fn string<'v>(&mut self, value: &'v Spanned<DeValue<'_>>, expected: &str) -> Option<&'v str> {
         match value.get_ref() {
             DeValue::String(text) => Some(text),
@@ -282,16 +192,5 @@ impl Document<'_> {
             key: key.get_ref().to_string(),
             text: text.to_owned(),
         }
-    }
-}
-
-/// The error of one operation in the rule of a key that names several.
-fn of_group(key: &str, members: usize, error: Diagnostic) -> Diagnostic {
-    match error.code() {
-        _ if members == 1 => error,
-        Code::OtherOperation => error
-            .note(format!("`{key}` is {members} operations, and a rule must make sense for each of them"))
-            .help("a rule for a single operation has that operation as its key, and beats its group"),
-        _ => error,
     }
 }

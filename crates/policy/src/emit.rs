@@ -105,7 +105,7 @@ impl Emitter {
             Logic::Within(word, ranges) => {
                 let code = straight::code(word, 0)?;
                 let (on_true, on_false) = (self.past(on_true, &code), self.past(on_false, &code));
-                self.search(ranges, (0, u32::MAX), on_true, on_false);
+                self.search(ranges, 0, on_true, on_false);
                 Ok(self.prepend(&code))
             }
         }
@@ -148,25 +148,18 @@ impl Emitter {
         if there.take(code.len()).eq(code) { Label(target.0 - code.len()) } else { target }
     }
 
-    /// Searches A in ranges, given that it lies between two bounds; gives the first instruction,
-    /// or one of the targets where there is nothing to ask.
-    fn search(
-        &mut self,
-        ranges: &[(u32, u32)],
-        bounds: (u32, u32),
-        on_true: Label,
-        on_false: Label,
-    ) -> Label {
+    /// Searches A in ranges, given that it is no less than `least`; gives the first instruction, or
+    /// one of the targets where there is nothing to ask.
+    fn search(&mut self, ranges: &[(u32, u32)], least: u32, on_true: Label, on_false: Label) -> Label {
         let points = ranges.iter().all(|(first, last)| first == last);
         match *ranges {
             [] => on_false,
-            [(first, last)] if first <= bounds.0 && bounds.1 <= last => on_true,
             [(first, last)] if first < last => {
                 let mut entry = on_true;
-                if last < bounds.1 {
+                if last < u32::MAX {
                     entry = self.conditional(BPF_JGT | BPF_K, last, on_false, entry);
                 }
-                if first > bounds.0 {
+                if first > least {
                     entry = self.conditional(BPF_JGE | BPF_K, first, entry, on_false);
                 }
                 entry
@@ -179,8 +172,8 @@ impl Emitter {
             _ => {
                 let (lower, upper) = ranges.split_at(ranges.len() / 2);
                 let pivot = upper[0].0;
-                let high = self.search(upper, (pivot, bounds.1), on_true, on_false);
-                let low = self.search(lower, (bounds.0, pivot - 1), on_true, on_false);
+                let high = self.search(upper, pivot, on_true, on_false);
+                let low = self.search(lower, least, on_true, on_false);
                 self.conditional(BPF_JGE | BPF_K, pivot, high, low)
             }
         }

@@ -253,6 +253,28 @@ fn the_longest_program_compiles_and_a_longer_one_is_refused() {
     assert!(errors.to_string().contains("the rule of `socket`"), "{errors}");
 }
 
+/// A program has 16 scratch cells, however its arithmetic is nested.
+#[test]
+fn arithmetic_fits_into_the_scratch_cells() {
+    let field = "(sqe_flags ^ 3)";
+    let left = vec![field; 30].join(" - ");
+    let right = format!("{}{field}{}", format!("{field} - (").repeat(29), ")".repeat(29));
+    let both = |depth: usize| {
+        (0..depth).fold(field.to_owned(), |tree, _| format!("({tree} - {field}) - ({tree} ^ 1)"))
+    };
+    for arithmetic in [left, right, both(5)] {
+        let text = format!("version = 1\ndefault = \"deny\"\n[ops]\nread = \"{arithmetic} == 0xfffffffe\"\n");
+        let policy = policy(&text);
+        let filter = rule("read", &format!("{arithmetic} == 0xfffffffe"));
+        let program = Program::new(&filter.insns, 40).expect("an acceptable program");
+        for sqe_flags in 0..=255 {
+            let mut words = context(Opcode::READ, &[]);
+            words[2] |= sqe_flags << 8;
+            assert_eq!(program.run(&words) != 0, policy.evaluate(&words) == Decision::Allow, "{arithmetic}");
+        }
+    }
+}
+
 /// Carries multiply: each addition of 64-bit numbers takes its parts several times.
 #[test]
 fn arithmetic_that_explodes_is_refused_at_once() {

@@ -55,6 +55,10 @@ fn sockets() {
         ("type_flags == 0", [2, 0x1f, 0], false),
         ("protocol in {0, IPPROTO_TCP}", [2, 1, 6], true),
         ("protocol in {0, IPPROTO_TCP}", [2, 1, 17], false),
+        // A range may go past what the shifted value can be.
+        ("protocol >> 24 in {5, 200..=528}", [2, 1, 250 << 24], true),
+        ("protocol >> 24 in {5, 200..=528}", [2, 1, 5 << 24 | 9], true),
+        ("protocol >> 24 in {5, 200..=528}", [2, 1, 16 << 24], false),
     ];
     for (rule, payload, expected) in cases {
         assert_eq!(allows(Opcode::SOCKET, rule, &context(Opcode::SOCKET, 0, &payload)), expected, "{rule}");
@@ -90,6 +94,12 @@ fn opening() {
         ("resolve in {8, 24, 0x500000000..=0x6ffffffff}", [0, 0, 0, 0, 24, 1], false),
         ("resolve in {8, 24, 0x500000000..=0x6ffffffff}", [0, 0, 0, 0, 99, 5], true),
         ("resolve in {8, 24, 0x500000000..=0x6ffffffff}", [0, 0, 0, 0, 0, 7], false),
+        // Ranges over whole high words: 5 in part, 6 whole, 7 in part.
+        ("resolve in 0x500000001..=0x700000001", [0, 0, 0, 0, 0, 5], false),
+        ("resolve in 0x500000001..=0x700000001", [0, 0, 0, 0, 1, 5], true),
+        ("resolve in 0x500000001..=0x700000001", [0, 0, 0, 0, 99, 6], true),
+        ("resolve in 0x500000001..=0x700000001", [0, 0, 0, 0, 1, 7], true),
+        ("resolve in 0x500000001..=0x700000001", [0, 0, 0, 0, 2, 7], false),
     ];
     for (rule, payload, expected) in cases {
         let words = context(Opcode::OPENAT2, 0, &payload);
@@ -128,6 +138,19 @@ fn connecting() {
         ("port == 443 || family == AF_UNIX", &unix, true),
         ("!(family != AF_UNIX && port == 443)", &unix, true),
         ("addr != 10.0.0.1", &unix, false),
+        // What an earlier part says of the family may spare a test of it, or not.
+        ("family == AF_INET && port != 22", &inside, true),
+        ("family != AF_INET && port != 22", &unix, false),
+        ("family < AF_INET && port != 22", &unix, false),
+        ("!(family == AF_INET) && port != 22", &unix, false),
+        ("!(family == AF_INET) && port != 22", &v6("::1", 443), true),
+        ("family in {AF_UNIX, AF_INET} && port != 22", &unix, false),
+        ("family in {AF_UNIX, AF_INET} && port != 22", &inside, true),
+        ("(family == AF_UNIX || family == AF_INET) && port != 22", &unix, false),
+        ("(family == AF_UNIX || family == AF_INET) && port != 22", &inside, true),
+        ("(family == AF_INET || port == 1) && !(port == 22)", &unix, false),
+        ("!(family != AF_INET6 || port == 22)", &v6("::1", 443), true),
+        ("!(family != AF_INET6 || addr == 10.0.0.1)", &v6("::1", 443), false),
         // An IPv6 address is in no relation to IPv4 ones, the mapped ones included.
         ("addr != 10.0.0.1", &v6("::ffff:10.0.0.1", 1), false),
         ("addr == 10.0.0.1", &v6("::ffff:10.0.0.1", 1), false),

@@ -3,7 +3,7 @@
 
 mod launch;
 
-use launch::{Stage, finish};
+use launch::{Stage, finish, skip};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ const ALLOW_ALL: &str = "version = 1\nname = \"allow-all\"\ndefault = \"allow\"\
 fn has_fio() -> bool {
     let found = Command::new("fio").arg("--version").output().is_ok();
     if !found {
-        eprintln!("skipped: fio is not installed");
+        skip("fio is not installed");
     }
     found
 }

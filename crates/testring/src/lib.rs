@@ -6,7 +6,7 @@
 //! client library would never offer. One thread at a time may [`push`](Ring::push), one may
 //! [`pop`](Ring::pop); the words behind them belong to nobody.
 //!
-//! Only 64-byte SQEs and 16-byte CQEs.
+//! Only 16-byte CQEs, and of 128-byte SQEs the first 64 bytes.
 
 #![deny(missing_docs)]
 
@@ -30,6 +30,8 @@ pub struct Ring {
     params: Params,
     queues: Mapping,
     sqes: Mapping,
+    /// 64-byte lines of one SQE, 1 or 2.
+    lines: u32,
 }
 
 impl Ring {
@@ -47,7 +49,7 @@ impl Ring {
     /// # Errors
     /// As [`Ring::new`].
     pub fn with_params(entries: u32, mut params: Params) -> io::Result<Self> {
-        let unsupported = SetupFlags::SQE128 | SetupFlags::CQE32 | SetupFlags::NO_MMAP;
+        let unsupported = SetupFlags::CQE32 | SetupFlags::NO_MMAP;
         if params.flags & unsupported.bits() != 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -56,9 +58,13 @@ impl Ring {
         let cqes = params.cq_off.cqes as usize + params.cq_entries as usize * size_of::<Cqe>();
         let array = params.sq_off.array as usize + params.sq_entries as usize * size_of::<u32>();
         let queues = Mapping::shared(fd.as_fd(), ring::OFF_SQ_RING, cqes.max(array))?;
-        let sqes =
-            Mapping::shared(fd.as_fd(), ring::OFF_SQES, params.sq_entries as usize * size_of::<Sqe>())?;
-        let ring = Self { fd, params, queues, sqes };
+        let lines = if params.flags & SetupFlags::SQE128.bits() == 0 { 1 } else { 2 };
+        let sqes = Mapping::shared(
+            fd.as_fd(),
+            ring::OFF_SQES,
+            (params.sq_entries * lines) as usize * size_of::<Sqe>(),
+        )?;
+        let ring = Self { fd, params, queues, sqes, lines };
         for slot in 0..ring.params.sq_entries {
             if let Some(index) = ring.array(slot) {
                 index.store(slot, Ordering::Relaxed);
@@ -103,9 +109,9 @@ impl Ring {
         has_array.then(|| self.queues.word(self.params.sq_off.array + 4 * (slot & (self.entries() - 1))))
     }
 
-    /// The shared words of SQE `slot` (modulo the ring).
+    /// The shared words of SQE `slot` (modulo the ring), the first 64 bytes of it.
     pub fn sqe(&self, slot: u32) -> &SqeWords {
-        self.sqes.sqe((slot & (self.entries() - 1)) as usize)
+        self.sqes.sqe(((slot & (self.entries() - 1)) * self.lines) as usize)
     }
 
     /// Writes `sqe` into the slot at the tail and hands it over; false if the queue is full.

@@ -2,8 +2,8 @@
 //!
 //! The programs come from Debian sid's source package of liburing, built in the cache folder. A
 //! program counts when it passes natively on this kernel; the guard is transparent to it when it
-//! passes under an allow-all policy too. What fails is tried once more, alone on the machine,
-//! because many of the programs race with time.
+//! passes under an allow-all policy too. What fails is tried again, alone on the machine, because many
+//! of the programs race with time.
 
 mod outcome;
 mod suite;
@@ -18,6 +18,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use suite::Suite;
+
+/// How often a program that failed gets another chance.
+const RETRIES: usize = 2;
 
 /// Run liburing's regression programs natively and under the guard
 #[derive(clap::Args)]
@@ -41,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
     /// Seconds that one program may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
     timeout: u64,
     /// Print every result as JSON
     #[arg(long)]
@@ -146,11 +149,10 @@ impl Campaign {
         let mut finished = Vec::with_capacity(names.len());
         for (name, run) in names.iter().zip(&mut runs) {
             let mut run = run.take().context("a worker died")??;
-            if run.outcome.is_failure() {
-                let again = self.suite.run(name, guard, self.limit)?;
-                eprintln!("{side}   again {name:32} {again}");
-                if !again.outcome.is_failure() {
-                    run = again;
+            for _ in 0..RETRIES {
+                if run.outcome.is_failure() {
+                    run = self.suite.run(name, guard, self.limit)?;
+                    eprintln!("{side}   again {name:32} {run}");
                 }
             }
             finished.push(run);

@@ -9,6 +9,7 @@ use crate::memory;
 use crate::registered::{self, Registered};
 use crate::rules::{Rule, Rules};
 use crate::seccomp::{INJECTED, Notification};
+use crate::shared::Shared;
 use crate::slots::{self, SqeWords};
 use crate::split_ring::{Incoming, Judged, Publisher};
 use crate::tasks::{RingId, Space, Tasks};
@@ -57,6 +58,8 @@ impl Supervisor {
             rules: &self.rules,
             restrictions,
             tasks: &mut self.tasks,
+            shared: &self.shared,
+            ring: id,
             tid,
             reach,
             arguments: None,
@@ -165,6 +168,8 @@ struct Clerk<'a> {
     /// The program's own, beside the rules.
     restrictions: &'a Restrictions,
     tasks: &'a mut Tasks,
+    shared: &'a Shared,
+    ring: RingId,
     tid: Pid,
     reach: Reach,
     /// Where the caller has the arena, once looked up.
@@ -222,6 +227,10 @@ impl Publisher for Clerk<'_> {
             Reach::Held(_) => return Err(Stop::Errno(Errno::BADF)),
             Reach::Descriptor(fd) => *fd,
         };
+        if let Some(lease) = self.shared.leases.get(self.ring) {
+            wait_for_submissions(lease.as_fd());
+            return Ok(());
+        }
         let is_ring = |copy: &OwnedFd| watch.is(copy.as_fd());
         let copy = self
             .tasks
@@ -232,6 +241,9 @@ impl Publisher for Clerk<'_> {
             // The descriptor is another file by now, so this submission would not reach the ring.
             .ok_or(Stop::Errno(Errno::BADF))?;
         wait_for_submissions(copy.as_fd());
+        if self.shared.leases.keep(self.ring, Arc::new(copy)) {
+            self.shared.call_main_thread();
+        }
         Ok(())
     }
 }

@@ -126,15 +126,16 @@ impl Supervisor {
                 Err(_) => break,
             }
         }
-        let registered = &self.shared.registered;
+        let shared = &self.shared;
         self.inject(call, tid, |injection| {
             let args = [ring, INJECTED << 32 | u64::from(word as u32), argument, count, 0, 0];
             let done = injection.syscall(libc::SYS_io_uring_register, args)?;
             let count = usize::try_from(done).unwrap_or(0);
             let offsets = read_updates(tid, argument, count as u32).unwrap_or_default();
             for (update, found) in offsets.iter().zip(rings) {
-                registered.insert(tid, update.offset as usize, found);
+                shared.registered.insert(tid, update.offset as usize, found);
             }
+            shared.call_main_thread();
             Ok(After::Return(done))
         });
     }

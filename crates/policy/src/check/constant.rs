@@ -4,7 +4,7 @@ use super::{Checker, Number};
 use crate::ast::{Arithmetic, Comparison, Expr, ExprKind};
 use crate::cond::{Value, Width};
 use crate::constant::{CONSTANTS, Constant};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Advice, Code};
 use crate::field::Field;
 use crate::kind::Kind;
 use crate::known::Known;
@@ -181,9 +181,6 @@ impl Checker<'_> {
         let (field, value, other) = (self.text(&field.span), self.text(&value.span), self.text(&part.span));
         let help =
             format!("a part without a comparison stands alone; perhaps `{field} in {{{value}, {other}}}`");
-        let mut diagnostic: Diagnostic = self.errors[error].clone();
-        diagnostic.notes.clear();
-        let diagnostic = diagnostic.help(help);
-        self.errors[error] = diagnostic;
+        self.errors[error].notes = vec![(Advice::Help, help)];
     }
 }

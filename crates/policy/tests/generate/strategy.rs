@@ -54,7 +54,13 @@ fn number(field: TestField) -> BoxedStrategy<Num> {
 
 fn test(operation: Opcode) -> BoxedStrategy<Bool> {
     let compare = select(fields(operation)).prop_flat_map(|field| {
-        let literal = literal(field.wide, field.most).prop_map(Num::Literal);
+        // What makes ports and addresses exist.
+        let family = select(&[1u64, 2, 2, 10, 10][..]);
+        let literal = match field.name {
+            "family" => prop_oneof![3 => family.boxed(), 1 => literal(false, field.most)].boxed(),
+            _ => literal(field.wide, field.most),
+        };
+        let literal = literal.prop_map(Num::Literal);
         let simple = prop_oneof![2 => Just(Num::Field(field)).boxed(), 1 => number(field)];
         let op = select(&["==", "!=", "<", "<=", ">", ">="][..]);
         let other = prop_oneof![4 => literal.boxed(), 1 => number(field)];

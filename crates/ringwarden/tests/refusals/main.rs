@@ -1,0 +1,109 @@
+//! Refusals look like the kernel's: the tables of `conformance/`, acted out by a program under the
+//! guard (`examples/actor`).
+//!
+//! The filters of a case become policies. Where that comes to the same, the case runs, and what every
+//! call returns and which completions come is compared with the table. Steps that differ have to be
+//! listed in `deviations.toml`, and those listed there have to differ. What cannot run is printed.
+
+mod deviations;
+#[path = "../launch/mod.rs"]
+mod launch;
+mod layers;
+mod theatre;
+
+use layers::{Reason, of_context, of_script};
+use ringwarden_conformance::{Action, tables};
+use std::collections::{BTreeMap, BTreeSet};
+use theatre::Theatre;
+
+const LACKING: Reason = "operations that this kernel lacks";
+
+/// Cases and steps that are not acted out.
+#[derive(Default)]
+struct LeftOut(BTreeMap<Reason, Vec<String>>);
+
+impl LeftOut {
+    fn add(&mut self, reason: Reason, what: String) {
+        self.0.entry(reason).or_default().push(what);
+    }
+
+    fn print(&self) {
+        for (reason, what) in &self.0 {
+            println!("{} not acted out: {reason}\n  {}", what.len(), what.join("\n  "));
+        }
+    }
+}
+
+#[test]
+fn scripts() {
+    let theatre = Theatre::new();
+    let mut left_out = LeftOut::default();
+    let (mut differing, mut lacking) = (BTreeMap::new(), BTreeSet::new());
+    let (mut cases, mut steps) = (0, 0);
+    for (file, table) in tables().expect("tables") {
+        for case in &table.scripts {
+            let layers = match of_script(case) {
+                Ok(layers) => layers,
+                Err(reason) => {
+                    left_out.add(reason, format!("{file}: {}", case.name));
+                    continue;
+                }
+            };
+            let outcomes = theatre.play(&layers, file, &case.name);
+            let acted = case.steps.iter().filter(|step| !matches!(step.action, Action::Filter { .. }));
+            for (step, outcome) in acted.zip(outcomes) {
+                let place = [file, &case.name, &step.text].map(str::to_owned);
+                match &step.action {
+                    Action::Submit { request, .. } if theatre.lacks(request.opcode()) => {
+                        assert!(outcome.is_unknown(), "{place:?}: {}", outcome.show());
+                        left_out.add(LACKING, place.join(": "));
+                        lacking.insert(place);
+                    }
+                    _ if !outcome.fits(step) => drop(differing.insert(place, outcome.show())),
+                    _ => {}
+                }
+                steps += 1;
+            }
+            cases += 1;
+        }
+    }
+    println!("{cases} cases of {steps} steps, {} of which differ", differing.len());
+    left_out.print();
+    deviations::check(&differing, &lacking);
+    assert!(cases > 100, "most cases can be acted out");
+}
+
+#[test]
+fn contexts() {
+    let theatre = Theatre::new();
+    let mut left_out = LeftOut::default();
+    let (mut cases, mut wrong) = (0, Vec::new());
+    for (file, table) in tables().expect("tables") {
+        for case in &table.contexts {
+            let policies = match of_context(case) {
+                Ok(policies) => policies,
+                Err(reason) => {
+                    left_out.add(reason, case.name.clone());
+                    continue;
+                }
+            };
+            if theatre.lacks(case.request.opcode()) {
+                left_out.add(LACKING, case.name.clone());
+                continue;
+            }
+            for (policy, refused) in policies.into_iter().zip([false, true]) {
+                let [outcome] = &theatre.play(&[policy.clone()], file, &case.name)[..] else {
+                    panic!("{}: one request, one outcome", case.name)
+                };
+                if outcome.is_refusal() != refused {
+                    wrong.push(format!("{}: {} under {policy}", case.name, outcome.show()));
+                }
+            }
+            cases += 1;
+        }
+    }
+    println!("{cases} contexts");
+    left_out.print();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(cases > 60, "most contexts can be shown");
+}
