@@ -93,6 +93,27 @@ pub fn prepare(
     Context::new(model, sqe, Payload::None)
 }
 
+/// Whether a request fails with EINVAL for what its SQE alone says, whatever is in memory or
+/// registered: it does not get as far as filters.
+pub fn is_malformed(model: KernelModel, sqe: &Sqe, setup: SetupFlags) -> bool {
+    // What a personality or a RECV_ZC names may be registered.
+    let sqe = Sqe { personality: 0, ..*sqe };
+    sqe.opcode != Opcode::RECV_ZC.0 && prepare(model, &sqe, setup, &NoMemory) == Err(Errno::EINVAL)
+}
+
+/// Memory that cannot be read.
+struct NoMemory;
+
+impl UserMemory for NoMemory {
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+
+    fn write(&mut self, _: u64, _: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+}
+
 fn has(sqe: &Sqe, flag: SqeFlags) -> bool {
     SqeFlags::from_bits_retain(sqe.flags).contains(flag)
 }

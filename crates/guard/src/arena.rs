@@ -1,163 +1,231 @@
 //! Arguments out of the program's reach.
 //!
 //! OPENAT2 and CONNECT point at their arguments, and the program could change them between verdict
-//! and use. So the guard judges a copy and has the kernel read that copy: a page that the guard
-//! writes and the program only has read-only, sealed in its address space so that nothing else can
-//! take its place (`mseal(2)`, Linux 6.10), of a memfd that cannot be mapped for writing any more
-//! (`F_SEAL_FUTURE_WRITE`). Every private SQE has an argument slot of its own, so that an approved
-//! request that is replayed finds the argument it was approved with.
+//! and use. So the guard judges a copy and has the kernel read that copy, in memory that the guard
+//! writes and the program only has read-only: of a memfd that cannot be mapped for writing any more
+//! (`F_SEAL_FUTURE_WRITE`), sealed in the program's address space so that nothing else can take its
+//! place (`mseal(2)`, Linux 6.10).
+//!
+//! An approved SQE holds an *address*, and whoever submits to the ring has the kernel read what his own
+//! address space has there. So there is one arena for the whole tree, at one address, and under rules
+//! that look at arguments no thread submits anything before its address space has it. A forked child,
+//! a process that was handed the ring, and a program after an exec all find the same approved
+//! argument, or cannot submit.
+//!
+//! Every private SQE of every ring has an argument slot of its own, so that an approved request that is
+//! replayed finds the argument it was approved with.
 //!
 //! The mapping is made by injection, which proves nothing, and is believed only after the kernel has
 //! shown it in `smaps`: the right file, read-only, and sealed.
 
 use crate::inject::Injection;
-use crate::mapping::{Mapping, page_align};
+use crate::mapping::Mapping;
+use crate::plan::RINGS_OFFSET;
 use crate::tasks::{Space, SpaceId};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create, open,
+    MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, major, memfd_create, minor, open,
 };
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::sync::atomic::Ordering;
 
 /// Bytes of one argument slot: the longest address (`struct sockaddr_storage`).
 pub(crate) const SLOT: usize = 128;
+/// Argument slots of a tree. Pages are used only where something was written.
+const SLOTS: u32 = 1 << 17;
+const LEN: usize = SLOTS as usize * SLOT;
+/// Where every address space of the tree has the arena: above programs and their heaps, below what the
+/// kernel chooses for mappings, whatever the randomisation (`ELF_ET_DYN_BASE`, `mmap_base`).
+const ADDRESS: u64 = 0x6800_0000_0000;
+/// In the memfd, for the reason that `RINGS_OFFSET` has.
+const OFFSET: u64 = RINGS_OFFSET;
 const SYS_MSEAL: i64 = 462;
-/// Where the slots begin in the memfd: not at an offset at which the guard's own seccomp filter
-/// would stop the injected `mmap`.
-const OFFSET: u64 = crate::seccomp::RINGS_OFFSET;
 
-/// The argument slots of one ring.
+/// The arguments of a tree.
 #[derive(Debug)]
 pub(crate) struct Arena {
     memory: Mapping,
     /// Opened read-only: what the program maps.
     file: OwnedFd,
-    inode: u64,
-    mapped: HashMap<SpaceId, u64>,
+    /// The file as `smaps` names it.
+    device: String,
+    inode: String,
+    /// Address spaces that have been seen to have the arena.
+    spaces: HashSet<SpaceId>,
+    /// Slots from here on have never been reserved.
+    unused: u32,
+    /// Slots that were given back: first and count.
+    free: Vec<(u32, u32)>,
 }
 
 impl Arena {
-    /// Makes an arena of `slots` argument slots.
-    pub(crate) fn new(slots: u32) -> Result<Self, Errno> {
-        let len = page_align(slots as usize * SLOT);
+    pub(crate) fn new() -> Result<Self, Errno> {
         let writable = memfd_create("io_uring-arguments", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&writable, OFFSET + len as u64)?;
-        let memory = Mapping::shared(&writable, OFFSET, len)?;
+        ftruncate(&writable, OFFSET + LEN as u64)?;
+        let memory = Mapping::shared(&writable, OFFSET, LEN)?;
         fcntl_add_seals(
             &writable,
             SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let path = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&writable));
+        let path = format!("/proc/self/fd/{}", writable.as_raw_fd());
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let inode = fstat(&file)?.st_ino;
-        Ok(Self { memory, file, inode, mapped: HashMap::new() })
+        let stat = fstat(&file)?;
+        Ok(Self {
+            memory,
+            file,
+            device: format!("{:02x}:{:02x}", major(stat.st_dev), minor(stat.st_dev)),
+            inode: stat.st_ino.to_string(),
+            spaces: HashSet::new(),
+            unused: 0,
+            free: Vec::new(),
+        })
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
-    /// Where the arena is for thread `tid`, whose address space is `space`; `None` when it has to be
-    /// mapped first.
-    pub(crate) fn address(&mut self, tid: Pid, space: Space) -> Option<u64> {
-        let address = *self.mapped.get(&space.id)?;
-        if space.doubtful && !self.is_sealed_at(tid, address) {
-            self.mapped.remove(&space.id);
-            return None;
+    /// Reserves `count` slots for a ring and gives the first; `None` when there are not that many.
+    pub(crate) fn reserve(&mut self, count: u32) -> Option<u32> {
+        if let Some(index) = self.free.iter().position(|&(_, free)| free == count) {
+            return Some(self.free.swap_remove(index).0);
         }
-        Some(address)
+        let first = self.unused;
+        self.unused = first.checked_add(count).filter(|&end| end <= SLOTS)?;
+        Some(first)
+    }
+
+    /// Gives slots back, of a ring that nobody can submit to any more.
+    pub(crate) fn release(&mut self, first: u32, count: u32) {
+        self.free.push((first, count));
+    }
+
+    /// Whether the address space of `tid`, which waits for an answer, has the arena.
+    pub(crate) fn is_in(&mut self, tid: Pid, space: Space) -> bool {
+        if self.spaces.contains(&space.id) && !space.doubtful {
+            return true;
+        }
+        // A forked child has it from its parent.
+        let sealed = self.is_sealed(tid);
+        if sealed {
+            self.spaces.insert(space.id);
+        } else {
+            self.spaces.remove(&space.id);
+        }
+        sealed
     }
 
     /// Maps the arena into the address space of a stopped thread, where `fd` is its descriptor of
-    /// [`Arena::file`].
-    ///
-    /// # Errors
-    /// `EACCES` when the mapping is not there or not sealed afterwards.
-    pub(crate) fn map(
-        &mut self,
-        injection: &mut Injection,
-        tid: Pid,
-        space: Space,
-        fd: i32,
-    ) -> Result<(), Errno> {
-        let len = self.memory.len() as u64;
+    /// [`Arena::file`]. What came of it, [`Arena::is_in`] tells.
+    pub(crate) fn map(injection: &mut Injection, fd: i32) -> Result<(), Errno> {
         let protection = libc::PROT_READ as u64;
-        let flags = libc::MAP_SHARED as u64;
-        let address = injection.syscall(libc::SYS_mmap, [0, len, protection, flags, fd as u64, OFFSET])?;
-        let address = u64::try_from(address).map_err(|_| Errno::ACCESS)?;
-        injection.syscall(SYS_MSEAL, [address, len, 0, 0, 0, 0])?;
-        if !self.is_sealed_at(tid, address) {
-            return Err(Errno::ACCESS);
-        }
-        self.mapped.insert(space.id, address);
+        let flags = (libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE) as u64;
+        let len = LEN as u64;
+        injection.syscall(libc::SYS_mmap, [ADDRESS, len, protection, flags, fd as u64, OFFSET])?;
+        injection.syscall(SYS_MSEAL, [ADDRESS, len, 0, 0, 0, 0])?;
         Ok(())
     }
 
-    /// Writes the argument of `slot`, padded with zeroes.
-    pub(crate) fn store(&self, slot: u32, argument: &[u8]) {
-        let words = self.memory.words(slot as usize * SLOT, SLOT / 8);
-        for (index, word) in words.iter().enumerate() {
-            let mut bytes = [0; 8];
-            let rest = argument.get(index * 8..).unwrap_or_default();
-            let count = rest.len().min(8);
-            bytes[..count].copy_from_slice(&rest[..count]);
-            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+    /// Where programs have an argument slot.
+    pub(crate) fn address_of(slot: u32) -> u64 {
+        ADDRESS + u64::from(slot) * SLOT as u64
+    }
+
+    /// Writes the argument of `slot`.
+    pub(crate) fn store(&self, slot: u32, argument: &[u8; SLOT]) {
+        for (word, value) in self.words(slot).iter().zip(words_of(argument)) {
+            word.store(value, Ordering::Relaxed);
         }
     }
 
-    /// Whether the kernel shows this arena, whole, read-only and sealed, at `address` of `tid`.
-    fn is_sealed_at(&self, tid: Pid, address: u64) -> bool {
+    /// Whether `slot` holds that argument.
+    pub(crate) fn holds(&self, slot: u32, argument: &[u8; SLOT]) -> bool {
+        self.words(slot)
+            .iter()
+            .zip(words_of(argument))
+            .all(|(word, value)| word.load(Ordering::Relaxed) == value)
+    }
+
+    fn words(&self, slot: u32) -> &[std::sync::atomic::AtomicU64] {
+        self.memory.words(slot as usize * SLOT, SLOT / 8)
+    }
+
+    /// Whether the kernel shows the arena, whole, read-only and sealed, in its place in `tid`'s memory.
+    pub(crate) fn is_sealed(&self, tid: Pid) -> bool {
         let Ok(smaps) = std::fs::File::open(format!("/proc/{}/smaps", tid.as_raw_nonzero())) else {
             return false;
         };
-        let end = address + self.memory.len() as u64;
-        let start = format!("{address:08x}-{end:08x} r--s {OFFSET:08x} ");
-        shows_sealed(std::io::BufReader::new(smaps), &start, self.inode)
+        shows_sealed(std::io::BufReader::new(smaps), &self.device, &self.inode)
     }
 }
 
-/// Looks in the text of an `smaps` file for the mapping whose line begins with `start`, of that
+fn words_of(argument: &[u8; SLOT]) -> impl Iterator<Item = u64> + '_ {
+    argument.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes))
+}
+
+/// Looks in the text of an `smaps` file for the arena's mapping: its range, rights, offset, device and
 /// inode, with the flag `sl`.
-fn shows_sealed(smaps: impl BufRead, start: &str, inode: u64) -> bool {
+fn shows_sealed(smaps: impl BufRead, device: &str, inode: &str) -> bool {
+    let range = format!("{:08x}-{:08x}", ADDRESS, ADDRESS + LEN as u64);
+    let offset = format!("{OFFSET:08x}");
+    let wanted = [range.as_str(), "r--s", offset.as_str(), device, inode];
     let mut lines = smaps.lines().map_while(Result::ok);
-    let Some(header) = lines.find(|line| line.starts_with(start)) else { return false };
-    // The fields after the offset: device, inode, path.
-    if header[start.len()..].split_whitespace().nth(1) != Some(inode.to_string().as_str()) {
-        return false;
-    }
-    lines
-        .find_map(|line| {
-            line.strip_prefix("VmFlags:").map(|flags| flags.split_whitespace().any(|f| f == "sl"))
-        })
-        .unwrap_or(false)
+    lines.any(|line| line.split_whitespace().take(wanted.len()).eq(wanted))
+        && lines
+            .find_map(|line| {
+                let flags = line.strip_prefix("VmFlags:")?;
+                Some(flags.split_whitespace().any(|flag| flag == "sl"))
+            })
+            .unwrap_or(false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SMAPS: &str = "7f0000000000-7f0000001000 r--s 00000000 00:01 1234    /memfd:io_uring-arguments (deleted)\n\
-                         Size:                  4 kB\n\
-                         VmFlags: rd sh mr me ms sl \n\
-                         7f0000002000-7f0000003000 r--s 00000000 00:01 1234    /memfd:io_uring-arguments (deleted)\n\
-                         VmFlags: rd sh mr me ms \n\
-                         7f0000004000-7f0000005000 rw-s 00000000 00:01 1234    /memfd:io_uring-arguments (deleted)\n\
-                         VmFlags: rd wr sh mr me ms sl \n";
+    fn smaps(range: &str, rights: &str, device: &str, inode: &str, flags: &str) -> String {
+        format!(
+            "55d0c0000000-55d0c0001000 r--s 00001000 00:01 1234    /elsewhere\nVmFlags: rd sh sl \n\
+             {range} {rights} 00001000 {device} {inode}    /memfd:io_uring-arguments (deleted)\n\
+             Size:    16384 kB\nVmFlags: {flags} \n\
+             7f0000002000-7f0000003000 r--s 00001000 00:01 1234    /elsewhere\nVmFlags: rd sh sl \n"
+        )
+    }
 
     #[test]
-    fn only_the_right_file_read_only_and_sealed_counts() {
-        for (start, inode, expected) in [
-            ("7f0000000000-7f0000001000 r--s 00000000 ", 1234, true),
-            ("7f0000000000-7f0000001000 r--s 00000000 ", 1235, false),
-            ("7f0000002000-7f0000003000 r--s 00000000 ", 1234, false),
-            ("7f0000004000-7f0000005000 r--s 00000000 ", 1234, false),
-            ("7f0000006000-7f0000007000 r--s 00000000 ", 1234, false),
+    fn only_the_right_file_in_its_place_read_only_and_sealed_counts() {
+        let place = "680000000000-680001000000";
+        for (range, rights, device, inode, flags, expected) in [
+            (place, "r--s", "00:01", "1234", "rd sh mr me ms sl", true),
+            (place, "r--s", "00:01", "1234", "rd sh mr me ms", false),
+            (place, "rw-s", "00:01", "1234", "rd wr sh sl", false),
+            (place, "r--p", "00:01", "1234", "rd sl", false),
+            (place, "r--s", "00:2a", "1234", "rd sh sl", false),
+            (place, "r--s", "00:01", "1235", "rd sh sl", false),
+            ("680000000000-680000fff000", "r--s", "00:01", "1234", "rd sh sl", false),
+            ("680000001000-680001000000", "r--s", "00:01", "1234", "rd sh sl", false),
         ] {
-            assert_eq!(shows_sealed(SMAPS.as_bytes(), start, inode), expected, "{start}{inode}");
+            let text = smaps(range, rights, device, inode, flags);
+            assert_eq!(shows_sealed(text.as_bytes(), "00:01", "1234"), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn slots_are_reserved_once_and_come_back() {
+        let mut arena = Arena::new().expect("memory");
+        let first = arena.reserve(64).expect("slots");
+        let second = arena.reserve(64).expect("slots");
+        assert_eq!(second, first + 64);
+        arena.release(first, 64);
+        assert_eq!(arena.reserve(64), Some(first));
+        assert_eq!(arena.reserve(SLOTS), None);
+        let mut argument = [7; SLOT];
+        arena.store(second, &argument);
+        assert!(arena.holds(second, &argument));
+        argument[SLOT - 1] = 8;
+        assert!(!arena.holds(second, &argument));
     }
 }

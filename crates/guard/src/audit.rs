@@ -34,12 +34,9 @@ pub enum Refused {
         /// Which of them refuses it.
         denial: Denial,
     },
-    /// A request that the filters would have to judge by an argument which cannot be kept from
-    /// changing: the argument page could not be sealed in the program's memory.
-    Unverifiable {
-        /// The SQE as the program wrote it.
-        sqe: Sqe,
-    },
+    /// A request, or a whole submission, that the filters would have to judge by arguments which cannot
+    /// be kept from changing: they could not be put out of the program's reach.
+    Unverifiable,
     /// An `io_uring_register` call that the guard cannot stand for.
     Register {
         /// Its opcode.

@@ -1,6 +1,6 @@
 //! The guarded program's process, from fork to exec.
 
-use crate::seccomp;
+use crate::{inherited, seccomp};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -48,7 +48,12 @@ impl Child<'_> {
         if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(self.parent) {
             return Err(failed(Errno::SRCH));
         }
+        // Undumpable as the guard is, it would keep an unprivileged guard from taking its listener.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+            .map_err(failed)?;
         restore_signals();
+        inherited::close_rings()
+            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         rustix::thread::set_no_new_privs(true).map_err(failed)?;
         let listener = seccomp::install().map_err(failed)?;
         rustix::io::write(self.handshake, &listener.to_ne_bytes()).map_err(failed)?;

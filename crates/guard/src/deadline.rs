@@ -1,59 +1,97 @@
-//! An end for injections that a hostile program drags out.
+//! An end for notifications that a hostile program drags out.
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
-use std::sync::atomic::{AtomicI32, Ordering};
+use rustix::process::Pid;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Injections take well under a millisecond. A thread that does not stop for this long is being
-/// held, in a way that a program can only bring about on purpose.
-const LIMIT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
-const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// Notifications are answered in well under a millisecond. One that takes this many ticks of a second
+/// is being held up, in a way that a program can only bring about on purpose.
+const TICKS: u32 = 5;
 
-/// Set by the thread that injects, watched by the main thread.
-#[derive(Debug)]
+/// Set by the thread that serves, looked at by the main thread once a second.
+#[derive(Debug, Default)]
 pub(crate) struct Deadline {
-    timer: OwnedFd,
+    id: AtomicU64,
+    /// 0 between notifications.
     tid: AtomicI32,
+    seen: Mutex<Seen>,
+}
+
+/// What the last tick found.
+#[derive(Debug, Default)]
+struct Seen {
+    notification: Option<(u64, Pid)>,
+    ticks: u32,
 }
 
 impl Deadline {
-    pub(crate) fn new() -> Result<Self, Errno> {
-        let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        Ok(Self { timer, tid: AtomicI32::new(0) })
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    /// Readable once the deadline has passed.
-    pub(crate) fn timer(&self) -> BorrowedFd<'_> {
-        self.timer.as_fd()
+    /// The notification `id` of the thread `tid` is being served from now on.
+    pub(crate) fn serving(&self, id: u64, tid: Pid) {
+        self.id.store(id, Ordering::Relaxed);
+        self.tid.store(tid.as_raw_nonzero().get(), Ordering::Release);
     }
 
-    /// Runs `injection` into `tid`; past the deadline the thread's process is killed, which ends it.
-    pub(crate) fn bound<R>(&self, tid: Pid, injection: impl FnOnce() -> R) -> R {
-        self.tid.store(tid.as_raw_nonzero().get(), Ordering::SeqCst);
-        self.arm(LIMIT);
-        let result = injection();
-        self.arm(NEVER);
-        self.tid.store(0, Ordering::SeqCst);
-        result
+    /// It no longer is.
+    pub(crate) fn done(&self) {
+        self.tid.store(0, Ordering::Release);
     }
 
-    /// Kills the process that an injection is stuck in.
-    pub(crate) fn enforce(&self) {
-        self.arm(NEVER);
-        if let Some(tid) = Pid::from_raw(self.tid.load(Ordering::SeqCst)) {
-            // A signal to any thread's number reaches its process, SIGKILL all of it.
-            let _ = kill_process(tid, Signal::KILL);
+    /// The notification that was being served, and no other, at each of the last ticks, of which this
+    /// call is one. It is named once, and again when as many ticks have passed.
+    pub(crate) fn overdue(&self) -> Option<(u64, Pid)> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // The two may be of different notifications, but not at every tick: no number comes twice.
+        let tid = Pid::from_raw(self.tid.load(Ordering::Acquire));
+        let notification = tid.map(|tid| (self.id.load(Ordering::Relaxed), tid));
+        if notification != seen.notification {
+            *seen = Seen { notification, ticks: 0 };
         }
+        seen.ticks += 1;
+        if seen.ticks < TICKS {
+            return None;
+        }
+        seen.ticks = 0;
+        notification
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tid(number: i32) -> Pid {
+        Pid::from_raw(number).expect("a thread")
     }
 
-    fn arm(&self, value: Timespec) {
-        let spec = Itimerspec { it_interval: NEVER, it_value: value };
-        // Valid arguments on a timer of ours: cannot fail.
-        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec);
+    /// What each of so many ticks says.
+    fn ticks(deadline: &Deadline, count: u32) -> Vec<Option<(u64, Pid)>> {
+        (0..count).map(|_| deadline.overdue()).collect()
+    }
+
+    #[test]
+    fn a_notification_is_overdue_when_it_has_been_served_for_all_ticks() {
+        let deadline = Deadline::new();
+        deadline.serving(7, tid(1));
+        assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1]);
+        assert_eq!(deadline.overdue(), Some((7, tid(1))));
+        assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "counted anew");
+        assert_eq!(deadline.overdue(), Some((7, tid(1))), "still held up");
+    }
+
+    #[test]
+    fn nothing_is_overdue_while_notifications_come_and_go() {
+        let deadline = Deadline::new();
+        assert_eq!(ticks(&deadline, 2 * TICKS), vec![None; 2 * TICKS as usize], "idle");
+        for id in 0..3 {
+            // Always the same thread.
+            deadline.serving(id, tid(1));
+            assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1]);
+        }
+        deadline.done();
+        assert_eq!(ticks(&deadline, 2 * TICKS), vec![None; 2 * TICKS as usize], "all done");
     }
 }

@@ -4,29 +4,31 @@
 use crate::child::{Child, GUARD_FAILED, read_i32};
 use crate::launch::{Guard, Report};
 use crate::rules::Rules;
-use crate::seccomp::{Listener, listener_of};
+use crate::seccomp::{self, Listener, listener_of};
 use crate::shared::Shared;
 use crate::supervisor::Supervisor;
-use crate::{kernel_ring::KernelRing, tree};
+use crate::{inherited, kernel_ring::KernelRing, tree};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open,
-    set_dumpable_behavior, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open, waitid,
 };
 use std::ffi::CString;
 use std::os::fd::FromRawFd;
+use std::time::{Duration, Instant};
 
 /// File descriptors for one tree: rings need two or three each.
 const FDS_PER_RING: u64 = 3;
 /// Rings that one guarded tree can have, however many descriptors the guard may open.
 const MAX_RINGS: u64 = 16384;
 
-/// How soon the guard lets go of rings that it held for a while.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// How soon the guard lets go of rings that it held for a while, and tries again to collect the dead.
+const TICK: Duration = Duration::from_millis(5);
+/// How often it looks at [deadlines](crate::deadline).
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Runs the guard. `life` hangs up when the watchdog is gone; `reports` goes to it.
 pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: OwnedFd, reports: OwnedFd) -> ! {
@@ -41,9 +43,10 @@ pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: Owne
         }
         Ok(started) => {
             report(Report::Started { pid: started.pid.as_raw_nonzero().get() });
-            let ended = watch(guard, kernel, started, life.as_fd());
+            let program_ended = |status| report(Report::ProgramEnded { status });
+            let ended = watch(guard, kernel, started, life.as_fd(), program_ended);
             // Whatever the reason, nobody runs on without the guard.
-            tree::kill_all();
+            tree::kill_all(&[]);
             match ended {
                 Ok(status) => {
                     report(Report::Ended { status });
@@ -89,9 +92,7 @@ fn start(argv: &[CString]) -> Result<Started, (i32, Errno)> {
     };
     drop(theirs);
     drop(failure_in);
-    // From here on nobody without CAP_SYS_PTRACE can open this process's memory, trace it, or take
-    // its descriptors.
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    inherited::close_for_own_part();
     block_signals();
     let Some(number) = read_i32(ours.as_fd()) else {
         let errno = read_i32(failure_out.as_fd()).map_or(Errno::SRCH, Errno::from_raw_os_error);
@@ -103,103 +104,164 @@ fn start(argv: &[CString]) -> Result<Started, (i32, Errno)> {
 }
 
 /// Serves and watches until the program and all its descendants have ended; gives the program's
-/// status as `wait(2)` encodes it for shells.
-fn watch(guard: Guard, kernel: KernelRing, started: Started, life: BorrowedFd<'_>) -> Result<i32, i32> {
+/// status as `wait(2)` encodes it for shells. `program_ended` is told it at once.
+fn watch(
+    guard: Guard,
+    kernel: KernelRing,
+    started: Started,
+    life: BorrowedFd<'_>,
+    program_ended: impl Fn(i32),
+) -> Result<i32, i32> {
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
     let rules = Rules::new(guard.filters, &kernel);
     let max_rings = (raise_limits() / FDS_PER_RING).min(MAX_RINGS) as usize;
-    let listener_copy = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
-    let (served_out, served_in) = pipe_with(PipeFlags::CLOEXEC).map_err(raw)?;
-    let supervisor = Supervisor::new(started.listener, kernel, rules, max_rings, guard.audit, shared.clone());
-    std::thread::Builder::new()
-        .name("ringwarden".into())
-        .spawn(move || {
-            let mut supervisor = supervisor;
-            let _hangs_up_at_the_end = served_in;
-            let _ = supervisor.serve();
-        })
-        .map_err(|error| error.raw_os_error().unwrap_or(libc::EAGAIN))?;
+    let listener = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
+    let supervisor = Supervisor::new(started.listener, kernel, rules, max_rings, guard.audit, shared.clone())
+        .map_err(raw)?;
+    let served = serve(supervisor).map_err(raw)?;
     rustix::io::write(&started.handshake, b"x").map_err(raw)?;
     drop(started.handshake);
-    let exec_failed = read_i32(started.exec_failure.as_fd());
 
     let children = child_signals().map_err(raw)?;
     let mut status = None;
-    let mut ticking = false;
+    let mut nobody_left = false;
+    let mut held_back = false;
+    let mut unreaped = false;
+    let mut killed = None;
+    let mut second = Instant::now() + SECOND;
+    let mut tidy_at: Option<Instant> = None;
     loop {
-        let abandoned = if status.is_some() { Some(listener_copy.as_fd()) } else { None };
-        let mut fds = vec![
+        let only_if = |wanted| if wanted { PollFlags::IN } else { PollFlags::empty() };
+        let mut fds = [
             PollFd::from_borrowed_fd(life, PollFlags::empty()),
-            PollFd::new(&served_out, PollFlags::empty()),
-            PollFd::from_borrowed_fd(shared.deadline.timer(), PollFlags::IN),
+            // Once it has said that nobody is left, only its place is taken.
+            if nobody_left {
+                PollFd::from_borrowed_fd(life, PollFlags::empty())
+            } else {
+                PollFd::new(&served, PollFlags::IN)
+            },
             PollFd::new(&children, PollFlags::IN),
             // Readable until a tick has tidied up, so of no interest while one is due.
-            PollFd::from_borrowed_fd(
-                shared.untidy(),
-                if ticking { PollFlags::empty() } else { PollFlags::IN },
-            ),
+            PollFd::from_borrowed_fd(shared.untidy(), only_if(tidy_at.is_none())),
+            match status {
+                None => PollFd::new(&started.pidfd, only_if(!held_back)),
+                // No guarded task is left when the listener hangs up.
+                Some(_) => PollFd::new(&listener, PollFlags::empty()),
+            },
         ];
-        fds.push(match abandoned {
-            // No guarded task is left when the listener hangs up.
-            Some(listener) => PollFd::from_borrowed_fd(listener, PollFlags::empty()),
-            None => PollFd::new(&started.pidfd, PollFlags::IN),
-        });
-        let tick = ticking.then_some(&TICK);
-        match poll(&mut fds, tick) {
-            // Only ticks count, so that what is kept is kept for one at least.
-            Ok(0) => ticking = shared.tidy(),
+        let soon = tidy_at.or_else(|| unreaped.then(|| Instant::now() + TICK));
+        match poll(&mut fds, Some(&until(soon.map_or(second, |soon| soon.min(second))))) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(raw(error)),
         }
-        let [life, served, late, child, untidy, last] = [0, 1, 2, 3, 4, 5].map(|index| fds[index].revents());
-        drop(fds);
-        if !life.is_empty() {
+        let [life, served_or_failed, child, untidy, last] =
+            [0, 1, 2, 3, 4].map(|index: usize| !fds[index].revents().is_empty());
+        let now = Instant::now();
+        if life {
             return Err(libc::EPIPE);
         }
-        ticking |= !untidy.is_empty();
-        if !late.is_empty() {
-            shared.deadline.enforce();
-        }
-        if !child.is_empty() {
-            let mut info = [0; 128];
-            let _ = rustix::io::read(&children, &mut info);
-            let _nobody_traces = shared.children();
-            tree::reap_orphans(started.pid);
-        }
-        if !last.is_empty() {
-            match status {
-                None => status = Some(program_status(started.pid, exec_failed)?),
-                Some(status) => return Ok(status),
-            }
-        } else if !served.is_empty() {
-            match status {
-                // Nobody was left to serve.
-                Some(status) => return Ok(status),
-                None => {
-                    // Either the program has just ended, or the guard cannot serve it any more.
-                    let _ = kill_process(started.pid, Signal::KILL);
-                    let killed = program_status(started.pid, exec_failed)?;
-                    return if killed == 128 + libc::SIGKILL { Err(libc::EIO) } else { Ok(killed) };
+        if now >= second {
+            second = now + SECOND;
+            if let Some((id, tid)) = shared.deadline.overdue() {
+                let again = killed.replace(id) == Some(id);
+                if again || !end(listener.as_fd(), id, tid) {
+                    return Err(libc::ETIMEDOUT);
                 }
             }
+        }
+        match tidy_at {
+            Some(at) if now >= at => tidy_at = shared.tidy().then(|| now + TICK),
+            None if untidy => tidy_at = Some(now + TICK),
+            _ => {}
+        }
+        if child {
+            let mut info = [0; 128];
+            let _ = rustix::io::read(&children, &mut info);
+            unreaped = true;
+        }
+        if unreaped && let Some(_nobody_traces) = shared.try_children() {
+            tree::reap_orphans(started.pid);
+            unreaped = false;
+        }
+        if served_or_failed && !nobody_left {
+            match read_i32(served.as_fd()) {
+                Some(0) => nobody_left = true,
+                // Without a number, a panic.
+                failed => return Err(failed.unwrap_or(libc::EIO)),
+            }
+        }
+        match status {
+            None if last || held_back => {
+                status = program_status(started.pid, started.exec_failure.as_fd())?;
+                held_back = status.is_none();
+                status.into_iter().for_each(&program_ended);
+            }
+            Some(_) if last => nobody_left = true,
+            _ => {}
+        }
+        if let Some(status) = status
+            && nobody_left
+        {
+            return Ok(status);
         }
     }
 }
 
-/// The ended program's status: 0 to 255, or 128 + the signal that ended it.
-fn program_status(pid: Pid, exec_failed: Option<i32>) -> Result<i32, i32> {
-    let status = loop {
-        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
-            Ok(Some(status)) => break status,
-            Ok(None) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.raw_os_error()),
-        }
+/// Serves on a thread of its own. The descriptor gives an `i32` when that ends, 0 when nobody is left
+/// to serve, or else the errno; it hangs up without one when the thread panics.
+fn serve(mut supervisor: Supervisor) -> Result<OwnedFd, Errno> {
+    let (served_out, served_in) = pipe_with(PipeFlags::CLOEXEC)?;
+    std::thread::Builder::new()
+        .name("ringwarden".into())
+        .spawn(move || {
+            let result = supervisor.serve().map_or_else(Errno::raw_os_error, |()| 0);
+            let _ = rustix::io::write(&served_in, &result.to_ne_bytes());
+        })
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+    Ok(served_out)
+}
+
+/// Kills the process that holds up the notification `id` of its thread `tid`. False when that number
+/// may be somebody else's by now: the thread is gone, but the guard is not done with it.
+fn end(listener: BorrowedFd<'_>, id: u64, tid: Pid) -> bool {
+    // Injections begin with an answer, but who is traced cannot vanish.
+    let known = seccomp::is_valid(listener, id) || is_traced_here(tid);
+    // A signal to any thread's number reaches its process, SIGKILL all of it.
+    known && kill_process(tid, Signal::KILL).is_ok()
+}
+
+/// Whether a thread of this process traces the thread `tid`.
+fn is_traced_here(tid: Pid) -> bool {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", tid.as_raw_nonzero())).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
+    tracer.is_some_and(|tracer| std::path::Path::new("/proc/self/task").join(tracer).exists())
+}
+
+/// The time that is left until then.
+fn until(then: Instant) -> Timespec {
+    let left = then.saturating_duration_since(Instant::now());
+    // At most a second, see above.
+    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+}
+
+/// The program's status, whose pidfd says that it has ended: 0 to 255, or 128 + the signal that ended
+/// it. `None` while a descendant that traces it holds it back.
+///
+/// # Errors
+/// `-errno` of a failed exec, or that of the call.
+fn program_status(pid: Pid, exec_failure: BorrowedFd<'_>) -> Result<Option<i32>, i32> {
+    let status = match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        Ok(Some(status)) => status,
+        Ok(None) | Err(Errno::INTR) => return Ok(None),
+        Err(error) => return Err(error.raw_os_error()),
     };
-    if let Some(errno) = exec_failed {
-        return Err(-errno);
+    // The other end was closed by the exec or by the end.
+    match read_i32(exec_failure) {
+        Some(errno) => Err(-errno),
+        None => Ok(Some(exit_status(&status))),
     }
-    Ok(exit_status(&status))
 }
 
 fn exit_status(status: &WaitIdStatus) -> i32 {
@@ -210,10 +272,11 @@ fn exit_status(status: &WaitIdStatus) -> i32 {
     }
 }
 
-/// Raises the limits that rings count against as far as allowed, and gives that of open files.
+/// Raises the limits that rings and the audit count against as far as allowed, and gives that of open
+/// files.
 fn raise_limits() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
-    for resource in [Resource::Nofile, Resource::Memlock] {
+    for resource in [Resource::Nofile, Resource::Memlock, Resource::Fsize] {
         let mut limit = getrlimit(resource);
         limit.current = limit.maximum;
         let _ = setrlimit(resource, limit);

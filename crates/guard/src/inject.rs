@@ -9,6 +9,7 @@
 //! seccomp filter of its own can make up a return value. Whoever relies on an effect verifies it
 //! with the kernel (see `arena`).
 
+use crate::seccomp::Listener;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::ffi::{c_long, c_void};
@@ -31,38 +32,57 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    /// Stops `tid`, which must be waiting for the answer that `answer` gives.
+    /// Stops the thread `tid`, which waits for the answer to the notification `id`. While it still
+    /// waits, `prepare` does what the injection needs done with the notification.
+    ///
+    /// The call has been answered in any case: with `EINTR` where the thread was stopped (to be
+    /// overwritten), with the error otherwise.
     ///
     /// # Errors
-    /// `EPERM` when it may not be traced (a debugger has it, or Yama forbids), `answer` not called;
-    /// `ESRCH` when it died meanwhile.
-    pub(crate) fn begin(tid: Pid, answer: impl FnOnce()) -> Result<Self, Errno> {
-        ptrace(libc::PTRACE_SEIZE, tid, 0, null_mut())?;
-        if let Err(error) = ptrace(libc::PTRACE_INTERRUPT, tid, 0, null_mut()) {
-            let _ = ptrace(libc::PTRACE_DETACH, tid, 0, null_mut());
+    /// `EPERM` when the thread may not be traced (a debugger has it, or Yama forbids); `ESRCH` when it
+    /// died meanwhile; what `prepare` says.
+    pub(crate) fn begin<P>(
+        listener: &Listener,
+        id: u64,
+        tid: Pid,
+        prepare: impl FnOnce() -> Result<P, Errno>,
+    ) -> Result<(Self, P), Errno> {
+        if let Err(error) = ptrace(libc::PTRACE_SEIZE, tid, 0, null_mut()) {
+            listener.fail(id, error);
             return Err(error);
         }
-        answer();
-        // The interrupt was queued before the answer and comes before any signal is delivered.
-        let status = wait_stop(tid)?;
-        if status >> 16 != libc::PTRACE_EVENT_STOP {
-            let _ = ptrace(libc::PTRACE_DETACH, tid, 0, (status >> 8 & 0xff) as usize as *mut c_void);
-            return Err(Errno::SRCH);
+        // A dead thread's number may have gone to a stranger before the seizure, but not after it.
+        let prepared = if listener.is_valid(id) { prepare() } else { Err(Errno::SRCH) };
+        // Queued before the answer, so that the thread stops before it does anything else.
+        let interrupted = ptrace(libc::PTRACE_INTERRUPT, tid, 0, null_mut());
+        listener.fail(id, prepared.as_ref().err().copied().unwrap_or(Errno::INTR));
+        if let Err(error) = interrupted {
+            release(tid, 0);
+            return Err(error);
         }
+        let status = wait_stop(tid)?;
+        let prepared = match prepared {
+            Ok(prepared) if status >> 16 == libc::PTRACE_EVENT_STOP => prepared,
+            other => {
+                let signal = if status >> 16 == 0 { status >> 8 & 0xff } else { 0 };
+                release(tid, signal);
+                return Err(other.err().unwrap_or(Errno::SRCH));
+            }
+        };
         // SAFETY: plain integers, for which zero is a value.
         let mut saved: libc::user_regs_struct = unsafe { std::mem::zeroed() };
         let (mut mask, mut blocked) = (0u64, BLOCKED);
         let size = size_of::<u64>();
-        let prepared = ptrace(libc::PTRACE_GETREGS, tid, 0, (&raw mut saved).cast())
+        let saving = ptrace(libc::PTRACE_GETREGS, tid, 0, (&raw mut saved).cast())
             .and_then(|()| ptrace(libc::PTRACE_GETSIGMASK, tid, size, (&raw mut mask).cast()))
             .and_then(|()| ptrace(libc::PTRACE_SETSIGMASK, tid, size, (&raw mut blocked).cast()));
-        if let Err(error) = prepared {
-            let _ = ptrace(libc::PTRACE_DETACH, tid, 0, null_mut());
+        if let Err(error) = saving {
+            release(tid, 0);
             return Err(error);
         }
         let mut injection = Self { tid, after: saved, saved, mask };
         injection.set_result(-i64::from(libc::EINTR));
-        Ok(injection)
+        Ok((injection, prepared))
     }
 
     /// Makes one system call in the thread and gives its raw result (`-errno` on failure).
@@ -76,10 +96,23 @@ impl Injection {
         regs.orig_rax = u64::MAX;
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
         ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut regs).cast())?;
-        ptrace(libc::PTRACE_SINGLESTEP, self.tid, 0, null_mut())?;
-        wait_stop(self.tid)?;
-        ptrace(libc::PTRACE_GETREGS, self.tid, 0, (&raw mut regs).cast())?;
-        Ok(regs.rax as i64)
+        let mut signal = 0;
+        loop {
+            ptrace(libc::PTRACE_SINGLESTEP, self.tid, 0, signal as usize as *mut c_void)?;
+            let status = wait_stop(self.tid)?;
+            ptrace(libc::PTRACE_GETREGS, self.tid, 0, (&raw mut regs).cast())?;
+            signal = match (status >> 16, status >> 8 & 0xff) {
+                // The step is over. A SIGTRAP from elsewhere, before the instruction, is dropped.
+                (0, libc::SIGTRAP) if regs.rip == self.saved.rip => return Ok(regs.rax as i64),
+                (0, libc::SIGTRAP) => 0,
+                // SIGSTOP cannot be blocked: it takes effect when the thread is let go, unless a
+                // SIGCONT comes before.
+                (0, signal) => signal,
+                // A group stop or its end. If the instruction has run, its SIGTRAP is still to come,
+                // and comes before the thread runs on.
+                _ => 0,
+            };
+        }
     }
 
     /// Lets the thread go on; its own system call returns `result`.
@@ -95,6 +128,12 @@ impl Injection {
         self.after.orig_rax = u64::MAX;
     }
 
+    /// The same with another second argument.
+    pub(crate) fn finish_again_with(mut self, second: u64) {
+        self.saved.rsi = second;
+        self.finish_again();
+    }
+
     fn set_result(&mut self, result: i64) {
         self.after = self.saved;
         self.after.rax = result as u64;
@@ -108,7 +147,17 @@ impl Drop for Injection {
         // Failures mean that the thread is gone.
         let _ = ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut self.after).cast());
         let _ = ptrace(libc::PTRACE_SETSIGMASK, self.tid, size_of::<u64>(), (&raw mut self.mask).cast());
-        let _ = ptrace(libc::PTRACE_DETACH, self.tid, 0, null_mut());
+        release(self.tid, 0);
+    }
+}
+
+/// Ends the tracing of a thread, with `signal` delivered to it. One that has died meanwhile is taken note
+/// of: until then its parent would wait for it in vain.
+fn release(tid: Pid, signal: i32) {
+    while ptrace(libc::PTRACE_DETACH, tid, 0, signal as usize as *mut c_void).is_err() {
+        if wait_stop(tid).is_err() {
+            return;
+        }
     }
 }
 
@@ -121,20 +170,51 @@ fn ptrace(request: libc::c_uint, tid: Pid, address: usize, data: *mut c_void) ->
 
 /// Waits until the traced thread stops, and gives the status.
 fn wait_stop(tid: Pid) -> Result<i32, Errno> {
-    let mut status = 0;
+    let id = tid.as_raw_nonzero().get();
+    // Only this thread's tracees: the program itself is another thread's child.
+    let own = libc::__WALL | libc::__WNOTHREAD;
     loop {
-        // Only this thread's tracees: the program itself is another thread's child.
+        // SAFETY: plain integers and pointers, for which zero is a value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let look = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | own;
+        // SAFETY: `info` is a valid out pointer.
+        if unsafe { libc::waitid(libc::P_PID, id as libc::id_t, &mut info, look) } == -1 {
+            if last_errno() == Errno::INTR {
+                continue;
+            }
+            return Err(Errno::SRCH);
+        }
+        if !matches!(info.si_code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
+            // The thread has ended. A process of ours is left for the main thread, which wants its
+            // status; any other is kept from its parent until its tracer has taken note.
+            if !is_own_child(tid) {
+                // SAFETY: no out pointer.
+                unsafe { libc::waitpid(id, std::ptr::null_mut(), own | libc::WNOHANG) };
+            }
+            return Err(Errno::SRCH);
+        }
+        let mut status = 0;
         // SAFETY: `status` is a valid out pointer.
-        let ret = unsafe {
-            libc::waitpid(tid.as_raw_nonzero().get(), &mut status, libc::__WALL | libc::__WNOTHREAD)
-        };
-        match ret {
+        match unsafe { libc::waitpid(id, &mut status, own | libc::WNOHANG) } {
+            0 => {}
             -1 if last_errno() == Errno::INTR => {}
             -1 => return Err(Errno::SRCH),
             _ if libc::WIFSTOPPED(status) => return Ok(status),
             _ => return Err(Errno::SRCH),
         }
     }
+}
+
+/// Whether the guard is the parent of `tid`'s process and `tid` its main thread.
+fn is_own_child(tid: Pid) -> bool {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", tid.as_raw_nonzero())).unwrap_or_default();
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().parse::<i32>().ok()
+    };
+    field("Tgid:") == Some(tid.as_raw_nonzero().get())
+        && field("PPid:") == Some(rustix::process::getpid().as_raw_nonzero().get())
 }
 
 fn last_errno() -> Errno {

@@ -3,10 +3,11 @@
 use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::kernel_ring::KernelRing;
-use crate::{guard_process, watchdog};
+use crate::{guard_process, inherited, tree, watchdog};
 use ringwarden_filter::FilterSet;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
@@ -104,8 +105,12 @@ impl Guard {
     /// descendants have ended. Gives its exit status, 0 to 255, or 128 + the signal that ended it.
     ///
     /// The calling process becomes the watchdog: it forwards signals to the program, and when the
-    /// guard's process dies it kills the whole tree. It also becomes a subreaper and undumpable, and
-    /// `no_new_privs` is set for the program.
+    /// guard's process dies it kills the whole tree, but no child that the caller had before. Once the
+    /// program has ended, a signal that would have ended it ends what is left of its tree.
+    ///
+    /// The calling process also becomes a subreaper and undumpable, and its descriptors that are not
+    /// close-on-exec are closed, but for the standard ones: the program has inherited them, all but
+    /// io_urings. `no_new_privs` is set for the program.
     ///
     /// # Errors
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
@@ -126,6 +131,10 @@ impl Guard {
         let start = |error: Errno| Error::Start(error.into());
         let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
         let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+        let earlier_children = tree::children();
+        // The guard inherits it: from the start, nobody without CAP_SYS_PTRACE can open the memory of
+        // either, trace it, or take its descriptors.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
         // SAFETY: this process has a single thread, so the child can go on in ordinary code.
         let pid = match unsafe { libc::fork() } {
             -1 => return Err(Error::Start(std::io::Error::last_os_error())),
@@ -138,7 +147,8 @@ impl Guard {
         };
         drop(life_out);
         drop(reports_in);
-        watchdog::watch(pid, reports_out, life_in, &program)
+        inherited::close_for_own_part();
+        watchdog::watch(pid, &reports_out, life_in, &earlier_children, &program)
     }
 }
 
@@ -149,7 +159,9 @@ pub(crate) enum Report {
     Started { pid: i32 },
     /// The program never ran; `status` says what kind of failure.
     NotStarted { status: i32, errno: i32 },
-    /// The program has ended.
+    /// The program has ended, its descendants perhaps not.
+    ProgramEnded { status: i32 },
+    /// All have ended.
     Ended { status: i32 },
     /// The guard cannot go on. A negative number is the errno of a failed exec.
     Failed { errno: i32 },
@@ -164,6 +176,7 @@ impl Report {
             Self::NotStarted { status, errno } => (1, status, errno),
             Self::Ended { status } => (2, status, 0),
             Self::Failed { errno } => (3, errno, 0),
+            Self::ProgramEnded { status } => (4, status, 0),
         };
         let mut bytes = [0; Self::SIZE];
         for (chunk, value) in bytes.chunks_mut(4).zip([kind, a, b]) {
@@ -180,6 +193,7 @@ impl Report {
             1 => Self::NotStarted { status: a, errno: b },
             2 => Self::Ended { status: a },
             3 => Self::Failed { errno: a },
+            4 => Self::ProgramEnded { status: a },
             _ => return None,
         })
     }

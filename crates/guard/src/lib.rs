@@ -34,6 +34,8 @@ mod deadline;
 mod guard_process;
 #[allow(unsafe_code)] // kcmp
 mod identity;
+#[allow(unsafe_code)] // close
+mod inherited;
 #[allow(unsafe_code)] // ptrace
 mod inject;
 #[allow(unsafe_code)] // io_uring_setup and io_uring_register

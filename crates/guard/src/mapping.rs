@@ -62,11 +62,6 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Its length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Its address, for the kernel.
     pub(crate) fn address(&self) -> u64 {
         self.base.as_ptr() as u64

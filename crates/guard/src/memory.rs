@@ -1,7 +1,10 @@
 //! Reading and writing a guarded process's memory while one of its threads waits for an answer.
 
+use crate::seccomp::Listener;
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Fills `buffer` from `address` in the process of `tid`.
@@ -17,18 +20,6 @@ pub(crate) fn read_bytes(tid: Pid, address: u64, buffer: &mut [u8]) -> Result<()
     whole(read, buffer.len())
 }
 
-/// Writes `bytes` to `address` in the process of `tid`.
-///
-/// # Errors
-/// As [`read_bytes`]; a part may have been written before an unwritable page.
-pub(crate) fn write_bytes(tid: Pid, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: address as *mut _, iov_len: bytes.len() };
-    // SAFETY: `local` names `bytes`, which the kernel only reads; it checks the remote side.
-    let written = unsafe { libc::process_vm_writev(tid.as_raw_nonzero().get(), &local, 1, &remote, 1, 0) };
-    whole(written, bytes.len())
-}
-
 /// Reads one value of a plain kernel structure.
 pub(crate) fn read<T: FromBytes + IntoBytes>(tid: Pid, address: u64) -> Result<T, Errno> {
     let mut value = T::new_zeroed();
@@ -36,9 +27,26 @@ pub(crate) fn read<T: FromBytes + IntoBytes>(tid: Pid, address: u64) -> Result<T
     Ok(value)
 }
 
-/// Writes one value of a plain kernel structure.
-pub(crate) fn write<T: IntoBytes + Immutable>(tid: Pid, address: u64, value: &T) -> Result<(), Errno> {
-    write_bytes(tid, address, value.as_bytes())
+/// Writes one value of a plain kernel structure to the memory of the thread that waits for an answer to
+/// the notification `id`, and to nobody else's: should the thread die meanwhile and its number go to
+/// another, that one is left alone.
+///
+/// # Errors
+/// As [`read_bytes`]; `ESRCH` when the thread is gone.
+pub(crate) fn write<T: IntoBytes + Immutable>(
+    listener: &Listener,
+    id: u64,
+    tid: Pid,
+    address: u64,
+    value: &T,
+) -> Result<(), Errno> {
+    let path = format!("/proc/{}/mem", tid.as_raw_nonzero());
+    let memory = OpenOptions::new().write(true).open(path).map_err(|_| Errno::PERM)?;
+    // The file stays with the address space that it was opened for.
+    if !listener.is_valid(id) {
+        return Err(Errno::SRCH);
+    }
+    memory.write_all_at(value.as_bytes(), address).map_err(|_| Errno::FAULT)
 }
 
 fn whole(transferred: isize, wanted: usize) -> Result<(), Errno> {

@@ -4,8 +4,8 @@
 //! the request is rewritten (`io_uring/io_uring.c`, `io_uring_fill_params` and
 //! `io_uring_sanitise_params`, Linux 6.18).
 
-use crate::mapping::page_align;
-use ringwarden_uapi::ring::{MAX_CQ_ENTRIES, MAX_ENTRIES, Params, SetupFlags};
+use crate::mapping::{PAGE, page_align};
+use ringwarden_uapi::ring::{MAX_CQ_ENTRIES, MAX_ENTRIES, OFF_CQ_RING, OFF_SQES, Params, SetupFlags};
 use rustix::io::Errno;
 
 /// A cache line: what the kernel aligns the index array to.
@@ -18,6 +18,10 @@ const SUPPORTED: SetupFlags = SetupFlags::all()
     .difference(SetupFlags::NO_MMAP)
     .difference(SetupFlags::REGISTERED_FD_ONLY)
     .difference(SetupFlags::SQE_MIXED);
+
+/// Where the shared part begins in a ring's memfd: not at an offset at which the guard's own seccomp
+/// filter would stop the injected `mmap`.
+pub(crate) const RINGS_OFFSET: u64 = PAGE as u64;
 
 /// How one ring will be laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +74,7 @@ impl Plan {
         let has_array = !asked.contains(SetupFlags::NO_SQARRAY);
         // The kernel wants no fewer CQEs than SQEs, and the program's CQ must have the size that it
         // asked for. Without an index array the program indexes with the real mask.
-        let page_of_slots = (crate::mapping::PAGE / sqe_size) as u32;
+        let page_of_slots = (PAGE / sqe_size) as u32;
         let slots = match (has_array, spare) {
             (false, _) => entries,
             (true, true) => cq_entries.min(MAX_ENTRIES).min(entries.max(1024)),
@@ -98,6 +102,15 @@ impl Plan {
             rings_len: page_align(end),
             shadow_len: page_align(entries as usize * sqe_size),
         })
+    }
+
+    /// Where the shadow SQEs begin in the ring's memfd.
+    pub(crate) fn shadow_offset(&self) -> u64 {
+        match RINGS_OFFSET + self.rings_len as u64 {
+            // Trapped, as `RINGS_OFFSET` must not be.
+            offset @ (OFF_CQ_RING | OFF_SQES) => offset + PAGE as u64,
+            offset => offset,
+        }
     }
 
     /// Bytes of the private SQEs.

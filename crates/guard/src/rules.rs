@@ -3,7 +3,7 @@
 use crate::kernel_ring::KernelRing;
 use ringwarden_filter::FilterSet;
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
-use ringwarden_uapi::{OPCODES, Opcode};
+use ringwarden_uapi::{OPCODES, OpTraits, Opcode};
 
 /// An opcode that no kernel has and none will soon: the kernel answers EINVAL.
 const NO_OPCODE: u8 = 255;
@@ -29,12 +29,15 @@ pub(crate) struct Rules {
     pub(crate) filters: FilterSet,
     rules: [Rule; 256],
     sacrifice: u8,
+    /// The first opcode that this kernel or the filters' model lacks.
+    known: u8,
 }
 
 impl Rules {
     /// Settles the rules. One opcode is always sacrificed, since refusals and empty slots need one
     /// that the real ring's restrictions refuse: one that the filters deny outright, else RECV_ZC,
-    /// which without a registered hardware queue can only fail (`io_recvzc_prep`), else TEE.
+    /// which without a registered hardware queue can only fail (`io_recvzc_prep`), else TEE. Best is
+    /// one that has no use for BUFFER_SELECT, see [`Rules::refusal`].
     pub(crate) fn new(filters: FilterSet, kernel: &KernelRing) -> Self {
         let known = kernel.opcodes.min(filters.model().facts().opcodes);
         let denied = |op: Opcode| filters.outright(op) == Some(false);
@@ -42,7 +45,8 @@ impl Rules {
             .iter()
             .map(|info| info.opcode)
             .filter(|op| op.0 < known)
-            .find(|&op| denied(op))
+            .filter(|&op| denied(op))
+            .min_by_key(|&op| takes_buffers(op))
             .unwrap_or(if Opcode::RECV_ZC.0 < known { Opcode::RECV_ZC } else { Opcode::TEE })
             .0;
         let mut rules = [Rule::Pass; 256];
@@ -56,13 +60,18 @@ impl Rules {
                 None => Rule::Weigh,
             };
         }
-        Self { filters, rules, sacrifice }
+        Self { filters, rules, sacrifice, known }
     }
 
     /// What happens to requests of that opcode. One that this kernel or the filters' model lacks
     /// passes: the kernel refuses it, by itself or by the ring's restrictions.
     pub(crate) fn of(&self, opcode: u8) -> Rule {
         self.rules[usize::from(opcode)]
+    }
+
+    /// Whether that opcode exists.
+    pub(crate) fn knows(&self, opcode: Opcode) -> bool {
+        opcode.0 < self.known
     }
 
     /// The opcode of poisoned and refused slots.
@@ -75,10 +84,18 @@ impl Rules {
         opcode.0 == self.sacrifice || self.of(opcode.0) == Rule::Refuse
     }
 
+    /// Whether some rule looks at arguments in memory.
+    pub(crate) fn weigh_arguments(&self) -> bool {
+        self.rules.contains(&Rule::WeighArgument)
+    }
+
     /// The SQE that the kernel fails with EACCES where it would have failed `sqe`: the flags that
-    /// decide about its neighbours stay, and the unknown ones, which the kernel looks at first.
+    /// decide about its neighbours stay, and those that the kernel refuses before anything else:
+    /// unknown ones, and BUFFER_SELECT where the operation has no use for it.
     pub(crate) fn refusal(&self, sqe: &Sqe) -> Sqe {
-        let dropped = SqeFlags::FIXED_FILE | SqeFlags::BUFFER_SELECT;
+        let selects = takes_buffers(Opcode(sqe.opcode)) || takes_buffers(Opcode(self.sacrifice));
+        let mut dropped = SqeFlags::FIXED_FILE;
+        dropped.set(SqeFlags::BUFFER_SELECT, selects);
         Sqe {
             opcode: self.sacrifice,
             flags: sqe.flags & !dropped.bits(),
@@ -91,4 +108,9 @@ impl Rules {
     pub(crate) fn unknown(&self, sqe: &Sqe) -> Sqe {
         Sqe { opcode: NO_OPCODE, ..*sqe }
     }
+}
+
+/// Whether BUFFER_SELECT means something to that operation.
+fn takes_buffers(opcode: Opcode) -> bool {
+    opcode.traits().contains(OpTraits::BUFFER_SELECT)
 }

@@ -8,16 +8,10 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use std::mem::{offset_of, size_of};
 
-/// Upper half of a register argument that marks a call which the guard itself injects. The kernel
-/// reads only the lower half of these arguments. It is no secret: a program that uses it makes a
-/// call (`ENABLE_RINGS`, or an enter that finds only what was approved) which harms nobody.
+/// Upper half of the opcode that marks an `io_uring_register` call which the guard itself injects. The
+/// kernel reads only the lower half. It is no secret: a program that uses it enables its own ring, or
+/// registers one whose index the guard then does not know.
 pub(crate) const INJECTED: u64 = 0x5257_0000;
-
-/// Where the guard's injected `mmap` calls find their pages in a ring's memfd, away from the offsets
-/// that are trapped.
-pub(crate) const RINGS_OFFSET: u64 = 0x4000_0000;
-/// Offset of the shadow SQEs in a ring's memfd.
-pub(crate) const SQES_OFFSET: u64 = 0x5000_0000;
 
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
@@ -26,6 +20,7 @@ const X32_SYSCALL_BIT: u32 = 0x4000_0000;
 const I386_EXEC: [u32; 2] = [11, 358];
 const X32_EXEC: [u32; 2] = [520, 545];
 const UFFD_USER_MODE_ONLY: u32 = 1;
+const READ_WRITE: u32 = (libc::PROT_READ | libc::PROT_WRITE) as u32;
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
 const SYNC_WAKE_UP: usize = 1;
 
@@ -98,11 +93,11 @@ fn program() -> Vec<sock_filter> {
                     .when(BPF_JSET, EnterFlags::SQ_WAKEUP.bits(), |b| b.ret(SECCOMP_RET_USER_NOTIF));
                 b.ret(SECCOMP_RET_ALLOW);
             });
-            b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| b.ret(SECCOMP_RET_ALLOW));
             b.ret(SECCOMP_RET_USER_NOTIF);
         });
         b.when(BPF_JEQ, libc::SYS_mmap as u32, |b| {
-            // A ring is mapped shared, at one of three offsets.
+            // A ring is mapped shared, for reading and writing, at one of three offsets.
+            b.load_arg(2, false).and(READ_WRITE).unless_eq(READ_WRITE, |b| b.ret(SECCOMP_RET_ALLOW));
             b.load_arg(5, true).unless_eq(0, |b| b.ret(SECCOMP_RET_ALLOW));
             b.load_arg(4, false).when(BPF_JSET, 1 << 31, |b| b.ret(SECCOMP_RET_ALLOW));
             b.load_arg(3, false).when(BPF_JSET, libc::MAP_SHARED as u32, |b| {
@@ -114,6 +109,11 @@ fn program() -> Vec<sock_filter> {
             b.ret(SECCOMP_RET_ALLOW);
         });
         b.when(BPF_JEQ, register, |b| {
+            // Would move the SQEs out of the guard's reach. The real ring's restrictions forbid it, too,
+            // but not before the ring is enabled.
+            let refused = SECCOMP_RET_ERRNO | libc::EINVAL as u32;
+            b.load_arg(1, false).and(!USE_REGISTERED_RING);
+            b.when(BPF_JEQ, RegisterOp::REGISTER_RESIZE_RINGS.0, |b| b.ret(refused));
             b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| {
                 // Only what the guard injects: enabling a ring that it made, registering rings.
                 b.load_arg(1, false).and(!USE_REGISTERED_RING);
@@ -241,6 +241,11 @@ impl Listener {
         })
     }
 
+    /// Whether the notification still waits: then its thread is alive, and its number nobody else's.
+    pub(crate) fn is_valid(&self, id: u64) -> bool {
+        is_valid(self.as_fd(), id)
+    }
+
     /// Makes the call return `value`.
     pub(crate) fn answer(&self, id: u64, value: i64) {
         self.respond(id, value, 0, 0);
@@ -276,6 +281,13 @@ impl Listener {
         };
         self.ioctl(libc::SECCOMP_IOCTL_NOTIF_ADDFD, (&raw mut request).cast())
     }
+}
+
+/// Whether the notification `id` of a listener still waits for its answer.
+pub(crate) fn is_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the request reads a `u64`, which lives for the call.
+    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) };
+    ret == 0
 }
 
 /// Takes a copy of descriptor `fd` of the process that `pidfd` names.

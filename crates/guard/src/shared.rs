@@ -6,12 +6,12 @@ use crate::registered::RegisteredRings;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Clones share.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
-    /// The end of the injection that is under way.
+    /// For how long the current notification has been served.
     pub(crate) deadline: Arc<Deadline>,
     /// Rings that are held because threads use them by index.
     pub(crate) registered: RegisteredRings,
@@ -25,7 +25,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new() -> Result<Self, Errno> {
         Ok(Self {
-            deadline: Arc::new(Deadline::new()?),
+            deadline: Arc::new(Deadline::new()),
             registered: RegisteredRings::default(),
             leases: Leases::default(),
             tracing: Arc::default(),
@@ -56,5 +56,14 @@ impl Shared {
     /// the stops of one that is traced.
     pub(crate) fn children(&self) -> MutexGuard<'_, ()> {
         self.tracing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same for the main thread, which must not wait: an injection can take long.
+    pub(crate) fn try_children(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.tracing.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }

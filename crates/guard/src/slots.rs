@@ -139,7 +139,10 @@ impl Slots {
         for sequence in sequences {
             let slot = self.slot_of(sequence);
             if self.is_valid(slot) {
-                self.lines(slot)[0][0].store(u64::from(self.sacrifice), Ordering::Relaxed);
+                // The opcode alone: a submission that has read it already goes on to the flags.
+                let first = &self.lines(slot)[0][0];
+                let rest = first.load(Ordering::Relaxed) & !0xff;
+                first.store(rest | u64::from(self.sacrifice), Ordering::Relaxed);
             }
         }
         fence(Ordering::SeqCst);
@@ -180,12 +183,14 @@ mod tests {
             assert_eq!((opcode(&slots, slot), slots.is_valid(slot)), (POISON, false));
         }
         let mut words = SqeWords::default();
-        set_sqe(&mut words, Sqe { opcode: 22, user_data: 7, ..Sqe::default() });
+        set_sqe(&mut words, Sqe { opcode: 22, flags: 1, fd: 9, user_data: 7, ..Sqe::default() });
         slots.fill(1, &words);
         assert!(slots.is_valid(1) && slots.holds(1, &words));
         assert_eq!(sqe(&words).user_data, 7);
         slots.poison(4..8);
         assert_eq!(opcode(&slots, 1), POISON);
+        let rest = slots.lines(1)[0][0].load(Ordering::Relaxed) >> 8;
+        assert_eq!(rest, words[0] >> 8, "a submission that is reading the slot must find one SQE");
         assert!(slots.is_valid(1), "not reusable before the wait");
         slots.clear(4..8);
         assert!(!slots.is_valid(1));

@@ -4,8 +4,7 @@
 use crate::identity::Watch;
 use crate::kernel_ring::{Confinement, KernelRing, errno};
 use crate::mapping::Mapping;
-use crate::plan::Plan;
-use crate::seccomp::{RINGS_OFFSET, SQES_OFFSET};
+use crate::plan::{Plan, RINGS_OFFSET};
 use crate::slots::{self, Line, Slots, SqeWords};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::{Params, SQ_NEED_WAKEUP, SetupFlags, Sqe, SqeFlags};
@@ -49,7 +48,7 @@ pub(crate) struct Incoming<'a> {
 pub(crate) enum Judged {
     /// Complete in itself.
     Whole,
-    /// It points to the slot's argument, so that an equal SQE is not an equal request.
+    /// It points to the slot's argument, which is part of the request.
     WithArgument,
 }
 
@@ -63,6 +62,9 @@ pub(crate) trait Publisher {
 
     /// Judges one SQE, rewriting it as needed.
     fn judge(&mut self, incoming: Incoming<'_>) -> Result<Judged, Self::Stop>;
+
+    /// Whether the slot's argument is that of the SQE judged last.
+    fn holds_argument(&self, slot: u32) -> bool;
 
     /// Stores the argument of the SQE judged last, now that nobody reads `slot` any more.
     fn store_argument(&mut self, slot: u32);
@@ -85,11 +87,11 @@ impl SplitRing {
         sacrifice: u8,
     ) -> Result<(Self, OwnedFd, Params), Errno> {
         let memory = memfd_create("io_uring", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&memory, SQES_OFFSET + plan.shadow_len as u64)?;
+        ftruncate(&memory, plan.shadow_offset() + plan.shadow_len as u64)?;
         // The program may not shrink what the guard reads.
         fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let shared = Mapping::shared(&memory, RINGS_OFFSET, plan.rings_len)?;
-        let shadow = Mapping::shared(&memory, SQES_OFFSET, plan.shadow_len)?;
+        let shadow = Mapping::shared(&memory, plan.shadow_offset(), plan.shadow_len)?;
         let slots = Slots::new(plan.slots, plan.sqe_size, plan.private_len(), sacrifice)?;
 
         let mut real = plan.real_params(asked);
@@ -155,8 +157,11 @@ impl SplitRing {
 
     /// How many SQEs the program has queued, as far as its header can be believed.
     pub(crate) fn pending(&self) -> u32 {
-        let (head, tail) = (self.load(self.head_at), self.load(self.tail_at));
-        tail.wrapping_sub(head).min(self.plan.entries)
+        self.pending_from(self.load(self.head_at))
+    }
+
+    fn pending_from(&self, head: u32) -> u32 {
+        self.load(self.tail_at).wrapping_sub(head).min(self.plan.entries)
     }
 
     /// Publishes the SQEs that a submission of `to_submit` may reach, each as `publisher` decides.
@@ -167,7 +172,7 @@ impl SplitRing {
     /// Why `publisher` gave up; then nothing more was published, and what was is as approved as ever.
     pub(crate) fn publish<P: Publisher>(&mut self, to_submit: u32, publisher: &mut P) -> Result<(), P::Stop> {
         let head = self.load(self.head_at);
-        let pending = self.pending();
+        let pending = self.pending_from(head);
         // Another thread's submission may be about to take what was published for it.
         let ahead = self.published.wrapping_sub(head);
         let ahead = if ahead <= self.plan.entries { ahead } else { 0 };
@@ -193,7 +198,8 @@ impl SplitRing {
             let valid = self.slots.is_valid(slot);
             let judged = publisher.judge(Incoming { words: &mut words, slot, repeated: valid })?;
             if valid {
-                if judged == Judged::Whole && self.slots.holds(slot, &words) {
+                let same = judged == Judged::Whole || publisher.holds_argument(slot);
+                if same && self.slots.holds(slot, &words) {
                     continue;
                 }
                 self.retire(sequence, window - position, position, publisher)?;

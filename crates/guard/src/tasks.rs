@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 
 /// Names one split ring for as long as the guard runs.
@@ -50,11 +51,20 @@ pub(crate) struct Space {
     pub(crate) doubtful: bool,
 }
 
+/// One thread, as last looked up.
+#[derive(Clone, Copy, Debug)]
+struct Thread {
+    tgid: Pid,
+    /// In seconds of the coarse monotonic clock: a thread's number may have gone to another process
+    /// since.
+    looked_up: i64,
+}
+
 /// All known threads and processes.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     processes: HashMap<Pid, Process>,
-    threads: HashMap<Pid, Pid>,
+    threads: HashMap<Pid, Thread>,
     spaces: u64,
     /// Look for the dead when there are this many processes or threads.
     sweep_at: usize,
@@ -67,13 +77,25 @@ impl Tasks {
     /// `ESRCH` when it cannot be found out.
     pub(crate) fn process_of(&mut self, tid: Pid) -> Result<(Pid, &mut Process), Errno> {
         let tgid = match self.threads.get(&tid) {
-            Some(&tgid) => tgid,
-            None => self.learn(tid)?,
+            Some(thread) if thread.looked_up == seconds() => thread.tgid,
+            _ => self.current_group(tid)?,
         };
         match self.processes.get_mut(&tgid) {
             Some(process) => Ok((tgid, process)),
             None => Err(Errno::SRCH),
         }
+    }
+
+    /// The process of a thread, looked at now.
+    fn current_group(&mut self, tid: Pid) -> Result<Pid, Errno> {
+        if let Some(Thread { tgid, .. }) = self.threads.get(&tid).copied()
+            && is_thread_of(tid, tgid)
+            && self.processes.get(&tgid).is_some_and(Process::is_alive)
+        {
+            self.threads.insert(tid, Thread { tgid, looked_up: seconds() });
+            return Ok(tgid);
+        }
+        self.learn(tid)
     }
 
     fn learn(&mut self, tid: Pid) -> Result<Pid, Errno> {
@@ -86,14 +108,15 @@ impl Tasks {
             let space = self.new_space();
             self.processes.insert(tgid, Process { pidfd, rings: HashMap::new(), space, execing: Vec::new() });
         }
-        self.threads.insert(tid, tgid);
+        self.threads.insert(tid, Thread { tgid, looked_up: seconds() });
         Ok(tgid)
     }
 
     fn sweep(&mut self) {
         self.processes.retain(|_, process| process.is_alive());
         let processes = &self.processes;
-        self.threads.retain(|&tid, tgid| processes.contains_key(tgid) && is_thread_of(tid, *tgid));
+        self.threads
+            .retain(|&tid, thread| processes.contains_key(&thread.tgid) && is_thread_of(tid, thread.tgid));
         self.sweep_at = 64.max(2 * self.processes.len().max(self.threads.len()));
     }
 
@@ -105,11 +128,7 @@ impl Tasks {
     /// The address space of `tid`, which must be waiting for an answer: then nothing about it changes
     /// until it gets one.
     pub(crate) fn confirm(&mut self, tid: Pid) -> Result<Space, Errno> {
-        let remembered = self.threads.get(&tid).copied();
-        let holds = remembered.is_some_and(|tgid| {
-            is_thread_of(tid, tgid) && self.processes.get(&tgid).is_some_and(Process::is_alive)
-        });
-        let tgid = if holds { self.threads[&tid] } else { self.learn(tid)? };
+        let tgid = self.current_group(tid)?;
         let fresh = self.new_space();
         let process = self.processes.get_mut(&tgid).ok_or(Errno::SRCH)?;
         let before = process.execing.len();
@@ -122,29 +141,28 @@ impl Tasks {
     }
 
     /// Remembers that `tid` is about to exec.
-    pub(crate) fn note_exec(&mut self, tid: Pid) {
-        // One that never used io_uring has nothing that could go stale. A thread number may have been
-        // recycled, so the process is looked up afresh.
-        let Ok(tgid) = thread_group(tid) else { return };
-        if let Some(process) = self.processes.get_mut(&tgid)
-            && !process.execing.contains(&tid)
-        {
+    ///
+    /// # Errors
+    /// When that is impossible, and so the exec must not happen.
+    pub(crate) fn note_exec(&mut self, tid: Pid) -> Result<(), Errno> {
+        // Also of a process that is not known yet: one of its other threads may be before the exec is
+        // over.
+        let tgid = self.current_group(tid)?;
+        let process = self.processes.get_mut(&tgid).ok_or(Errno::SRCH)?;
+        if !process.execing.contains(&tid) {
             process.execing.push(tid);
         }
+        Ok(())
     }
 
     /// Takes a copy of descriptor `fd` as `tid`, waiting for an answer, has it.
     pub(crate) fn descriptor(&mut self, tid: Pid, fd: i32) -> Result<OwnedFd, Errno> {
         let (_, process) = self.process_of(tid)?;
-        pidfd_getfd(process.pidfd(), fd, PidfdGetfdFlags::empty())
-    }
-
-    /// The same for a thread whose descriptors are not those of its process.
-    pub(crate) fn descriptor_of_thread(&self, tid: Pid, fd: i32) -> Result<OwnedFd, Errno> {
-        /// `PIDFD_THREAD`, Linux 6.9.
-        const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
-        let pidfd = pidfd_open(tid, THREAD)?;
-        pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty())
+        match pidfd_getfd(process.pidfd(), fd, PidfdGetfdFlags::empty()) {
+            Ok(copy) => Ok(copy),
+            // The main thread may be gone, or not share its descriptors with this one.
+            Err(error) => descriptor_of_thread(tid, fd).map_err(|_| error),
+        }
     }
 
     /// Forgets what a ring was called.
@@ -153,6 +171,18 @@ impl Tasks {
             process.rings.retain(|_, &mut ring| !gone(ring));
         }
     }
+}
+
+/// Takes a copy of descriptor `fd` of one thread, whose descriptors need not be those of its process.
+pub(crate) fn descriptor_of_thread(tid: Pid, fd: i32) -> Result<OwnedFd, Errno> {
+    /// `PIDFD_THREAD`, Linux 6.9.
+    const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
+    let pidfd = pidfd_open(tid, THREAD)?;
+    pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty())
+}
+
+fn seconds() -> i64 {
+    clock_gettime(ClockId::MonotonicCoarse).tv_sec
 }
 
 fn is_thread_of(tid: Pid, tgid: Pid) -> bool {
@@ -183,7 +213,7 @@ mod tests {
         assert!(!before.doubtful);
         assert_eq!(tasks.confirm(own), Ok(before), "nothing happened");
 
-        tasks.note_exec(own);
+        tasks.note_exec(own).expect("this process");
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Another thread while the exec is under way.

@@ -1,55 +1,89 @@
-//! The process that the user started: waits for the guard's, and ends everything should it die.
+//! The process that the user started: passes on signals to the program, and waits for the guard's
+//! reports.
 
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::launch::{Error, Report, not_started};
 use crate::tree;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use std::sync::atomic::{AtomicI32, Ordering};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// The program, for the signal handler; 0 until it exists.
-static PROGRAM: AtomicI32 = AtomicI32::new(0);
+/// Whom signals are for: the program, by its pidfd; when it has ended the guard, by its negated
+/// process number; before and after that nobody, 0.
+static TARGET: AtomicI32 = AtomicI32::new(0);
 
-/// Signals that are meant for the program when they are sent to whoever started it.
-const FORWARDED: [libc::c_int; 8] = [
-    libc::SIGTERM,
+/// A signal has ended the tree that the program left behind.
+static CUT_SHORT: AtomicBool = AtomicBool::new(false);
+
+/// Signals that end a program that does not handle them, and the one that says how large a terminal
+/// is. All are meant for the program when they are sent to whoever started it.
+const FORWARDED: [libc::c_int; 15] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
     libc::SIGUSR1,
     libc::SIGUSR2,
     libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
     libc::SIGWINCH,
+    libc::SIGIO,
+    libc::SIGPWR,
 ];
 
-/// Waits for the guard's process `pid`; `reports` comes from it, and dropping `life` tells it that
-/// the watchdog is gone.
-pub(crate) fn watch(pid: i32, reports: OwnedFd, life: OwnedFd, program: &str) -> Result<i32, Error> {
+/// Waits until all is over, and gives the program's status. `reports` comes from the guard's process
+/// `guard`, and dropping `life` tells it that the watchdog is gone; `spared` are not the guard's.
+pub(crate) fn watch(
+    guard: i32,
+    reports: &OwnedFd,
+    life: OwnedFd,
+    spared: &[Pid],
+    program: &str,
+) -> Result<i32, Error> {
     tree::adopt_orphans();
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    take_signals();
-    let mut outcome = None;
-    while let Some(report) = next(&reports) {
+    CUT_SHORT.store(false, Ordering::SeqCst);
+    let mut running = None;
+    let mut program_status = None;
+    let outcome = loop {
+        let Some(report) = next(reports) else {
+            let cut_short = CUT_SHORT.load(Ordering::SeqCst);
+            break match program_status {
+                Some(status) if cut_short => Ok(status),
+                _ => Err(Error::Died(std::io::Error::other("killed"))),
+            };
+        };
         match report {
-            Report::Started { pid } => PROGRAM.store(pid, Ordering::SeqCst),
-            Report::NotStarted { status, errno } => outcome = Some(Err(not_started(status, errno, program))),
-            Report::Ended { status } => outcome = Some(Ok(status)),
+            Report::Started { pid } => {
+                // Should this fail, the process is gone already.
+                let pidfd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+                TARGET.store(pidfd.as_ref().map_or(0, AsRawFd::as_raw_fd), Ordering::SeqCst);
+                // Earlier signals end this process, which ends the guard's.
+                running = Some((Forwarding::start(), pidfd));
+            }
+            Report::ProgramEnded { status } => {
+                TARGET.store(-guard, Ordering::SeqCst);
+                program_status = Some(status);
+            }
+            Report::Ended { status } => break Ok(status),
+            Report::NotStarted { status, errno } => break Err(not_started(status, errno, program)),
             Report::Failed { errno } if errno < 0 => {
                 let status = if -errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
-                outcome = Some(Err(not_started(status, -errno, program)));
+                break Err(not_started(status, -errno, program));
             }
-            Report::Failed { errno } => {
-                outcome = Some(Err(Error::Died(std::io::Error::from_raw_os_error(errno))));
-            }
+            Report::Failed { errno } => break Err(Error::Died(std::io::Error::from_raw_os_error(errno))),
         }
-    }
-    // The guard is gone. Usually nobody is left below; if somebody is, it must not run on.
-    PROGRAM.store(0, Ordering::SeqCst);
-    tree::kill_all();
+    };
+    // From here on signals are ignored: what is left of the tree must be ended.
+    TARGET.store(0, Ordering::SeqCst);
+    tree::kill_all(spared);
     drop(life);
-    let _ = pid;
-    outcome.unwrap_or_else(|| Err(Error::Died(std::io::Error::other("killed"))))
+    drop(running);
+    outcome
 }
 
 fn next(reports: &OwnedFd) -> Option<Report> {
@@ -64,29 +98,53 @@ fn next(reports: &OwnedFd) -> Option<Report> {
     }
 }
 
-fn take_signals() {
-    extern "C" fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-        // SAFETY: the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
-        let sent_by_a_process = unsafe { (*info).si_code } <= 0;
-        let program = PROGRAM.load(Ordering::SeqCst);
-        // What a terminal sends goes to the whole group: the program has it already.
-        if sent_by_a_process && program > 0 {
-            // SAFETY: `kill` is async-signal-safe.
-            unsafe { libc::kill(program, signal) };
-        }
+extern "C" fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
+    let sent_by_a_process = unsafe { (*info).si_code } <= 0;
+    let target = TARGET.load(Ordering::SeqCst);
+    // What a terminal sends goes to the whole group: the program has it already.
+    if target > 0 && sent_by_a_process {
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: a system call without an out pointer. By a pidfd no stranger is ever hit.
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, target, signal, no_info, 0) };
+    } else if target < 0 && signal != libc::SIGWINCH {
+        CUT_SHORT.store(true, Ordering::SeqCst);
+        // SAFETY: `kill` is async-signal-safe. The guard is a child that has not been waited for.
+        unsafe { libc::kill(-target, libc::SIGKILL) };
     }
-    for signal in FORWARDED {
-        // SAFETY: `forward` only does what a handler may, and has the signature that SA_SIGINFO asks
-        // for. A signal that was ignored (`nohup`) stays ignored.
-        unsafe {
-            let mut old: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, std::ptr::null(), &mut old);
-            if old.sa_sigaction != libc::SIG_IGN {
-                let mut new: libc::sigaction = std::mem::zeroed();
-                new.sa_sigaction = forward as *const () as libc::sighandler_t;
-                new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-                libc::sigaction(signal, &new, std::ptr::null_mut());
+}
+
+/// Signals are forwarded while this exists.
+struct Forwarding(Vec<(libc::c_int, libc::sigaction)>);
+
+impl Forwarding {
+    fn start() -> Self {
+        let mut before = Vec::new();
+        for signal in FORWARDED {
+            // SAFETY: `forward` only does what a handler may, and has the signature that SA_SIGINFO
+            // asks for.
+            unsafe {
+                let mut old: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(signal, std::ptr::null(), &mut old);
+                // A signal that was ignored (`nohup`) stays ignored.
+                if old.sa_sigaction != libc::SIG_IGN {
+                    let mut new: libc::sigaction = std::mem::zeroed();
+                    new.sa_sigaction = forward as *const () as libc::sighandler_t;
+                    new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+                    libc::sigaction(signal, &new, std::ptr::null_mut());
+                    before.push((signal, old));
+                }
             }
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        for (signal, old) in &self.0 {
+            // SAFETY: what `sigaction` gave.
+            unsafe { libc::sigaction(*signal, old, std::ptr::null_mut()) };
         }
     }
 }

@@ -5,10 +5,15 @@ use crate::seccomp::Notification;
 use rustix::process::Pid;
 
 impl Supervisor {
-    /// Lets the exec go on, and remembers it: argument pages and
-    /// registered rings do not survive it.
+    /// Lets the exec go on, and remembers it: the arena and registered
+    /// rings do not survive it.
     pub(super) fn exec(&mut self, call: &Notification, tid: Pid) {
-        self.tasks.note_exec(tid);
+        // Only the arena makes address spaces matter.
+        if self.arena.is_some()
+            && let Err(error) = self.tasks.note_exec(tid)
+        {
+            return self.listener.fail(call.id, error);
+        }
         self.shared.registered.forget(tid);
         self.listener.proceed(call.id);
     }

@@ -1,8 +1,9 @@
 //! `mmap` of a ring: the program gets the shared part and the shadow instead.
 
-use super::{After, Premapped, Supervisor};
+use super::{After, Guarded, Premapped, Supervisor};
 use crate::mapping::page_align;
-use crate::seccomp::{Notification, RINGS_OFFSET, SQES_OFFSET};
+use crate::plan::RINGS_OFFSET;
+use crate::seccomp::Notification;
 use crate::tasks::RingId;
 use ringwarden_uapi::ring::OFF_SQES;
 use rustix::fd::{AsFd, OwnedFd};
@@ -26,8 +27,11 @@ impl Supervisor {
             return self.listener.proceed(call.id);
         };
         let plan = guarded.ring.plan();
-        let (target, most) =
-            if offset == OFF_SQES { (SQES_OFFSET, plan.shadow_len) } else { (RINGS_OFFSET, plan.rings_len) };
+        let (target, most) = if offset == OFF_SQES {
+            (plan.shadow_offset(), plan.shadow_len)
+        } else {
+            (RINGS_OFFSET, plan.rings_len)
+        };
         if len == 0 || len > usize::MAX as u64 / 2 || page_align(len as usize) > most {
             return self.listener.fail(call.id, Errno::INVAL);
         }
@@ -56,19 +60,18 @@ impl Supervisor {
     /// maps the shadow, too, which saves the injection that the program's next call would need.
     fn redirect(&mut self, call: &Notification, tid: Pid, id: RingId, target: u64) {
         let [address, len, protection, flags, ..] = call.args;
-        let ring = &self.rings[&id].ring;
-        let number = match self.listener.add_fd(call.id, ring.memory()) {
-            Ok(number) => number,
-            Err(error) => return self.listener.fail(call.id, error),
+        let Some(Guarded { ring, .. }) = self.rings.get(&id) else {
+            return self.listener.fail(call.id, Errno::BADF);
         };
-        let shadow_len = ring.plan().shadow_len as u64;
+        let (shadow_offset, shadow_len) = (ring.plan().shadow_offset(), ring.plan().shadow_len as u64);
         let ahead = target == RINGS_OFFSET && address == 0 && flags & libc::MAP_FIXED as u64 == 0;
         let mut shadow = None;
-        self.inject(call, tid, |injection| {
+        let prepare = || self.listener.add_fd(call.id, ring.memory());
+        self.inject(call, tid, prepare, |injection, number| {
             let fd = number as u64;
             let result = injection.syscall(libc::SYS_mmap, [address, len, protection, flags, fd, target])?;
             if ahead && result > 0 {
-                let args = [0, shadow_len, protection, flags, fd, SQES_OFFSET];
+                let args = [0, shadow_len, protection, flags, fd, shadow_offset];
                 shadow = Some(injection.syscall(libc::SYS_mmap, args)?).filter(|&address| address > 0);
             }
             injection.syscall(libc::SYS_close, [fd, 0, 0, 0, 0, 0])?;

@@ -14,7 +14,7 @@ use crate::rules::Rules;
 use crate::seccomp::{Listener, Notification};
 use crate::shared::Shared;
 use crate::split_ring::SplitRing;
-use crate::tasks::{RingId, Tasks};
+use crate::tasks::{RingId, Tasks, descriptor_of_thread};
 use ringwarden_filter::{KernelModel, Restrictions};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -26,8 +26,8 @@ use std::time::SystemTime;
 #[derive(Debug)]
 struct Guarded {
     ring: SplitRing,
-    /// Made when the first request needs it.
-    arena: Option<Arena>,
+    /// The first of its slots in the arena, if rules look at arguments and there were enough.
+    arguments: Option<u32>,
     /// The program has asked for a disabled ring and not enabled it yet.
     disabled: bool,
     /// The program's own restrictions.
@@ -56,6 +56,8 @@ enum After {
     Return(i64),
     /// It makes its own call once more.
     Again,
+    /// The same with another second argument.
+    AgainWith(u64),
 }
 
 /// Everything the guard knows of the tree that it guards.
@@ -70,6 +72,8 @@ pub(crate) struct Supervisor {
     sweep_at: usize,
     max_rings: usize,
     tasks: Tasks,
+    /// Where arguments are kept, if rules look at any.
+    arena: Option<Arena>,
     audit: Box<dyn Audit>,
     shared: Shared,
 }
@@ -82,9 +86,10 @@ impl Supervisor {
         max_rings: usize,
         audit: Box<dyn Audit>,
         shared: Shared,
-    ) -> Self {
+    ) -> Result<Self, Errno> {
         let confinement = kernel.confinement(|op| rules.confines(op));
-        Self {
+        let arena = rules.weigh_arguments().then(Arena::new).transpose()?;
+        Ok(Self {
             listener,
             kernel,
             rules,
@@ -94,9 +99,10 @@ impl Supervisor {
             sweep_at: 0,
             max_rings,
             tasks: Tasks::default(),
+            arena,
             audit,
             shared,
-        }
+        })
     }
 
     /// Serves notifications until no guarded task is left.
@@ -106,7 +112,15 @@ impl Supervisor {
     pub(crate) fn serve(&mut self) -> Result<(), Errno> {
         loop {
             match self.listener.receive() {
-                Ok(notification) => self.dispatch(&notification),
+                Ok(call) => match Pid::from_raw(call.tid as i32) {
+                    Some(tid) => {
+                        self.shared.deadline.serving(call.id, tid);
+                        self.dispatch(&call, tid);
+                        self.shared.deadline.done();
+                    }
+                    // A thread outside of the guard's pid namespace cannot be looked into.
+                    None => self.listener.fail(call.id, Errno::PERM),
+                },
                 // A caller died while its notification was being fetched; or, from Linux 6.11 on, no
                 // caller is left. The main thread sees the difference (`POLLHUP`).
                 Err(Errno::INTR) => {}
@@ -124,11 +138,7 @@ impl Supervisor {
         fds[0].revents().contains(PollFlags::HUP)
     }
 
-    fn dispatch(&mut self, call: &Notification) {
-        // A thread outside of the guard's pid namespace cannot be looked into.
-        let Some(tid) = Pid::from_raw(call.tid as i32) else {
-            return self.listener.fail(call.id, Errno::PERM);
-        };
+    fn dispatch(&mut self, call: &Notification, tid: Pid) {
         match i64::from(call.number) {
             libc::SYS_io_uring_enter if call.is_native() => self.enter(call, tid),
             libc::SYS_io_uring_setup if call.is_native() => self.setup(call, tid),
@@ -139,32 +149,27 @@ impl Supervisor {
         }
     }
 
-    /// Stops the thread that made `call` and has `work` make system calls in its place; what `work`
-    /// gives is the result of the thread's own call.
-    fn inject(
+    /// Stops the thread that made `call`, after `prepare` has done what the notification is needed for,
+    /// and has `work` make system calls in its place; what `work` gives is the result of the thread's
+    /// own call.
+    fn inject<P>(
         &self,
         call: &Notification,
         tid: Pid,
-        work: impl FnOnce(&mut Injection) -> Result<After, Errno>,
+        prepare: impl FnOnce() -> Result<P, Errno>,
+        work: impl FnOnce(&mut Injection, P) -> Result<After, Errno>,
     ) {
         let _reapers_wait = self.shared.children();
-        self.shared.deadline.bound(tid, || {
-            let mut answered = false;
-            let begun = Injection::begin(tid, || {
-                answered = true;
-                // Overwritten when the injection is over.
-                self.listener.fail(call.id, Errno::INTR);
-            });
-            match begun {
-                Ok(mut injection) => match work(&mut injection) {
-                    Ok(After::Return(value)) => injection.finish(value),
-                    Ok(After::Again) => injection.finish_again(),
-                    Err(error) => injection.finish(-i64::from(error.raw_os_error())),
-                },
-                Err(_) if answered => {}
-                Err(error) => self.listener.fail(call.id, error),
-            }
-        });
+        // Without an injection the call has been answered.
+        let Ok((mut injection, prepared)) = Injection::begin(&self.listener, call.id, tid, prepare) else {
+            return;
+        };
+        match work(&mut injection, prepared) {
+            Ok(After::Return(value)) => injection.finish(value),
+            Ok(After::Again) => injection.finish_again(),
+            Ok(After::AgainWith(second)) => injection.finish_again_with(second),
+            Err(error) => injection.finish(-i64::from(error.raw_os_error())),
+        }
     }
 
     /// Answers a call at the end of its handling.
@@ -188,17 +193,14 @@ impl Supervisor {
     /// `EBADF` for no descriptor, `EOPNOTSUPP` for one that is no ring (both as from
     /// `io_uring_enter(2)`), `EACCES` for a ring that the guard did not make.
     fn identify(&mut self, tid: Pid, fd: i32) -> Result<RingId, Errno> {
-        let copy = self.tasks.descriptor(tid, fd);
-        let found = copy.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
-        let (copy, found) = match found {
-            Some(_) => (copy, found),
+        let mut copy = self.tasks.descriptor(tid, fd);
+        let mut found = copy.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+        if found.is_none() {
             // The thread may have a descriptor table of its own.
-            None => {
-                let own = self.tasks.descriptor_of_thread(tid, fd);
-                let found = own.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
-                (own.or(copy), found)
-            }
-        };
+            let own = descriptor_of_thread(tid, fd);
+            found = own.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+            copy = own.or(copy);
+        }
         let Some(id) = found else {
             return Err(match copy {
                 Err(Errno::BADF) => Errno::BADF,
@@ -222,7 +224,14 @@ impl Supervisor {
 
     /// Forgets rings that are closed everywhere.
     fn sweep(&mut self) {
-        self.rings.retain(|_, guarded| guarded.ring.watch().is_alive());
+        let arena = &mut self.arena;
+        self.rings.retain(|_, guarded| {
+            let alive = guarded.ring.watch().is_alive();
+            if let (false, Some(arena), Some(first)) = (alive, arena.as_mut(), guarded.arguments) {
+                arena.release(first, guarded.ring.slot_count());
+            }
+            alive
+        });
         let rings = &self.rings;
         self.tasks.forget_rings(|id| !rings.contains_key(&id));
         self.sweep_at = (2 * self.rings.len()).max(8);

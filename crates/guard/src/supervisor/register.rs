@@ -32,30 +32,25 @@ impl Supervisor {
         let (fd, word) = (fd as i32, word as u32);
         let by_index = word & USE_REGISTERED_RING != 0;
         let op = RegisterOp(word & !USE_REGISTERED_RING);
-        if fd == -1 && !by_index {
+        // The kernel looks for this before it looks at the index bit (`io_uring_register`).
+        if fd == -1 {
             return self.register_without_ring(call, tid, op);
         }
         let ring = if by_index {
-            self.shared.registered.get(tid, fd as u32 as usize).map(|registered| registered.ring)
+            self.by_index(tid, fd as u32).map(|registered| registered.ring)
         } else {
-            self.believed(tid, fd).or_else(|| self.identify(tid, fd).ok())
+            self.believed(tid, fd).map_or_else(|| self.identify(tid, fd), Ok)
         };
-        let Some(guarded) = ring.and_then(|ring| self.rings.get_mut(&ring)) else {
-            // No ring of the guard's: whatever it is, the kernel has the right answer, unless it is a
-            // ring that somebody else made.
-            return match if by_index { Err(Errno::BADF) } else { self.identify(tid, fd) } {
-                Err(Errno::ACCESS) => self.listener.fail(call.id, Errno::ACCESS),
-                _ => self.listener.proceed(call.id),
-            };
+        let guarded = match ring.map(|ring| self.rings.get_mut(&ring)) {
+            Ok(Some(guarded)) => guarded,
+            // Never left to the kernel: the descriptor could be a ring by then.
+            Ok(None) => return self.listener.fail(call.id, Errno::BADF),
+            Err(error) => return self.listener.fail(call.id, error),
         };
         if !guarded.disabled && !guarded.restrictions.allow_register(op) {
             return self.listener.fail(call.id, Errno::ACCESS);
         }
         match op {
-            RegisterOp::REGISTER_RESIZE_RINGS => {
-                self.refused(tid, Refused::Register { op });
-                self.listener.fail(call.id, Errno::INVAL);
-            }
             RegisterOp::REGISTER_RESTRICTIONS => {
                 let restricted = Self::restrict(guarded, tid, argument, count as u32);
                 self.answer(call, restricted.map(|()| 0));
@@ -127,7 +122,8 @@ impl Supervisor {
             }
         }
         let shared = &self.shared;
-        self.inject(call, tid, |injection| {
+        let prepare = || Ok(());
+        self.inject(call, tid, prepare, |injection, ()| {
             let args = [ring, INJECTED << 32 | u64::from(word as u32), argument, count, 0, 0];
             let done = injection.syscall(libc::SYS_io_uring_register, args)?;
             let count = usize::try_from(done).unwrap_or(0);

@@ -7,12 +7,11 @@ use crate::split_ring::SplitRing;
 use crate::tasks::RingId;
 use crate::{kernel_ring, memory};
 use ringwarden_filter::Restrictions;
+use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
-
-const REGISTER_ENABLE_RINGS: u64 = 12;
 
 impl Supervisor {
     pub(super) fn setup(&mut self, call: &Notification, tid: Pid) {
@@ -49,15 +48,12 @@ impl Supervisor {
         if !stays_disabled && !plan.binds_issuer() {
             kernel_ring::enable(fd.as_fd())?;
         }
-        memory::write(tid, address, &told)?;
-        let number = self.listener.add_fd(call.id, fd.as_fd())?;
-        // From here on the program has the ring, and its descriptor is the only one.
-        drop(fd);
+        memory::write(&self.listener, call.id, tid, address, &told)?;
         let id = RingId(self.next_ring);
         self.next_ring += 1;
         let guarded = Guarded {
+            arguments: self.arena.as_mut().and_then(|arena| arena.reserve(ring.slot_count())),
             ring,
-            arena: None,
             disabled: stays_disabled,
             restrictions: Restrictions::default(),
             restricted: false,
@@ -65,24 +61,34 @@ impl Supervisor {
             premapped: None,
         };
         self.rings.insert(id, guarded);
-        if let Ok((_, process)) = self.tasks.process_of(tid) {
-            process.rings.insert(number, id);
-        }
-        if plan.binds_issuer() {
-            self.enable_in_place(call, tid, number);
+        let number = if plan.binds_issuer() {
+            self.enable_in_place(call, tid, fd)
         } else {
+            let number = self.listener.add_fd(call.id, fd.as_fd())?;
+            // From here on the program's descriptor is the only one.
+            drop(fd);
             self.listener.answer(call.id, i64::from(number));
+            Some(number)
+        };
+        if let (Some(number), Ok((_, process))) = (number, self.tasks.process_of(tid)) {
+            process.rings.insert(number, id);
         }
         Ok(())
     }
 
-    /// Has the calling thread enable its ring, which makes it the one task that may submit.
-    fn enable_in_place(&self, call: &Notification, tid: Pid, number: i32) {
-        self.inject(call, tid, |injection| {
-            let op = INJECTED << 32 | REGISTER_ENABLE_RINGS;
-            let enabled = injection.syscall(libc::SYS_io_uring_register, [number as u64, op, 0, 0, 0, 0])?;
-            Ok(After::Return(if enabled == 0 { i64::from(number) } else { enabled }))
+    /// Has the calling thread enable its ring, which makes it the one task that may submit; gives the
+    /// ring's number there. The call is answered in any case.
+    fn enable_in_place(&self, call: &Notification, tid: Pid, ring: OwnedFd) -> Option<i32> {
+        let mut number = None;
+        let prepare = || self.listener.add_fd(call.id, ring.as_fd());
+        self.inject(call, tid, prepare, |injection, fd| {
+            let op = INJECTED << 32 | u64::from(RegisterOp::REGISTER_ENABLE_RINGS.0);
+            let args = [fd as u64, op, 0, 0, 0, 0];
+            let enabled = injection.syscall(libc::SYS_io_uring_register, args)?;
+            number = Some(fd);
+            Ok(After::Return(if enabled == 0 { i64::from(fd) } else { enabled }))
         });
+        number
     }
 
     /// The ring whose workers the new one is to share. Without SQPOLL the kernel only looks whether

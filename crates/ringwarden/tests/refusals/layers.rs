@@ -17,9 +17,9 @@ pub(crate) type Reason = &'static str;
 const OTHER_KERNELS: Reason = "about older kernels than the one whose filters the guard has";
 const SEVERAL_TASKS: Reason = "several tasks, or a task that changes itself";
 const TASK_RESTRICTIONS: Reason = "restricts its task, a call that only exists since 7.0";
-const REGISTRATION: Reason = "about what registering a filter returns or how high a stack can be";
+pub(crate) const REGISTRATION: Reason = "about what registering a filter returns or how high a stack can be";
 const LATER: Reason = "some request comes before a filter for it, or on a ring without it";
-const OTHER_CALLS: Reason = "register calls that the guard refuses (docs/guard.md)";
+const OTHER_CALLS: Reason = "about register calls that have nothing to do with filters";
 const SQE_MIXED: Reason = "SQE_MIXED, which the guard refuses (docs/guard.md)";
 const NAMELESS: Reason = "a filter on a word that the policy language has no name for";
 

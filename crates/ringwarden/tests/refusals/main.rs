@@ -11,7 +11,7 @@ mod launch;
 mod layers;
 mod theatre;
 
-use layers::{Reason, of_context, of_script};
+use layers::{REGISTRATION, Reason, of_context, of_script};
 use ringwarden_conformance::{Action, tables};
 use std::collections::{BTreeMap, BTreeSet};
 use theatre::Theatre;
@@ -50,21 +50,26 @@ fn scripts() {
                 }
             };
             let outcomes = theatre.play(&layers, file, &case.name);
-            let acted = case.steps.iter().filter(|step| !matches!(step.action, Action::Filter { .. }));
-            for (step, outcome) in acted.zip(outcomes) {
+            let mut acted: Vec<_> = case.steps.iter().collect();
+            acted.retain(|step| !matches!(step.action, Action::Filter { .. }));
+            assert_eq!(acted.len(), outcomes.len(), "{file}: {}", case.name);
+            for (step, outcome) in acted.into_iter().zip(outcomes) {
                 let place = [file, &case.name, &step.text].map(str::to_owned);
-                match &step.action {
-                    Action::Submit { request, .. } if theatre.lacks(request.opcode()) => {
-                        assert!(outcome.is_unknown(), "{place:?}: {}", outcome.show());
-                        left_out.add(LACKING, place.join(": "));
-                        lacking.insert(place);
-                    }
-                    _ if !outcome.fits(step) => drop(differing.insert(place, outcome.show())),
-                    _ => {}
+                if theatre.lacks_request(step) && outcome.is_unknown() {
+                    left_out.add(LACKING, place.join(": "));
+                    lacking.insert(place);
+                } else if !outcome.fits(step) {
+                    differing.insert(place, outcome.show());
                 }
                 steps += 1;
             }
             cases += 1;
+        }
+        for case in &table.structs {
+            left_out.add(REGISTRATION, format!("{file}: {}", case.name));
+        }
+        for case in &table.payloads {
+            left_out.add(REGISTRATION, format!("{file}: {:?}", case.opcodes));
         }
     }
     println!("{cases} cases of {steps} steps, {} of which differ", differing.len());
@@ -87,12 +92,12 @@ fn contexts() {
                     continue;
                 }
             };
-            if theatre.lacks(case.request.opcode()) {
+            if theatre.lacks(&case.request) {
                 left_out.add(LACKING, case.name.clone());
                 continue;
             }
             for (policy, refused) in policies.into_iter().zip([false, true]) {
-                let [outcome] = &theatre.play(&[policy.clone()], file, &case.name)[..] else {
+                let [outcome] = &theatre.play(std::slice::from_ref(&policy), file, &case.name)[..] else {
                     panic!("{}: one request, one outcome", case.name)
                 };
                 if outcome.is_refusal() != refused {

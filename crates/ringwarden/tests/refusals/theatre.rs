@@ -3,8 +3,8 @@
 use crate::launch::{Stage, finish};
 use crate::layers::MODEL;
 use io_uring::{IoUring, Probe};
-use ringwarden::uapi::{Errno, Opcode};
-use ringwarden_conformance::{Res, Step};
+use ringwarden::uapi::Errno;
+use ringwarden_conformance::{Action, Request, Res, Step};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -40,9 +40,14 @@ impl Theatre {
         serde_json::from_slice(&output.stdout).expect("outcomes")
     }
 
-    /// Whether this kernel has no such operation, and so can neither allow nor deny it.
-    pub(crate) fn lacks(&self, opcode: Opcode) -> bool {
-        !self.probe.is_supported(opcode.0)
+    /// Whether a request is of an operation that is newer than this kernel.
+    pub(crate) fn lacks(&self, request: &Request) -> bool {
+        MODEL.has_opcode(request.opcode()) && !self.probe.is_supported(request.opcode().0)
+    }
+
+    /// Whether a step is such a request alone: EINVAL, whether it is refused or not.
+    pub(crate) fn lacks_request(&self, step: &Step) -> bool {
+        matches!(&step.action, Action::Submit { request, .. } if self.lacks(request))
     }
 }
 

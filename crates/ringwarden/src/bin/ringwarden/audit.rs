@@ -8,6 +8,7 @@ use ringwarden::uapi::Opcode;
 use ringwarden::uapi::ring::Sqe;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::fmt::Arguments;
 use std::fs::File;
 use std::io::Write;
 
@@ -44,14 +45,15 @@ impl Audit for Log {
         if self.verbose {
             let fields: Vec<_> = line.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let at = line.at.as_deref().unwrap_or("the guard");
-            eprintln!(
+            tell(format_args!(
                 "ringwarden: refused {} of {} ({}): {} [{at}: {}]",
                 line.op,
-                line.program,
+                // The program chooses its name, and a terminal obeys control characters.
+                line.program.escape_debug(),
                 line.pid,
                 fields.join(" "),
                 line.rule
-            );
+            ));
         }
         if let Some(file) = &mut self.file
             && let Ok(mut text) = serde_json::to_vec(&line)
@@ -59,11 +61,16 @@ impl Audit for Log {
             text.push(b'\n');
             // One write a line, so that several guards can append to one file.
             if let Err(error) = file.write_all(&text) {
-                eprintln!("ringwarden: the audit file takes no more lines: {error}");
+                tell(format_args!("ringwarden: the audit file takes no more lines: {error}"));
                 self.file = None;
             }
         }
     }
+}
+
+/// A line on standard error, if that takes it: the guard goes on in any case.
+fn tell(line: Arguments<'_>) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 impl Log {
@@ -91,10 +98,9 @@ impl Log {
                     line.layer = Some(origin.layer);
                 }
             }
-            Refused::Unverifiable { sqe } => {
-                line.op = Opcode(sqe.opcode).to_string();
-                line.fields = fields(sqe, None);
-                line.rule = "the argument could not be put out of the program's reach".into();
+            Refused::Unverifiable => {
+                line.op = "io_uring_enter".into();
+                line.rule = "its arguments could not be put out of the program's reach".into();
             }
             Refused::Register { op } => {
                 line.op = "io_uring_register".into();
