@@ -3,11 +3,11 @@
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, set_child_subreaper, waitid,
 };
+use rustix::thread::Timespec;
 use std::fs;
-use std::time::Duration;
 
 /// How long [`kill_all`] waits for somebody to die before it looks again.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Makes the calling process the one that inherits every orphan below it.
 pub(crate) fn adopt_orphans() {
@@ -30,7 +30,8 @@ pub(crate) fn kill_all(spared: &[Pid]) {
         // Never blocks on one: a dead child that a descendant traces cannot be collected before the
         // tracer has died, too, and that one may become a child only now.
         if doomed.into_iter().filter(|&child| reap(child)).count() == 0 {
-            std::thread::sleep(PAUSE);
+            // Not that of `std`, which a stream of signals keeps from ever coming to its end.
+            let _ = rustix::thread::nanosleep(&PAUSE);
         }
     }
 }

@@ -9,6 +9,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 const POLICY: &str = "version = 1\ndefault = \"allow\"\n";
 
@@ -101,13 +104,16 @@ fn a_signal_ends_the_rest_of_the_tree() {
         let mut command = shell(&stage, script);
         command.arg(stage.empty_folder().join("fifo"));
         let (mut child, _, output) = start(command);
-        // The guard may not have said yet that the program has ended; later signals find it out.
-        while child.try_wait().expect("wait").is_none() {
-            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
-            std::thread::yield_now();
+        let (all_ended, ends) = mpsc::channel();
+        thread::spawn(move || all_ended.send(wait_for_the_last(output)));
+        // The guard may not have said yet that the program has ended; a later signal finds it out.
+        loop {
+            kill_process(Pid::from_child(&child), Signal::TERM).expect("kill");
+            if ends.recv_timeout(Duration::from_millis(500)).is_ok() {
+                break;
+            }
         }
         assert_eq!(child.wait().expect("wait").code(), Some(9));
-        wait_for_the_last(output);
     }
 }
 
