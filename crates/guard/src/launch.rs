@@ -3,6 +3,7 @@
 use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::kernel_ring::KernelRing;
+use crate::watchdog::HeldSignals;
 use crate::{guard_process, inherited, tree, watchdog};
 use ringwarden_filter::FilterSet;
 use rustix::io::Errno;
@@ -132,13 +133,16 @@ impl Guard {
         let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
         let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
         let earlier_children = tree::children();
+        tree::adopt_orphans();
         // The guard inherits it: from the start, nobody without CAP_SYS_PTRACE can open the memory of
         // either, trace it, or take its descriptors.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
+        let held = HeldSignals::hold();
         // SAFETY: this process has a single thread, so the child can go on in ordinary code.
         let pid = match unsafe { libc::fork() } {
             -1 => return Err(Error::Start(std::io::Error::last_os_error())),
             0 => {
+                drop(held);
                 drop(life_in);
                 drop(reports_out);
                 guard_process::run(self, kernel, &argv, life_out, reports_in)
@@ -148,7 +152,7 @@ impl Guard {
         drop(life_out);
         drop(reports_in);
         inherited::close_for_own_part();
-        watchdog::watch(pid, &reports_out, life_in, &earlier_children, &program)
+        watchdog::watch(pid, held, &reports_out, life_in, &earlier_children, &program)
     }
 }
 

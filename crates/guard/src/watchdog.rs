@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Whom signals are for: the program, by its pidfd; when it has ended the guard, by its negated
-/// process number; before and after that nobody, 0.
+/// process number; after that nobody, 0.
 static TARGET: AtomicI32 = AtomicI32::new(0);
 
 /// A signal has ended the tree that the program left behind.
@@ -38,15 +38,17 @@ const FORWARDED: [libc::c_int; 15] = [
 
 /// Waits until all is over, and gives the program's status. `reports` comes from the guard's process
 /// `guard`, and dropping `life` tells it that the watchdog is gone; `spared` are not the guard's.
+/// The signals `held` until the program exists are for the program.
 pub(crate) fn watch(
     guard: i32,
+    held: HeldSignals,
     reports: &OwnedFd,
     life: OwnedFd,
     spared: &[Pid],
     program: &str,
 ) -> Result<i32, Error> {
-    tree::adopt_orphans();
     CUT_SHORT.store(false, Ordering::SeqCst);
+    let mut held = Some(held);
     let mut running = None;
     let mut program_status = None;
     let outcome = loop {
@@ -62,8 +64,8 @@ pub(crate) fn watch(
                 // Should this fail, the process is gone already.
                 let pidfd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
                 TARGET.store(pidfd.as_ref().map_or(0, AsRawFd::as_raw_fd), Ordering::SeqCst);
-                // Earlier signals end this process, which ends the guard's.
                 running = Some((Forwarding::start(), pidfd));
+                held = None;
             }
             Report::ProgramEnded { status } => {
                 TARGET.store(-guard, Ordering::SeqCst);
@@ -82,7 +84,7 @@ pub(crate) fn watch(
     TARGET.store(0, Ordering::SeqCst);
     tree::kill_all(spared);
     drop(life);
-    drop(running);
+    drop((running, held));
     outcome
 }
 
@@ -111,6 +113,33 @@ extern "C" fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, _context:
         CUT_SHORT.store(true, Ordering::SeqCst);
         // SAFETY: `kill` is async-signal-safe. The guard is a child that has not been waited for.
         unsafe { libc::kill(-target, libc::SIGKILL) };
+    }
+}
+
+/// While this exists, signals that are to be forwarded wait: the program may run, and others may know
+/// that it does, before the watchdog has read so.
+pub(crate) struct HeldSignals(libc::sigset_t);
+
+impl HeldSignals {
+    pub(crate) fn hold() -> Self {
+        // SAFETY: the sets are initialised before they are read, and FORWARDED are valid signals.
+        unsafe {
+            let mut held: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut held);
+            for signal in FORWARDED {
+                libc::sigaddset(&mut held, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &held, &mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // SAFETY: what `pthread_sigmask` gave.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
 }
 
