@@ -10,8 +10,9 @@ use std::process::exit;
 struct Print;
 
 impl Audit for Print {
-    fn refused(&mut self, refusal: &Refusal) {
+    fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
         eprintln!("{} ({}): {:?}", refusal.program, refusal.pid, refusal.request);
+        Ok(())
     }
 }
 

@@ -20,15 +20,15 @@
 
 use crate::inject::Injection;
 use crate::mapping::Mapping;
+use crate::memory::Caller;
 use crate::plan::RINGS_OFFSET;
-use crate::tasks::{Space, SpaceId};
+use crate::tasks::Space;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, major, memfd_create, minor, open,
 };
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::collections::HashSet;
 use std::io::BufRead;
 use std::sync::atomic::Ordering;
 
@@ -53,8 +53,6 @@ pub(crate) struct Arena {
     /// The file as `smaps` names it.
     device: String,
     inode: String,
-    /// Address spaces that have been seen to have the arena.
-    spaces: HashSet<SpaceId>,
     /// Slots from here on have never been reserved.
     unused: u32,
     /// Slots that were given back: first and count.
@@ -78,7 +76,6 @@ impl Arena {
             file,
             device: format!("{:02x}:{:02x}", major(stat.st_dev), minor(stat.st_dev)),
             inode: stat.st_ino.to_string(),
-            spaces: HashSet::new(),
             unused: 0,
             free: Vec::new(),
         })
@@ -103,19 +100,13 @@ impl Arena {
         self.free.push((first, count));
     }
 
-    /// Whether the address space of `tid`, which waits for an answer, has the arena.
-    pub(crate) fn is_in(&mut self, tid: Pid, space: Space) -> bool {
-        if self.spaces.contains(&space.id) && !space.doubtful {
-            return true;
+    /// Whether the address space of a thread that waits for an answer has the arena.
+    pub(crate) fn is_in(&self, memory: &Caller<'_>, space: Space<'_>) -> bool {
+        if !*space.has_arena || space.doubtful {
+            // A forked child has it from its parent.
+            *space.has_arena = self.is_sealed(memory.tid) && memory.listener.is_valid(memory.id);
         }
-        // A forked child has it from its parent.
-        let sealed = self.is_sealed(tid);
-        if sealed {
-            self.spaces.insert(space.id);
-        } else {
-            self.spaces.remove(&space.id);
-        }
-        sealed
+        *space.has_arena
     }
 
     /// Maps the arena into the address space of a stopped thread, where `fd` is its descriptor of

@@ -52,11 +52,17 @@ pub enum Refused {
 
 /// Receives refusals as they happen, on the guard's own thread: whatever it does delays the program.
 pub trait Audit: Send {
-    /// One refusal.
-    fn refused(&mut self, refusal: &Refusal);
+    /// One refusal, before the program hears of it.
+    ///
+    /// # Errors
+    /// It cannot be recorded. This ends the guard and everything under it: a program that could stop the
+    /// record, say by lowering the guard's `RLIMIT_FSIZE`, could otherwise go on without one.
+    fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()>;
 }
 
 /// Drops them all.
 impl Audit for () {
-    fn refused(&mut self, _refusal: &Refusal) {}
+    fn refused(&mut self, _refusal: &Refusal) -> std::io::Result<()> {
+        Ok(())
+    }
 }

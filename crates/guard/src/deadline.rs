@@ -40,6 +40,14 @@ impl Deadline {
         self.tid.store(0, Ordering::Release);
     }
 
+    /// Does `work` that the program is not to blame for: its time does not count.
+    pub(crate) fn uncounted<T>(&self, work: impl FnOnce() -> T) -> T {
+        let tid = self.tid.swap(0, Ordering::AcqRel);
+        let result = work();
+        self.tid.store(tid, Ordering::Release);
+        result
+    }
+
     /// The notification that was being served, and no other, at each of the last ticks, of which this
     /// call is one. It is named once, and again when as many ticks have passed.
     pub(crate) fn overdue(&self) -> Option<(u64, Pid)> {
@@ -91,6 +99,11 @@ mod tests {
             deadline.serving(id, tid(1));
             assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1]);
         }
+        deadline.uncounted(|| {
+            assert_eq!(ticks(&deadline, 2 * TICKS), vec![None; 2 * TICKS as usize], "uncounted");
+        });
+        assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1]);
+        assert_eq!(deadline.overdue(), Some((2, tid(1))), "counted again");
         deadline.done();
         assert_eq!(ticks(&deadline, 2 * TICKS), vec![None; 2 * TICKS as usize], "all done");
     }

@@ -7,7 +7,8 @@ use crate::rules::Rules;
 use crate::seccomp::{self, Listener, listener_of};
 use crate::shared::Shared;
 use crate::supervisor::Supervisor;
-use crate::{inherited, kernel_ring::KernelRing, tree};
+use crate::tree::{self, Children};
+use crate::{inherited, kernel_ring::KernelRing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -20,8 +21,9 @@ use std::ffi::CString;
 use std::os::fd::FromRawFd;
 use std::time::{Duration, Instant};
 
-/// File descriptors for one tree: rings need two or three each.
-const FDS_PER_RING: u64 = 3;
+/// File descriptors for one tree: rings need two or three each, and so many threads that make them or
+/// limit themselves need one.
+const FDS_PER_RING: u64 = 5;
 /// Rings that one guarded tree can have, however many descriptors the guard may open.
 const MAX_RINGS: u64 = 16384;
 
@@ -36,17 +38,20 @@ pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: Owne
         let _ = rustix::io::write(&reports, &report.to_bytes());
     };
     tree::adopt_orphans();
-    let status = match start(argv) {
+    let started = Children::open()
+        .map_err(|error| (GUARD_FAILED, error))
+        .and_then(|children| Ok((start(argv)?, children)));
+    let status = match started {
         Err((status, error)) => {
             report(Report::NotStarted { status, errno: error.raw_os_error() });
             status
         }
-        Ok(started) => {
+        Ok((started, children)) => {
             report(Report::Started { pid: started.pid.as_raw_nonzero().get() });
             let program_ended = |status| report(Report::ProgramEnded { status });
-            let ended = watch(guard, kernel, started, life.as_fd(), program_ended);
+            let ended = watch(guard, kernel, started, &children, life.as_fd(), program_ended);
             // Whatever the reason, nobody runs on without the guard.
-            tree::kill_all(&[]);
+            children.kill_all_but(&[]);
             match ended {
                 Ok(status) => {
                     report(Report::Ended { status });
@@ -109,6 +114,7 @@ fn watch(
     guard: Guard,
     kernel: KernelRing,
     started: Started,
+    children: &Children,
     life: BorrowedFd<'_>,
     program_ended: impl Fn(i32),
 ) -> Result<i32, i32> {
@@ -117,13 +123,15 @@ fn watch(
     let rules = Rules::new(guard.filters, &kernel);
     let max_rings = (raise_limits() / FDS_PER_RING).min(MAX_RINGS) as usize;
     let listener = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
-    let supervisor = Supervisor::new(started.listener, kernel, rules, max_rings, guard.audit, shared.clone())
-        .map_err(raw)?;
+    let max_tasks = 2 * max_rings;
+    let supervisor =
+        Supervisor::new(started.listener, kernel, rules, max_rings, max_tasks, guard.audit, shared.clone())
+            .map_err(raw)?;
     let served = serve(supervisor).map_err(raw)?;
     rustix::io::write(&started.handshake, b"x").map_err(raw)?;
     drop(started.handshake);
 
-    let children = child_signals().map_err(raw)?;
+    let deaths = child_signals().map_err(raw)?;
     let mut status = None;
     let mut nobody_left = false;
     let mut held_back = false;
@@ -141,7 +149,7 @@ fn watch(
             } else {
                 PollFd::new(&served, PollFlags::IN)
             },
-            PollFd::new(&children, PollFlags::IN),
+            PollFd::new(&deaths, PollFlags::IN),
             // Readable until a tick has tidied up, so of no interest while one is due.
             PollFd::from_borrowed_fd(shared.untidy(), only_if(tidy_at.is_none())),
             match status {
@@ -177,11 +185,11 @@ fn watch(
         }
         if child {
             let mut info = [0; 128];
-            let _ = rustix::io::read(&children, &mut info);
+            let _ = rustix::io::read(&deaths, &mut info);
             unreaped = true;
         }
         if unreaped && let Some(_nobody_traces) = shared.try_children() {
-            tree::reap_orphans(started.pid);
+            children.reap_all_but(started.pid);
             unreaped = false;
         }
         if served_or_failed && !nobody_left {

@@ -3,7 +3,8 @@
 use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::kernel_ring::KernelRing;
-use crate::watchdog::HeldSignals;
+use crate::tree::Children;
+use crate::watchdog::{HeldSignals, Tree};
 use crate::{guard_process, inherited, tree, watchdog};
 use ringwarden_filter::FilterSet;
 use rustix::io::Errno;
@@ -132,7 +133,8 @@ impl Guard {
         let start = |error: Errno| Error::Start(error.into());
         let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
         let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
-        let earlier_children = tree::children();
+        let children = Children::open().map_err(start)?;
+        let earlier_children = children.list().map_err(Error::Start)?;
         tree::adopt_orphans();
         // The guard inherits it: from the start, nobody without CAP_SYS_PTRACE can open the memory of
         // either, trace it, or take its descriptors.
@@ -152,7 +154,8 @@ impl Guard {
         drop(life_out);
         drop(reports_in);
         inherited::close_for_own_part();
-        watchdog::watch(pid, held, &reports_out, life_in, &earlier_children, &program)
+        let tree = Tree { guard: pid, children, spared: &earlier_children };
+        watchdog::watch(&tree, held, &reports_out, life_in, &program)
     }
 }
 

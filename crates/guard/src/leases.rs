@@ -41,8 +41,12 @@ impl Leases {
     /// Drops what was not used since the last tick; whether anything is left.
     pub(crate) fn expire(&self) -> bool {
         let mut leases = self.leases();
-        leases.retain(|_, lease| std::mem::take(&mut lease.fresh));
-        !leases.is_empty()
+        let stale: Vec<_> = leases.extract_if(|_, lease| !std::mem::take(&mut lease.fresh)).collect();
+        let any_left = !leases.is_empty();
+        // Closed when nobody waits for the lock.
+        drop(leases);
+        drop(stale);
+        any_left
     }
 
     fn leases(&self) -> MutexGuard<'_, HashMap<RingId, Lease>> {

@@ -16,6 +16,7 @@
 //!   into them under the invariant of `slots`.
 //! - `inject` runs single system calls in the program's place; `arena` keeps arguments out of its
 //!   reach; `identity` knows rings without holding them; `tasks` knows processes and threads.
+//! - `limits` knows what programs hold themselves to, by filters and restrictions of their own.
 //! - `supervisor` answers one notification after the other.
 //! - `launch` starts three processes: the watchdog (the one that the user started), the guard, and
 //!   the program. Whichever of the first two dies takes the program with it.
@@ -43,6 +44,7 @@ mod kernel_ring;
 #[allow(unsafe_code)] // fork
 mod launch;
 mod leases;
+mod limits;
 #[allow(unsafe_code)] // mmap
 mod mapping;
 #[allow(unsafe_code)] // process_vm_readv and process_vm_writev
@@ -57,6 +59,7 @@ mod slots;
 #[allow(unsafe_code)] // io_uring_setup
 mod split_ring;
 mod supervisor;
+mod taken;
 mod tasks;
 mod tree;
 #[allow(unsafe_code)] // signal handlers

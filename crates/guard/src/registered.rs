@@ -61,9 +61,14 @@ impl RegisteredRings {
 
     /// Forgets ended threads; whether any table is left.
     pub(crate) fn sweep(&self) -> bool {
+        let is_gone = |tid: &Pid| access(format!("/proc/{}", tid.as_raw_nonzero()), Access::EXISTS).is_err();
         let mut tables = self.tables();
-        tables.retain(|tid, _| access(format!("/proc/{}", tid.as_raw_nonzero()), Access::EXISTS).is_ok());
-        !tables.is_empty()
+        let gone: Vec<_> = tables.extract_if(|tid, _| is_gone(tid)).collect();
+        let any_left = !tables.is_empty();
+        // Closed when nobody waits for the lock.
+        drop(tables);
+        drop(gone);
+        any_left
     }
 
     fn tables(&self) -> MutexGuard<'_, HashMap<Pid, Table>> {

@@ -4,9 +4,11 @@ use libc::{sock_filter, sock_fprog};
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::ring::{EnterFlags, OFF_CQ_RING, OFF_SQ_RING, OFF_SQES};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use std::mem::{offset_of, size_of};
+use std::time::Duration;
 
 /// Upper half of the opcode that marks an `io_uring_register` call which the guard itself injects. The
 /// kernel reads only the lower half. It is no secret: a program that uses it enables its own ring, or
@@ -19,7 +21,13 @@ const X32_SYSCALL_BIT: u32 = 0x4000_0000;
 /// `execve` and `execveat` of the 32-bit and x32 tables (`syscall_32.tbl`, `syscall_64.tbl`).
 const I386_EXEC: [u32; 2] = [11, 358];
 const X32_EXEC: [u32; 2] = [520, 545];
+/// `clone`, `fork`, `vfork` and `clone3` of the 32-bit table, and of the 64-bit one, which x32 shares.
+const I386_CLONE: [u32; 4] = [120, 2, 190, 435];
+const CLONE: [u32; 4] =
+    [libc::SYS_clone as u32, libc::SYS_fork as u32, libc::SYS_vfork as u32, libc::SYS_clone3 as u32];
 const UFFD_USER_MODE_ONLY: u32 = 1;
+const I386_USERFAULTFD: u32 = 374;
+const I386_SECCOMP: u32 = 354;
 const READ_WRITE: u32 = (libc::PROT_READ | libc::PROT_WRITE) as u32;
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
 const SYNC_WAKE_UP: usize = 1;
@@ -67,6 +75,37 @@ impl Builder {
         body(self);
         self.0[at].jt = u8::try_from(self.0.len() - at - 1).expect("a block is short");
         self
+    }
+}
+
+/// System calls that lead around the guard, by their numbers in one table.
+struct Loopholes {
+    seccomp: u32,
+    userfaultfd: u32,
+    /// What is added to every number.
+    table: u32,
+}
+
+impl Builder {
+    /// Refuses what would lead around the guard. The accumulator holds the call's number.
+    fn without_loopholes(&mut self, Loopholes { seccomp, userfaultfd, table }: Loopholes) {
+        use libc::{BPF_JEQ, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO};
+        let refused = |errno| SECCOMP_RET_ERRNO | errno as u32;
+        // The kernel says so, too, but only as long as the guard lives.
+        self.when(BPF_JEQ, seccomp | table, |b| {
+            let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+            b.load_arg(1, false).when(BPF_JSET, listener, |b| b.ret(refused(libc::EBUSY)));
+            b.ret(SECCOMP_RET_ALLOW);
+        });
+        // Kernel-mode page faults that the program answers at leisure would stall the guard while it
+        // reads arguments.
+        self.when(BPF_JEQ, userfaultfd | table, |b| {
+            b.load_arg(0, false).when(BPF_JSET, UFFD_USER_MODE_ONLY, |b| b.ret(SECCOMP_RET_ALLOW));
+            b.ret(refused(libc::EPERM));
+        });
+        // Would bring a ring in from outside; the last way to do so (since Linux 6.7 no message carries
+        // one).
+        self.when(BPF_JEQ, libc::SYS_pidfd_getfd as u32 | table, |b| b.ret(refused(libc::EPERM)));
     }
 }
 
@@ -123,19 +162,23 @@ fn program() -> Vec<sock_filter> {
             });
             b.ret(SECCOMP_RET_USER_NOTIF);
         });
-        for number in [setup, libc::SYS_execve as u32, libc::SYS_execveat as u32] {
+        for number in [setup, libc::SYS_execve as u32, libc::SYS_execveat as u32].into_iter().chain(CLONE) {
             b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
         }
-        // Kernel-mode page faults that the program answers at leisure would stall the guard while it
-        // reads arguments.
-        b.when(BPF_JEQ, libc::SYS_userfaultfd as u32, |b| {
-            b.load_arg(0, false).when(BPF_JSET, UFFD_USER_MODE_ONLY, |b| b.ret(SECCOMP_RET_ALLOW));
-            b.ret(SECCOMP_RET_ERRNO | libc::EPERM as u32);
+        b.without_loopholes(Loopholes {
+            seccomp: libc::SYS_seccomp as u32,
+            userfaultfd: libc::SYS_userfaultfd as u32,
+            table: 0,
+        });
+        b.without_loopholes(Loopholes {
+            seccomp: libc::SYS_seccomp as u32,
+            userfaultfd: libc::SYS_userfaultfd as u32,
+            table: X32_SYSCALL_BIT,
         });
         for number in [setup, enter, register] {
             b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(enosys));
         }
-        for number in X32_EXEC {
+        for number in X32_EXEC.into_iter().chain(CLONE) {
             b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(SECCOMP_RET_USER_NOTIF));
         }
         b.ret(SECCOMP_RET_ALLOW);
@@ -143,10 +186,11 @@ fn program() -> Vec<sock_filter> {
     // 32-bit calls: io_uring has the same numbers in every table.
     b.unless_eq(AUDIT_ARCH_I386, |b| b.ret(libc::SECCOMP_RET_KILL_PROCESS));
     b.load(nr);
+    b.without_loopholes(Loopholes { seccomp: I386_SECCOMP, userfaultfd: I386_USERFAULTFD, table: 0 });
     for number in [setup, enter, register] {
         b.when(BPF_JEQ, number, |b| b.ret(enosys));
     }
-    for number in I386_EXEC {
+    for number in I386_EXEC.into_iter().chain(I386_CLONE) {
         b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
     }
     b.ret(SECCOMP_RET_ALLOW);
@@ -189,6 +233,16 @@ pub(crate) struct Notification {
 }
 
 impl Notification {
+    /// Whether this makes a thread or a process.
+    pub(crate) fn clones(&self) -> bool {
+        let number = self.number as u32;
+        if self.arch == AUDIT_ARCH_I386 {
+            I386_CLONE.contains(&number)
+        } else {
+            CLONE.contains(&(number & !X32_SYSCALL_BIT))
+        }
+    }
+
     /// Whether this is a call of the 64-bit table proper.
     pub(crate) fn is_native(&self) -> bool {
         self.arch == AUDIT_ARCH_X86_64 && self.number as u32 & X32_SYSCALL_BIT == 0
@@ -239,6 +293,24 @@ impl Listener {
             number: raw.data.nr,
             args: raw.data.args,
         })
+    }
+
+    /// The next notification, if one comes within `time`.
+    ///
+    /// # Errors
+    /// As for [`receive`](Self::receive), but for a caller that died.
+    pub(crate) fn receive_within(&self, time: Duration) -> Result<Option<Notification>, Errno> {
+        let time = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&time)) {
+            Ok(0) | Err(Errno::INTR) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+        match self.receive() {
+            Ok(call) => Ok(Some(call)),
+            Err(Errno::INTR | Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the notification still waits: then its thread is alive, and its number nobody else's.
@@ -306,3 +378,41 @@ fn last_errno() -> Errno {
 }
 
 const _: () = assert!(size_of::<libc::seccomp_notif>() == 80);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A raw call's result, or errno.
+    fn call(number: libc::c_long, args: [usize; 3]) -> Result<libc::c_long, Errno> {
+        // SAFETY: callers pass integers and null pointers only.
+        let ret = unsafe { libc::syscall(number, args[0], args[1], args[2]) };
+        if ret < 0 { Err(last_errno()) } else { Ok(ret) }
+    }
+
+    /// A filter holds for one thread: this one ends with the test.
+    #[test]
+    fn without_the_guard_nothing_leads_around_it() {
+        let results = std::thread::spawn(|| {
+            rustix::thread::set_no_new_privs(true).expect("no_new_privs");
+            let listener = install().expect("a listener");
+            // SAFETY: installing has just made it, for nobody else.
+            drop(unsafe { OwnedFd::from_raw_fd(listener) });
+            let new_listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize;
+            let set_filter = libc::SECCOMP_SET_MODE_FILTER as usize;
+            [
+                call(libc::SYS_io_uring_setup, [1, 0, 0]),
+                call(libc::SYS_seccomp, [set_filter, new_listener, 0]),
+                call(libc::SYS_seccomp, [set_filter, new_listener | 1 << 5, 0]),
+                // Without a listener it may have filters of its own; this is none.
+                call(libc::SYS_seccomp, [set_filter, 0, 0]),
+                call(libc::SYS_pidfd_getfd, [0, 0, 0]),
+                call(libc::SYS_userfaultfd, [0, 0, 0]),
+            ]
+        })
+        .join()
+        .expect("a thread");
+        let expected = [Errno::NOSYS, Errno::BUSY, Errno::BUSY, Errno::FAULT, Errno::PERM, Errno::PERM];
+        assert_eq!(results, expected.map(Err));
+    }
+}

@@ -5,8 +5,10 @@
 //! address space a thread has* decides whether an argument page is where it was mapped, so it is
 //! confirmed with the kernel whenever it matters ([`Tasks::confirm`]).
 
+use crate::limits::PIDFD_THREAD;
+use crate::taken::{Closer, Taken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -17,36 +19,30 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RingId(pub(crate) u64);
 
-/// Names one address space: never the same after an exec, or for a process with a recycled number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SpaceId(u64);
-
 /// One process that has used io_uring.
 #[derive(Debug)]
 pub(crate) struct Process {
     pidfd: OwnedFd,
     /// What its descriptors are believed to be.
     pub(crate) rings: HashMap<i32, RingId>,
-    space: SpaceId,
+    /// Whether its address space has been seen to have the arena.
+    has_arena: bool,
     /// Threads that called `execve` and have not been seen since.
     execing: Vec<Pid>,
 }
 
 impl Process {
-    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
     fn is_alive(&self) -> bool {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::default())) == Ok(0)
     }
 }
 
-/// A thread's address space, as sure as it can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Space {
-    pub(crate) id: SpaceId,
+/// A thread's address space.
+#[derive(Debug)]
+pub(crate) struct Space<'a> {
+    /// Whether it has been seen to have the arena.
+    pub(crate) has_arena: &'a mut bool,
     /// An exec may have replaced it since: whatever is remembered of it must be looked at again.
     pub(crate) doubtful: bool,
 }
@@ -61,16 +57,21 @@ struct Thread {
 }
 
 /// All known threads and processes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tasks {
     processes: HashMap<Pid, Process>,
     threads: HashMap<Pid, Thread>,
-    spaces: u64,
+    closer: Closer,
     /// Look for the dead when there are this many processes or threads.
     sweep_at: usize,
 }
 
 impl Tasks {
+    /// None yet. Descriptors that are taken go to `closer`.
+    pub(crate) fn new(closer: Closer) -> Self {
+        Self { processes: HashMap::new(), threads: HashMap::new(), closer, sweep_at: 0 }
+    }
+
     /// The process of a thread, from memory where possible.
     ///
     /// # Errors
@@ -105,8 +106,8 @@ impl Tasks {
         let tgid = thread_group(tid)?;
         if self.processes.get(&tgid).is_none_or(|process| !process.is_alive()) {
             let pidfd = pidfd_open(tgid, PidfdFlags::empty())?;
-            let space = self.new_space();
-            self.processes.insert(tgid, Process { pidfd, rings: HashMap::new(), space, execing: Vec::new() });
+            let process = Process { pidfd, rings: HashMap::new(), has_arena: false, execing: Vec::new() };
+            self.processes.insert(tgid, process);
         }
         self.threads.insert(tid, Thread { tgid, looked_up: seconds() });
         Ok(tgid)
@@ -120,31 +121,25 @@ impl Tasks {
         self.sweep_at = 64.max(2 * self.processes.len().max(self.threads.len()));
     }
 
-    fn new_space(&mut self) -> SpaceId {
-        self.spaces += 1;
-        SpaceId(self.spaces)
-    }
-
     /// The address space of `tid`, which must be waiting for an answer: then nothing about it changes
     /// until it gets one.
-    pub(crate) fn confirm(&mut self, tid: Pid) -> Result<Space, Errno> {
+    pub(crate) fn confirm(&mut self, tid: Pid) -> Result<Space<'_>, Errno> {
         let tgid = self.current_group(tid)?;
-        let fresh = self.new_space();
         let process = self.processes.get_mut(&tgid).ok_or(Errno::SRCH)?;
         let before = process.execing.len();
         // Back from its exec, or gone through one: either way it may be another space.
         process.execing.retain(|&execing| execing != tid && is_thread_of(execing, tgid));
         if process.execing.len() != before {
-            process.space = fresh;
+            process.has_arena = false;
         }
-        Ok(Space { id: process.space, doubtful: !process.execing.is_empty() })
+        Ok(Space { doubtful: !process.execing.is_empty(), has_arena: &mut process.has_arena })
     }
 
-    /// Remembers that `tid` is about to exec.
+    /// Remembers that `tid` is about to exec, and gives its process.
     ///
     /// # Errors
     /// When that is impossible, and so the exec must not happen.
-    pub(crate) fn note_exec(&mut self, tid: Pid) -> Result<(), Errno> {
+    pub(crate) fn note_exec(&mut self, tid: Pid) -> Result<Pid, Errno> {
         // Also of a process that is not known yet: one of its other threads may be before the exec is
         // over.
         let tgid = self.current_group(tid)?;
@@ -152,17 +147,42 @@ impl Tasks {
         if !process.execing.contains(&tid) {
             process.execing.push(tid);
         }
-        Ok(())
+        Ok(tgid)
+    }
+
+    /// All threads that have been seen and may still be there.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = Pid> {
+        self.threads.keys().copied()
+    }
+
+    /// Whether the address space that `tid` had when it was last looked up has the arena.
+    pub(crate) fn had_arena(&self, tid: Pid) -> bool {
+        let process = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.tgid));
+        process.is_some_and(|process| process.has_arena)
     }
 
     /// Takes a copy of descriptor `fd` as `tid`, waiting for an answer, has it.
-    pub(crate) fn descriptor(&mut self, tid: Pid, fd: i32) -> Result<OwnedFd, Errno> {
-        let (_, process) = self.process_of(tid)?;
-        match pidfd_getfd(process.pidfd(), fd, PidfdGetfdFlags::empty()) {
-            Ok(copy) => Ok(copy),
-            // The main thread may be gone, or not share its descriptors with this one.
-            Err(error) => descriptor_of_thread(tid, fd).map_err(|_| error),
+    pub(crate) fn descriptor(&mut self, tid: Pid, fd: i32) -> Result<Taken, Errno> {
+        if fd < 0 {
+            return Err(Errno::BADF);
         }
+        let tgid = self.current_group(tid)?;
+        let process = self.processes.get(&tgid).ok_or(Errno::SRCH)?;
+        match pidfd_getfd(&process.pidfd, fd, PidfdGetfdFlags::empty()) {
+            Ok(copy) => Ok(self.closer.take(copy)),
+            // The main thread may be gone, or not share its descriptors with this one.
+            Err(error) => self.descriptor_of_thread(tid, fd).map_err(|_| error),
+        }
+    }
+
+    /// Takes a copy of descriptor `fd` of one thread, whose descriptors need not be those of its
+    /// process.
+    pub(crate) fn descriptor_of_thread(&self, tid: Pid, fd: i32) -> Result<Taken, Errno> {
+        if fd < 0 {
+            return Err(Errno::BADF);
+        }
+        let pidfd = pidfd_open(tid, PIDFD_THREAD)?;
+        Ok(self.closer.take(pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty())?))
     }
 
     /// Forgets what a ring was called.
@@ -171,14 +191,6 @@ impl Tasks {
             process.rings.retain(|_, &mut ring| !gone(ring));
         }
     }
-}
-
-/// Takes a copy of descriptor `fd` of one thread, whose descriptors need not be those of its process.
-pub(crate) fn descriptor_of_thread(tid: Pid, fd: i32) -> Result<OwnedFd, Errno> {
-    /// `PIDFD_THREAD`, Linux 6.9.
-    const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
-    let pidfd = pidfd_open(tid, THREAD)?;
-    pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty())
 }
 
 fn seconds() -> i64 {
@@ -207,21 +219,22 @@ mod tests {
 
     #[test]
     fn an_exec_changes_the_space_when_it_is_back_and_makes_it_doubtful_before() {
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::new(Closer::start().expect("a thread"));
         let own = rustix::process::getpid();
         let before = tasks.confirm(own).expect("this process");
-        assert!(!before.doubtful);
-        assert_eq!(tasks.confirm(own), Ok(before), "nothing happened");
+        assert!(!before.doubtful && !*before.has_arena);
+        *before.has_arena = true;
+        assert!(*tasks.confirm(own).expect("this process").has_arena, "nothing happened");
 
         tasks.note_exec(own).expect("this process");
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Another thread while the exec is under way.
                 let space = tasks.confirm(rustix::thread::gettid()).expect("this thread");
-                assert_eq!((space.id, space.doubtful), (before.id, true));
+                assert!(*space.has_arena && space.doubtful);
             });
         });
         let after = tasks.confirm(own).expect("this process");
-        assert!(after.id != before.id && !after.doubtful);
+        assert!(!*after.has_arena && !after.doubtful);
     }
 }

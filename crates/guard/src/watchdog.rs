@@ -3,7 +3,7 @@
 
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::launch::{Error, Report, not_started};
-use crate::tree;
+use crate::tree::Children;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -36,15 +36,22 @@ const FORWARDED: [libc::c_int; 15] = [
     libc::SIGPWR,
 ];
 
-/// Waits until all is over, and gives the program's status. `reports` comes from the guard's process
-/// `guard`, and dropping `life` tells it that the watchdog is gone; `spared` are not the guard's.
-/// The signals `held` until the program exists are for the program.
+/// What the watchdog watches.
+pub(crate) struct Tree<'a> {
+    /// The guard's process.
+    pub(crate) guard: i32,
+    pub(crate) children: Children,
+    /// Children that are not the guard's.
+    pub(crate) spared: &'a [Pid],
+}
+
+/// Waits until all is over, and gives the program's status. `reports` comes from the guard's process,
+/// and dropping `life` tells it that the watchdog is gone. The signals `held` until the program exists are for the program.
 pub(crate) fn watch(
-    guard: i32,
+    tree: &Tree<'_>,
     held: HeldSignals,
     reports: &OwnedFd,
     life: OwnedFd,
-    spared: &[Pid],
     program: &str,
 ) -> Result<i32, Error> {
     CUT_SHORT.store(false, Ordering::SeqCst);
@@ -68,7 +75,7 @@ pub(crate) fn watch(
                 held = None;
             }
             Report::ProgramEnded { status } => {
-                TARGET.store(-guard, Ordering::SeqCst);
+                TARGET.store(-tree.guard, Ordering::SeqCst);
                 program_status = Some(status);
             }
             Report::Ended { status } => break Ok(status),
@@ -82,7 +89,7 @@ pub(crate) fn watch(
     };
     // From here on signals are ignored: what is left of the tree must be ended.
     TARGET.store(0, Ordering::SeqCst);
-    tree::kill_all(spared);
+    tree.children.kill_all_but(tree.spared);
     drop(life);
     drop((running, held));
     outcome

@@ -112,11 +112,18 @@ fn a_signal_ends_the_rest_of_the_tree() {
 #[test]
 fn nobody_outlives_the_watchdog_or_the_guard() {
     for stage in stages() {
-        for kill_the_guard in [false, true] {
+        for (kill_the_guard, starve) in [(false, false), (true, false), (true, true)] {
             // Both wait for what nobody writes. They wait in themselves: without the guard they could not
             // execute anything, and would end.
             let wait = "exec 3<>$0; echo ready; read x <&3";
-            let mut command = shell(&stage, &format!("mkfifo $0; setsid sh -c '{wait}' $0 & {wait}"));
+            // Without descriptors the watchdog cannot open anything to find its children by.
+            let starve = if starve {
+                "read _ _ _ watchdog _ </proc/$PPID/stat; prlimit --pid=$watchdog --nofile=0:0 || exit;"
+            } else {
+                ""
+            };
+            let mut command =
+                shell(&stage, &format!("{starve} mkfifo $0; setsid sh -c '{wait}' $0 & {wait}"));
             command.arg(stage.empty_folder().join("fifo"));
             let (mut child, line, mut output) = start(command);
             assert_eq!(line, "ready");

@@ -5,15 +5,18 @@ use crate::arena::{Arena, SLOT};
 use crate::audit::Refused;
 use crate::identity::Watch;
 use crate::kernel_ring::wait_for_submissions;
-use crate::memory;
+use crate::memory::Caller;
 use crate::registered::{self, Registered};
 use crate::rules::{Rule, Rules};
 use crate::seccomp::Notification;
 use crate::shared::Shared;
 use crate::slots::{self, SqeWords};
 use crate::split_ring::{Incoming, Judged, Publisher};
-use crate::tasks::{RingId, Tasks, descriptor_of_thread};
-use ringwarden_filter::{Context, Payload, Restrictions, Verdict, prep};
+use crate::taken::Taken;
+use crate::tasks::{RingId, Tasks};
+use ringwarden_filter::{
+    Context, Errno as KernelErrno, FilterSet, Payload, Restrictions, Snapshot, Verdict, prep,
+};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::{EnterFlags, SetupFlags, Sqe};
 use rustix::fd::{AsFd, OwnedFd};
@@ -50,14 +53,17 @@ impl Supervisor {
         };
         // Whatever this call submits, on whatever ring its descriptor will be by then, may point into
         // the arena.
-        if let Some(arena) = &mut self.arena {
-            match self.tasks.confirm(tid) {
-                Ok(space) if arena.is_in(tid, space) => {}
-                Ok(_) => return self.map_arena(call, tid),
+        if let Some(arena) = &self.arena {
+            let memory = Caller { listener: &self.listener, id: call.id, tid };
+            match self.tasks.confirm(tid).map(|space| arena.is_in(&memory, space)) {
+                Ok(true) => {}
+                Ok(false) => return self.map_arena(call, tid),
                 Err(error) => return self.listener.fail(call.id, error),
             }
         }
-        let Some(Guarded { ring, arguments, restrictions, .. }) = self.rings.get_mut(&id) else {
+        let filters = self.rings.get(&id).and_then(|guarded| guarded.own.limits().filters());
+        let settled = !filters.as_deref().is_some_and(reads_pointers) || self.settle();
+        let Some(Guarded { ring, arguments, own, .. }) = self.rings.get_mut(&id) else {
             return self.listener.fail(call.id, Errno::BADF);
         };
         // A program that believes in a submission thread may wake it without a number.
@@ -66,28 +72,32 @@ impl Supervisor {
         let mut clerk = Clerk {
             rules: &self.rules,
             setup: ring.plan().asked,
-            restrictions,
+            restrictions: *own.limits().restrictions(),
+            filters,
             tasks: &mut self.tasks,
             shared: &self.shared,
             ring: id,
-            tid,
+            memory: Caller { listener: &self.listener, id: call.id, tid },
             reach,
-            arguments: self.arena.as_ref().zip(*arguments),
+            arguments: self.arena.as_ref().zip(*arguments).filter(|_| settled),
             argument: [0; SLOT],
             refusals: Vec::new(),
         };
         let published = ring.publish(pending.max(to_submit), &mut clerk);
         let Clerk { refusals, .. } = clerk;
+        for refusal in refusals {
+            self.refused(tid, refusal);
+        }
+        if self.unrecorded.is_some() {
+            return self.listener.fail(call.id, Errno::IO);
+        }
         match published {
             // The kernel knows of no submission thread, so that the number has to be said.
             Ok(()) if pending > to_submit => {
                 self.inject(call, tid, || Ok(()), |_, ()| Ok(After::AgainWith(u64::from(pending))))
             }
             Ok(()) => self.listener.proceed(call.id),
-            Err(error) => return self.listener.fail(call.id, error),
-        }
-        for refusal in refusals {
-            self.refused(tid, refusal);
+            Err(error) => self.listener.fail(call.id, error),
         }
     }
 
@@ -97,6 +107,13 @@ impl Supervisor {
             return Err(Errno::INVAL);
         }
         self.shared.registered.get(tid, index as usize).ok_or(Errno::BADF)
+    }
+
+    /// Whether every submission that began before there was an arena is over, or has it.
+    fn settle(&mut self) -> bool {
+        let tasks = &self.tasks;
+        self.unsettled.retain(|&tid| !tasks.had_arena(tid) && may_be_submitting(tid));
+        self.unsettled.is_empty()
     }
 
     /// Maps the arena into the calling thread's memory and has it make its call once more.
@@ -117,6 +134,23 @@ impl Supervisor {
     }
 }
 
+/// Whether filters look at arguments that requests point at.
+pub(super) fn reads_pointers(filters: &FilterSet) -> bool {
+    [Opcode::OPENAT2, Opcode::CONNECT].into_iter().any(|opcode| filters.reads_payload(opcode))
+}
+
+/// Whether the thread `tid` may be within `io_uring_enter`, on its way to the ring.
+fn may_be_submitting(tid: Pid) -> bool {
+    match std::fs::read_to_string(format!("/proc/{}/syscall", tid.as_raw_nonzero())) {
+        // Not blocked: it may be anywhere.
+        Ok(call) if call.starts_with("running") => true,
+        Ok(call) => call.split(' ').next() == Some(&libc::SYS_io_uring_enter.to_string()),
+        Err(error) => {
+            error.kind() != std::io::ErrorKind::NotFound && error.raw_os_error() != Some(libc::ESRCH)
+        }
+    }
+}
+
 /// How the guard gets at the ring of a call.
 #[derive(Debug)]
 enum Reach {
@@ -132,11 +166,12 @@ struct Clerk<'a> {
     /// The ring's set-up flags.
     setup: SetupFlags,
     /// The program's own, beside the rules.
-    restrictions: &'a Restrictions,
+    restrictions: Restrictions,
+    filters: Option<Snapshot>,
     tasks: &'a mut Tasks,
     shared: &'a Shared,
     ring: RingId,
-    tid: Pid,
+    memory: Caller<'a>,
     reach: Reach,
     /// The arena and the first of the ring's slots in it.
     arguments: Option<(&'a Arena, u32)>,
@@ -149,7 +184,7 @@ impl Publisher for Clerk<'_> {
     type Stop = Errno;
 
     fn passes(&self, opcode: u8) -> bool {
-        self.rules.of(opcode) == Rule::Pass && self.restrictions.is_empty()
+        self.rules.of(opcode) == Rule::Pass && self.restrictions.is_empty() && self.filters.is_none()
     }
 
     fn judge(&mut self, incoming: Incoming<'_>) -> Result<Judged, Errno> {
@@ -163,7 +198,7 @@ impl Publisher for Clerk<'_> {
                 return Ok(Judged::Whole);
             }
         }
-        match self.rules.of(words[0] as u8) {
+        match self.rule(words[0] as u8) {
             Rule::Pass => {}
             Rule::PassAsUnknown => {
                 let unknown = self.rules.unknown(&slots::sqe(words));
@@ -174,7 +209,7 @@ impl Publisher for Clerk<'_> {
                 let context = Context::header(self.rules.filters.model(), &sqe);
                 self.weigh(words, &sqe, context, repeated);
             }
-            Rule::WeighArgument => return Ok(self.weigh_argument(words, slot, repeated)),
+            Rule::WeighArgument => return self.weigh_argument(words, slot, repeated),
         }
         Ok(Judged::Whole)
     }
@@ -202,15 +237,17 @@ impl Publisher for Clerk<'_> {
             wait_for_submissions(lease.as_fd());
             return Ok(());
         }
-        let is_ring = |copy: &OwnedFd| watch.is(copy.as_fd());
+        let is_ring = |copy: &Taken| watch.is(copy.as_fd());
+        let tid = self.memory.tid;
         let copy = self
             .tasks
-            .descriptor(self.tid, fd)
+            .descriptor(tid, fd)
             .ok()
             .filter(is_ring)
-            .or_else(|| descriptor_of_thread(self.tid, fd).ok().filter(is_ring))
+            .or_else(|| self.tasks.descriptor_of_thread(tid, fd).ok().filter(is_ring))
             // The descriptor is another file by now, so this submission would not reach the ring.
-            .ok_or(Errno::BADF)?;
+            .ok_or(Errno::BADF)?
+            .into_ring();
         wait_for_submissions(copy.as_fd());
         if self.shared.leases.keep(self.ring, Arc::new(copy)) {
             self.shared.call_main_thread();
@@ -220,16 +257,33 @@ impl Publisher for Clerk<'_> {
 }
 
 impl Clerk<'_> {
+    /// What happens to requests of that opcode, by the rules and the program's own filters together.
+    fn rule(&self, opcode: u8) -> Rule {
+        let rule = self.rules.of(opcode);
+        let opcode = Opcode(opcode);
+        let Some(own) = self.filters.as_deref().filter(|_| self.rules.knows(opcode)) else { return rule };
+        match (rule, own.outright(opcode)) {
+            (Rule::PassAsUnknown | Rule::Refuse | Rule::WeighArgument, _) | (_, Some(true)) => rule,
+            (_, Some(false)) => Rule::Refuse,
+            (_, None) if own.reads_payload(opcode) => Rule::WeighArgument,
+            (_, None) => Rule::Weigh,
+        }
+    }
+
     /// Leaves an allowed SQE as it is and turns a refused one into its refusal, or into a malformed
     /// one if it is so itself: an operation looks at its SQE before its filters run.
     fn weigh(&mut self, words: &mut SqeWords, sqe: &Sqe, context: Context, repeated: bool) -> bool {
-        let Verdict::Deny(denial) = self.rules.filters.verdict(&context) else { return true };
+        let verdict = self.rules.filters.verdict(&context);
+        let own = self.filters.as_deref().map_or(Verdict::Allow, |filters| filters.verdict(&context));
+        if (verdict, own) == (Verdict::Allow, Verdict::Allow) {
+            return true;
+        }
         if prep::is_malformed(self.rules.filters.model(), sqe, self.setup) {
             slots::set_sqe(words, self.rules.unknown(sqe));
             return false;
         }
         slots::set_sqe(words, self.rules.refusal(sqe));
-        if !repeated {
+        if let (Verdict::Deny(denial), false) = (verdict, repeated) {
             self.refusals.push(Refused::Request { sqe: *sqe, context, denial });
         }
         false
@@ -237,7 +291,7 @@ impl Clerk<'_> {
 
     /// The same for an operation whose argument in memory is judged, too: by a copy, which the kernel
     /// is then made to read.
-    fn weigh_argument(&mut self, words: &mut SqeWords, slot: u32, repeated: bool) -> Judged {
+    fn weigh_argument(&mut self, words: &mut SqeWords, slot: u32, repeated: bool) -> Result<Judged, Errno> {
         let mut sqe = slots::sqe(words);
         let written = sqe;
         let opening = Opcode(sqe.opcode) == Opcode::OPENAT2;
@@ -245,8 +299,12 @@ impl Clerk<'_> {
         self.argument = [0; SLOT];
         // More than a slot holds: the kernel refuses it for its length alone (an address, EINVAL) or
         // for what is behind the part it knows, of which one byte is as good as many (E2BIG).
-        let kept = (len as usize).min(SLOT);
-        let readable = memory::read_bytes(self.tid, address, &mut self.argument[..kept]).is_ok();
+        let mut kept = (len as usize).min(SLOT);
+        let readable = match self.memory.read_bytes(address, &mut self.argument[..kept]) {
+            // It submits nothing any more.
+            Err(Errno::SRCH) => return Err(Errno::SRCH),
+            read => read.is_ok(),
+        };
         if opening && len as usize > SLOT {
             self.argument[SLOT - 1] = 1;
         }
@@ -257,13 +315,22 @@ impl Clerk<'_> {
         };
         let judged = Context::new(self.rules.filters.model(), &sqe, payload);
         let pointer = match (judged, self.arguments) {
-            (Ok(context), _) if !self.weigh(words, &written, context, repeated) => return Judged::Whole,
-            // The kernel finds the same fault in the copy.
-            (_, Some((_, first))) if readable => Arena::address_of(first + slot),
-            (Ok(_), _) if readable => {
+            (Ok(context), _) if !self.weigh(words, &written, context, repeated) => return Ok(Judged::Whole),
+            // Nobody judged it, so it must fail whatever the kernel knows.
+            (Err(error), _) if readable && error != KernelErrno::E2BIG => {
+                slots::set_sqe(words, self.rules.unknown(&written));
+                return Ok(Judged::Whole);
+            }
+            (Err(_), Some((_, first))) if readable => {
+                kept = SLOT;
+                self.argument[SLOT - 1] = 1;
+                Arena::address_of(first + slot)
+            }
+            (Ok(_), Some((_, first))) if readable => Arena::address_of(first + slot),
+            _ if readable => {
                 self.refusals.push(Refused::Unverifiable);
                 slots::set_sqe(words, self.rules.refusal(&written));
-                return Judged::Whole;
+                return Ok(Judged::Whole);
             }
             _ => UNREADABLE,
         };
@@ -274,6 +341,6 @@ impl Clerk<'_> {
             sqe.addr = pointer;
         }
         slots::set_sqe(words, sqe);
-        Judged::WithArgument
+        Ok(Judged::WithArgument)
     }
 }

@@ -5,13 +5,10 @@ use crate::seccomp::Notification;
 use rustix::process::Pid;
 
 impl Supervisor {
-    /// Lets the exec go on, and remembers it: the arena and registered
-    /// rings do not survive it.
+    /// Lets the exec go on, and remembers it: the arena and registered rings do not survive it.
     pub(super) fn exec(&mut self, call: &Notification, tid: Pid) {
-        // Only the arena makes address spaces matter.
-        if self.arena.is_some()
-            && let Err(error) = self.tasks.note_exec(tid)
-        {
+        let noted = self.tasks.note_exec(tid).and_then(|tgid| self.limits.note_exec(tid, tgid));
+        if let Err(error) = noted {
             return self.listener.fail(call.id, error);
         }
         self.shared.registered.forget(tid);

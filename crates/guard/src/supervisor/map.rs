@@ -6,7 +6,7 @@ use crate::plan::RINGS_OFFSET;
 use crate::seccomp::Notification;
 use crate::tasks::RingId;
 use ringwarden_uapi::ring::OFF_SQES;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -53,7 +53,7 @@ impl Supervisor {
     }
 
     fn may_be_foreign(&mut self, tid: Pid, fd: i32) -> bool {
-        self.tasks.descriptor(tid, fd).is_ok_and(|copy: OwnedFd| super::is_ring(copy.as_fd()))
+        self.tasks.descriptor(tid, fd).is_ok_and(|copy| super::is_ring(copy.as_fd()))
     }
 
     /// Makes the same call in the thread, with the ring's memfd in the ring's place. Mapping the ring

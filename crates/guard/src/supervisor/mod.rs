@@ -1,5 +1,6 @@
 //! The guard's loop: one notification after the other, each answered in full before the next.
 
+mod clone;
 mod enter;
 mod exec;
 mod map;
@@ -10,16 +11,19 @@ use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};
 use crate::inject::Injection;
 use crate::kernel_ring::{Confinement, KernelRing};
+use crate::limits::TaskLimits;
+use crate::memory::Caller;
 use crate::rules::Rules;
 use crate::seccomp::{Listener, Notification};
 use crate::shared::Shared;
 use crate::split_ring::SplitRing;
-use crate::tasks::{RingId, Tasks, descriptor_of_thread};
-use ringwarden_filter::{KernelModel, Restrictions};
-use rustix::fd::{AsFd, BorrowedFd};
+use crate::taken::{Closer, Taken};
+use crate::tasks::{RingId, Tasks};
+use ringwarden_filter::Ring;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::SystemTime;
 
 /// A split ring and what the guard keeps with it.
@@ -28,14 +32,8 @@ struct Guarded {
     ring: SplitRing,
     /// The first of its slots in the arena, if rules look at arguments and there were enough.
     arguments: Option<u32>,
-    /// The program has asked for a disabled ring and not enabled it yet.
-    disabled: bool,
-    /// The program's own restrictions.
-    restrictions: Restrictions,
-    /// Whether it has registered some, perhaps none that limits anything.
-    restricted: bool,
-    /// The kernel whose restrictions these are.
-    model: KernelModel,
+    /// What the program holds it to, and whether it has enabled it.
+    own: Ring,
     /// The shadow, mapped along with the ring before the program asked for it.
     premapped: Option<Premapped>,
 }
@@ -72,9 +70,16 @@ pub(crate) struct Supervisor {
     sweep_at: usize,
     max_rings: usize,
     tasks: Tasks,
-    /// Where arguments are kept, if rules look at any.
+    limits: TaskLimits,
+    /// Where arguments are kept, if rules or the program's own filters look at any.
     arena: Option<Arena>,
+    /// Threads that may be in a submission which began before there was an arena.
+    unsettled: HashSet<Pid>,
+    /// Notifications that came while the guard waited for another.
+    waiting: VecDeque<Notification>,
     audit: Box<dyn Audit>,
+    /// Why a refusal could not be recorded: the end.
+    unrecorded: Option<Errno>,
     shared: Shared,
 }
 
@@ -84,23 +89,29 @@ impl Supervisor {
         kernel: KernelRing,
         rules: Rules,
         max_rings: usize,
+        max_tasks: usize,
         audit: Box<dyn Audit>,
         shared: Shared,
     ) -> Result<Self, Errno> {
         let confinement = kernel.confinement(|op| rules.confines(op));
         let arena = rules.weigh_arguments().then(Arena::new).transpose()?;
+        let limits = TaskLimits::new(rules.filters.model(), max_tasks);
         Ok(Self {
             listener,
             kernel,
             rules,
+            limits,
+            unsettled: HashSet::new(),
+            waiting: VecDeque::new(),
             confinement,
             rings: BTreeMap::new(),
             next_ring: 0,
             sweep_at: 0,
             max_rings,
-            tasks: Tasks::default(),
+            tasks: Tasks::new(Closer::start()?),
             arena,
             audit,
+            unrecorded: None,
             shared,
         })
     }
@@ -111,12 +122,16 @@ impl Supervisor {
     /// What makes the listener useless; the guarded tasks must not go on then.
     pub(crate) fn serve(&mut self) -> Result<(), Errno> {
         loop {
-            match self.listener.receive() {
+            let next = self.waiting.pop_front().map_or_else(|| self.listener.receive(), Ok);
+            match next {
                 Ok(call) => match Pid::from_raw(call.tid as i32) {
                     Some(tid) => {
                         self.shared.deadline.serving(call.id, tid);
                         self.dispatch(&call, tid);
                         self.shared.deadline.done();
+                        if let Some(error) = self.unrecorded {
+                            return Err(error);
+                        }
                     }
                     // A thread outside of the guard's pid namespace cannot be looked into.
                     None => self.listener.fail(call.id, Errno::PERM),
@@ -139,7 +154,10 @@ impl Supervisor {
     }
 
     fn dispatch(&mut self, call: &Notification, tid: Pid) {
+        // Whatever it submitted before is over.
+        self.unsettled.remove(&tid);
         match i64::from(call.number) {
+            _ if call.clones() => self.clone(call, tid),
             libc::SYS_io_uring_enter if call.is_native() => self.enter(call, tid),
             libc::SYS_io_uring_setup if call.is_native() => self.setup(call, tid),
             libc::SYS_io_uring_register if call.is_native() => self.register(call, tid),
@@ -172,6 +190,11 @@ impl Supervisor {
         }
     }
 
+    /// The memory of the thread that made `call`.
+    fn memory_of<'a>(&'a self, call: &Notification, tid: Pid) -> Caller<'a> {
+        Caller { listener: &self.listener, id: call.id, tid }
+    }
+
     /// Answers a call at the end of its handling.
     fn answer(&self, call: &Notification, result: Result<i64, Errno>) {
         match result {
@@ -193,28 +216,30 @@ impl Supervisor {
     /// `EBADF` for no descriptor, `EOPNOTSUPP` for one that is no ring (both as from
     /// `io_uring_enter(2)`), `EACCES` for a ring that the guard did not make.
     fn identify(&mut self, tid: Pid, fd: i32) -> Result<RingId, Errno> {
+        self.take_ring(tid, fd).map(|(id, _)| id)
+    }
+
+    /// The same, with a copy of the descriptor.
+    fn take_ring(&mut self, tid: Pid, fd: i32) -> Result<(RingId, OwnedFd), Errno> {
         let mut copy = self.tasks.descriptor(tid, fd);
         let mut found = copy.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
         if found.is_none() {
             // The thread may have a descriptor table of its own.
-            let own = descriptor_of_thread(tid, fd);
+            let own = self.tasks.descriptor_of_thread(tid, fd);
             found = own.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
             copy = own.or(copy);
         }
+        let copy: Taken = copy?;
         let Some(id) = found else {
-            return Err(match copy {
-                Err(Errno::BADF) => Errno::BADF,
-                Err(error) => error,
-                Ok(copy) if is_ring(copy.as_fd()) => {
-                    self.refused(tid, Refused::ForeignRing { fd });
-                    Errno::ACCESS
-                }
-                Ok(_) => Errno::OPNOTSUPP,
-            });
+            if !is_ring(copy.as_fd()) {
+                return Err(Errno::OPNOTSUPP);
+            }
+            self.refused(tid, Refused::ForeignRing { fd });
+            return Err(Errno::ACCESS);
         };
         let (_, process) = self.tasks.process_of(tid)?;
         process.rings.insert(fd, id);
-        Ok(id)
+        Ok((id, copy.into_ring()))
     }
 
     fn ring_behind(&self, fd: BorrowedFd<'_>) -> Option<RingId> {
@@ -242,13 +267,17 @@ impl Supervisor {
         let program = std::fs::read_to_string(format!("/proc/{}/comm", tid.as_raw_nonzero()))
             .map(|name| name.trim_end().to_owned())
             .unwrap_or_default();
-        self.audit.refused(&Refusal {
+        let refusal = Refusal {
             time: SystemTime::now(),
             pid: pid.as_raw_nonzero().get(),
             tid: tid.as_raw_nonzero().get(),
             program,
             request,
-        });
+        };
+        let audit = &mut self.audit;
+        if let Err(error) = self.shared.deadline.uncounted(|| audit.refused(&refusal)) {
+            self.unrecorded = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        }
     }
 }
 

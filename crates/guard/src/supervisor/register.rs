@@ -1,21 +1,23 @@
 //! `io_uring_register`: what would take a ring out of the guard's hands is refused, what the guard
 //! has already used up is emulated, the rest is the kernel's.
 
+use super::enter::reads_pointers;
 use super::{After, Supervisor};
+use crate::arena::Arena;
 use crate::audit::Refused;
-use crate::memory;
+use crate::memory::{self, Caller};
 use crate::registered::{self, Registered};
 use crate::seccomp::{INJECTED, Notification};
-use crate::tasks::RingId;
-use ringwarden_filter::Restrictions;
+use ringwarden_filter::Limits;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
-use ringwarden_uapi::restriction::Restriction;
 use ringwarden_uapi::{Opcode, RegisterOp};
-use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::sync::Arc;
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What the program's own filters are tagged with. Their denials are nobody's business but its own.
+const OWN: u32 = 0;
 
 /// `struct io_uring_rsrc_update`, 16 bytes: an entry of `IORING_REGISTER_RING_FDS`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -41,27 +43,39 @@ impl Supervisor {
         } else {
             self.believed(tid, fd).map_or_else(|| self.identify(tid, fd), Ok)
         };
-        let guarded = match ring.map(|ring| self.rings.get_mut(&ring)) {
-            Ok(Some(guarded)) => guarded,
-            // Never left to the kernel: the descriptor could be a ring by then.
-            Ok(None) => return self.listener.fail(call.id, Errno::BADF),
-            Err(error) => return self.listener.fail(call.id, error),
-        };
-        if !guarded.disabled && !guarded.restrictions.allow_register(op) {
-            return self.listener.fail(call.id, Errno::ACCESS);
-        }
-        match op {
-            RegisterOp::REGISTER_RESTRICTIONS => {
-                let restricted = Self::restrict(guarded, tid, argument, count as u32);
-                self.answer(call, restricted.map(|()| 0));
+        let mut points = false;
+        let allowed = ring.and_then(|ring| {
+            let by = self.limits.task(tid)?;
+            // Never left to the kernel if unknown: the descriptor could be a ring by then.
+            let own = &mut self.rings.get_mut(&ring).ok_or(Errno::BADF)?.own;
+            own.check_register(by, op).map_err(errno)?;
+            let mut memory = Caller { listener: &self.listener, id: call.id, tid };
+            let (memory, count) = (&mut memory, count as u32);
+            match op {
+                RegisterOp::REGISTER_RESTRICTIONS => own.register_restrictions(by, memory, argument, count),
+                RegisterOp::REGISTER_BPF_FILTER => own.register_filter(by, memory, argument, count, OWN),
+                RegisterOp::REGISTER_ENABLE_RINGS => own.enable(by),
+                _ => Ok(()),
             }
-            RegisterOp::REGISTER_ENABLE_RINGS => {
-                guarded.disabled = false;
-                self.listener.proceed(call.id);
+            .map_err(errno)?;
+            points = point_at_arguments(own.limits());
+            Ok(0)
+        });
+        match op {
+            _ if allowed.is_err() => self.answer(call, allowed),
+            // The real ring has the guard's restrictions, and its kernel may have no filters.
+            RegisterOp::REGISTER_RESTRICTIONS => self.listener.answer(call.id, 0),
+            RegisterOp::REGISTER_BPF_FILTER => {
+                if points {
+                    self.keep_arguments();
+                }
+                self.listener.answer(call.id, 0);
             }
             RegisterOp::REGISTER_RING_FDS => self.register_ring_fds(call, tid),
             RegisterOp::UNREGISTER_RING_FDS => {
-                for update in read_updates(tid, argument, count as u32).unwrap_or_default() {
+                for update in
+                    read_updates(&self.memory_of(call, tid), argument, count as u32).unwrap_or_default()
+                {
                     self.shared.registered.remove(tid, update.offset as usize);
                 }
                 self.listener.proceed(call.id);
@@ -72,6 +86,43 @@ impl Supervisor {
 
     /// Calls with -1 in place of a ring.
     fn register_without_ring(&mut self, call: &Notification, tid: Pid, op: RegisterOp) {
+        if !matches!(op, RegisterOp::REGISTER_RESTRICTIONS | RegisterOp::REGISTER_BPF_FILTER) {
+            return self.send_message(call, tid, op);
+        }
+        let [_, _, argument, count, ..] = call.args;
+        let mut memory = Caller { listener: &self.listener, id: call.id, tid };
+        let (memory, count) = (&mut memory, count as u32);
+        let mut points = false;
+        let limited = self.limits.task(tid).and_then(|task| {
+            match op {
+                RegisterOp::REGISTER_RESTRICTIONS => task.register_restrictions(memory, argument, count),
+                _ => task.register_filter(memory, argument, count, OWN),
+            }
+            .map_err(errno)?;
+            points = point_at_arguments(task.limits());
+            Ok(0)
+        });
+        if points {
+            self.keep_arguments();
+        }
+        self.answer(call, limited);
+    }
+
+    /// Puts arguments out of the program's reach from now on, since a filter of its own looks at them.
+    fn keep_arguments(&mut self) {
+        if self.arena.is_some() {
+            return;
+        }
+        // Without one such requests are refused.
+        let Ok(mut arena) = Arena::new() else { return };
+        for guarded in self.rings.values_mut() {
+            guarded.arguments = arena.reserve(guarded.ring.slot_count());
+        }
+        self.arena = Some(arena);
+        self.unsettled = self.tasks.threads().collect();
+    }
+
+    fn send_message(&mut self, call: &Notification, tid: Pid, op: RegisterOp) {
         // A MSG_RING request in disguise. Its SQE could change after a look at it, so it passes only
         // where no look is needed.
         let passes = op != RegisterOp::REGISTER_SEND_MSG_RING
@@ -84,38 +135,17 @@ impl Supervisor {
         }
     }
 
-    /// Remembers the program's own restrictions: the real ring has the guard's already. Checks and
-    /// errors as in `io_register_restrictions`.
-    fn restrict(guarded: &mut super::Guarded, tid: Pid, argument: u64, count: u32) -> Result<(), Errno> {
-        if !guarded.disabled {
-            return Err(Errno::BADFD);
-        }
-        if guarded.restricted {
-            return Err(Errno::BUSY);
-        }
-        let model = guarded.model;
-        if argument == 0 || count as usize > Restrictions::max_entries(model) {
-            return Err(Errno::INVAL);
-        }
-        let mut entries = vec![Restriction::new_zeroed(); count as usize];
-        memory::read_bytes(tid, argument, entries.as_mut_bytes())?;
-        guarded.restrictions = Restrictions::parse(model, &entries)
-            .map_err(|errno| Errno::from_raw_os_error(i32::from(errno.0)))?;
-        guarded.restricted = true;
-        Ok(())
-    }
-
     /// Has the thread register its rings, and remembers which index became which ring.
     fn register_ring_fds(&mut self, call: &Notification, tid: Pid) {
         let [ring, word, argument, count, ..] = call.args;
-        let updates = match read_updates(tid, argument, count as u32) {
+        let updates = match read_updates(&self.memory_of(call, tid), argument, count as u32) {
             Ok(updates) => updates,
             Err(error) => return self.listener.fail(call.id, error),
         };
         let mut rings = Vec::new();
         for update in &updates {
-            match self.ring_and_descriptor(tid, update.data as i32) {
-                Ok(found) => rings.push(found),
+            match self.take_ring(tid, update.data as i32) {
+                Ok((ring, descriptor)) => rings.push(Registered { ring, descriptor: Arc::new(descriptor) }),
                 // The kernel stops here, too.
                 Err(Errno::ACCESS) => return self.listener.fail(call.id, Errno::ACCESS),
                 Err(_) => break,
@@ -127,7 +157,11 @@ impl Supervisor {
             let args = [ring, INJECTED << 32 | u64::from(word as u32), argument, count, 0, 0];
             let done = injection.syscall(libc::SYS_io_uring_register, args)?;
             let count = usize::try_from(done).unwrap_or(0);
-            let offsets = read_updates(tid, argument, count as u32).unwrap_or_default();
+            let mut offsets = vec![RingUpdate::default(); count.min(updates.len())];
+            let read = memory::read_of_traced(injection, argument, offsets.as_mut_bytes());
+            if read.is_err() {
+                offsets.clear();
+            }
             for (update, found) in offsets.iter().zip(rings) {
                 shared.registered.insert(tid, update.offset as usize, found);
             }
@@ -135,20 +169,23 @@ impl Supervisor {
             Ok(After::Return(done))
         });
     }
+}
 
-    fn ring_and_descriptor(&mut self, tid: Pid, fd: i32) -> Result<Registered, Errno> {
-        let ring: RingId = self.identify(tid, fd)?;
-        let descriptor: OwnedFd = self.tasks.descriptor(tid, fd)?;
-        Ok(Registered { ring, descriptor: Arc::new(descriptor) })
-    }
+/// Whether the filters look at what requests point at.
+fn point_at_arguments(limits: &Limits) -> bool {
+    limits.filters().is_some_and(|filters| reads_pointers(&filters))
+}
+
+fn errno(error: ringwarden_filter::Errno) -> Errno {
+    Errno::from_raw_os_error(i32::from(error.0))
 }
 
 /// Reads the entries of a call that registers or unregisters rings.
-fn read_updates(tid: Pid, argument: u64, count: u32) -> Result<Vec<RingUpdate>, Errno> {
+fn read_updates(memory: &Caller<'_>, argument: u64, count: u32) -> Result<Vec<RingUpdate>, Errno> {
     if count as usize > registered::MAX {
         return Err(Errno::INVAL);
     }
     let mut updates = vec![RingUpdate::default(); count as usize];
-    memory::read_bytes(tid, argument, updates.as_mut_bytes())?;
+    memory.read_bytes(argument, updates.as_mut_bytes())?;
     Ok(updates)
 }

@@ -1,17 +1,18 @@
 //! `io_uring_setup`: the program gets a split ring.
 
 use super::{After, Guarded, Supervisor};
+use crate::kernel_ring;
 use crate::plan::Plan;
 use crate::seccomp::{INJECTED, Notification};
 use crate::split_ring::SplitRing;
+use crate::taken::Taken;
 use crate::tasks::RingId;
-use crate::{kernel_ring, memory};
-use ringwarden_filter::Restrictions;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use zerocopy::IntoBytes;
 
 impl Supervisor {
     pub(super) fn setup(&mut self, call: &Notification, tid: Pid) {
@@ -23,7 +24,7 @@ impl Supervisor {
     /// Makes the ring and answers the call, or says what to answer.
     fn split(&mut self, call: &Notification, tid: Pid) -> Result<(), Errno> {
         let [entries, address, ..] = call.args;
-        let asked: Params = memory::read(tid, address)?;
+        let asked: Params = self.memory_of(call, tid).read_value(address)?;
         if self.rings.len() >= self.sweep_at {
             self.sweep();
         }
@@ -39,7 +40,7 @@ impl Supervisor {
         let workers = self.workers_ring(tid, &asked)?;
         let mut wanted = asked;
         if let Some(workers) = &workers {
-            wanted.wq_fd = workers.as_raw_fd() as u32;
+            wanted.wq_fd = workers.as_fd().as_raw_fd() as u32;
         }
         let (ring, fd, mut told) =
             SplitRing::new(plan, &wanted, &self.kernel, &self.confinement, self.rules.sacrifice())?;
@@ -48,16 +49,14 @@ impl Supervisor {
         if !stays_disabled && !plan.binds_issuer() {
             kernel_ring::enable(fd.as_fd())?;
         }
-        memory::write(&self.listener, call.id, tid, address, &told)?;
+        let own = self.limits.task(tid)?.ring(plan.asked);
+        self.memory_of(call, tid).write_bytes(address, told.as_bytes())?;
         let id = RingId(self.next_ring);
         self.next_ring += 1;
         let guarded = Guarded {
             arguments: self.arena.as_mut().and_then(|arena| arena.reserve(ring.slot_count())),
             ring,
-            disabled: stays_disabled,
-            restrictions: Restrictions::default(),
-            restricted: false,
-            model: self.rules.filters.model(),
+            own,
             premapped: None,
         };
         self.rings.insert(id, guarded);
@@ -93,7 +92,7 @@ impl Supervisor {
 
     /// The ring whose workers the new one is to share. Without SQPOLL the kernel only looks whether
     /// it is one (`io_sq_offload_create`), so a copy for the look is all that is needed.
-    fn workers_ring(&mut self, tid: Pid, asked: &Params) -> Result<Option<OwnedFd>, Errno> {
+    fn workers_ring(&mut self, tid: Pid, asked: &Params) -> Result<Option<Taken>, Errno> {
         if !SetupFlags::from_bits_retain(asked.flags).contains(SetupFlags::ATTACH_WQ) {
             return Ok(None);
         }

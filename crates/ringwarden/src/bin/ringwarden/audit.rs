@@ -40,7 +40,7 @@ struct Line<'a> {
 }
 
 impl Audit for Log {
-    fn refused(&mut self, refusal: &Refusal) {
+    fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
         let line = self.line(refusal);
         if self.verbose {
             let fields: Vec<_> = line.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -55,16 +55,16 @@ impl Audit for Log {
                 line.rule
             ));
         }
-        if let Some(file) = &mut self.file
-            && let Ok(mut text) = serde_json::to_vec(&line)
-        {
+        if let Some(file) = &mut self.file {
+            let mut text = serde_json::to_vec(&line)?;
             text.push(b'\n');
             // One write a line, so that several guards can append to one file.
             if let Err(error) = file.write_all(&text) {
                 tell(format_args!("ringwarden: the audit file takes no more lines: {error}"));
-                self.file = None;
+                return Err(error);
             }
         }
+        Ok(())
     }
 }
 

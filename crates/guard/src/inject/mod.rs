@@ -9,6 +9,8 @@
 //! seccomp filter of its own can make up a return value. Whoever relies on an effect verifies it
 //! with the kernel (see `arena`).
 
+mod follow;
+
 use crate::seccomp::Listener;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -83,6 +85,11 @@ impl Injection {
         let mut injection = Self { tid, after: saved, saved, mask };
         injection.set_result(-i64::from(libc::EINTR));
         Ok((injection, prepared))
+    }
+
+    /// The thread, whose number is its own for as long as this exists.
+    pub(crate) fn tid(&self) -> Pid {
+        self.tid
     }
 
     /// Makes one system call in the thread and gives its raw result (`-errno` on failure).

@@ -1,0 +1,214 @@
+//! What programs hold themselves to: filters and restrictions that they register for a task
+//! (`io_uring_register` with -1 in place of a ring), and who inherits them.
+//!
+//! The guard sees a thread's own calls, but not where a thread comes from. So a clone of a thread that
+//! is limited is followed (`supervisor/clone.rs`), and a thread that is not known here has no limits.
+
+use ringwarden_filter::{KernelModel, Privileges, Task};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use std::collections::HashMap;
+
+/// `PIDFD_THREAD`, Linux 6.9.
+pub(crate) const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
+/// The guard sets `no_new_privs` for the program, so that every task may limit itself.
+const PRIVILEGES: Privileges = Privileges { no_new_privs: true, sys_admin: false };
+
+/// The threads that have made rings or are limited.
+#[derive(Debug)]
+pub(crate) struct TaskLimits {
+    model: KernelModel,
+    tasks: HashMap<Pid, Known>,
+    /// Each takes a descriptor.
+    most: usize,
+    /// Limited threads that called `execve` and have not been seen since, with their processes.
+    execing: Vec<(Pid, Pid)>,
+}
+
+#[derive(Debug)]
+struct Known {
+    task: Task,
+    pidfd: OwnedFd,
+}
+
+impl Known {
+    fn new(tid: Pid, task: Task) -> Result<Self, Errno> {
+        Ok(Self { task, pidfd: pidfd_open(tid, PIDFD_THREAD).map_err(|_| Errno::AGAIN)? })
+    }
+
+    /// Whether the thread's number is still its own.
+    fn is_alive(&self) -> bool {
+        // No task has that descriptor, so that all this asks is whether there is a task.
+        let nothing = pidfd_getfd(self.pidfd.as_fd(), i32::MAX, PidfdGetfdFlags::empty());
+        !matches!(nothing, Err(Errno::SRCH))
+    }
+}
+
+impl TaskLimits {
+    pub(crate) fn new(model: KernelModel, most: usize) -> Self {
+        Self { model, tasks: HashMap::new(), most, execing: Vec::new() }
+    }
+
+    /// The thread `tid`, which waits for an answer.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there are too many, or no descriptor is left.
+    pub(crate) fn task(&mut self, tid: Pid) -> Result<&mut Task, Errno> {
+        self.catch_up(tid)?;
+        if !self.tasks.contains_key(&tid) {
+            self.insert(tid, Task::new(self.model, PRIVILEGES))?;
+        }
+        self.tasks.get_mut(&tid).map(|known| &mut known.task).ok_or(Errno::AGAIN)
+    }
+
+    /// Whether the thread `tid`, which waits for an answer, is limited.
+    ///
+    /// # Errors
+    /// `EAGAIN` when that cannot be said, since no descriptor is left.
+    pub(crate) fn is_limited(&mut self, tid: Pid) -> Result<bool, Errno> {
+        self.catch_up(tid)?;
+        Ok(self.tasks.get(&tid).is_some_and(|known| !known.task.limits().is_empty()))
+    }
+
+    /// `child`, which does not run yet, is `parent`'s.
+    ///
+    /// # Errors
+    /// As for [`task`](Self::task); the child must not run then.
+    pub(crate) fn inherit(&mut self, parent: Pid, child: Pid) -> Result<(), Errno> {
+        let task = self.task(parent)?.fork();
+        self.insert(child, task)
+    }
+
+    /// Remembers that `tid`, a thread of the process `tgid`, is about to exec.
+    ///
+    /// # Errors
+    /// As for [`is_limited`](Self::is_limited); it must not exec then.
+    pub(crate) fn note_exec(&mut self, tid: Pid, tgid: Pid) -> Result<(), Errno> {
+        if self.is_limited(tid)? && tid != tgid {
+            self.execing.push((tid, tgid));
+        }
+        Ok(())
+    }
+
+    /// Brings what is known of `tid` up to date. A thread that execs takes over the number of its
+    /// process, and its limits come along. Whether it did, or failed and ended, is not known: the
+    /// process is held to its limits in either case. Nor do limits end where Linux 7.0 loses them
+    /// (`exec_drops_restrictions`).
+    fn catch_up(&mut self, tid: Pid) -> Result<(), Errno> {
+        // It is back.
+        self.execing.retain(|&(thread, _)| thread != tid);
+        let tasks = &self.tasks;
+        let over = |&(thread, process): &(Pid, Pid)| {
+            process == tid && tasks.get(&thread).is_none_or(|known| !known.is_alive())
+        };
+        if let Some(index) = self.execing.iter().position(over) {
+            let pidfd = pidfd_open(tid, PIDFD_THREAD).map_err(|_| Errno::AGAIN)?;
+            let (thread, _) = self.execing.swap_remove(index);
+            if let Some(known) = self.tasks.remove(&thread) {
+                self.tasks.insert(tid, Known { pidfd, ..known });
+            }
+        } else if self.tasks.get(&tid).is_some_and(|known| !known.is_alive()) {
+            self.tasks.remove(&tid);
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, tid: Pid, task: Task) -> Result<(), Errno> {
+        if self.tasks.len() >= self.most {
+            let execing = &self.execing;
+            self.tasks
+                .retain(|tid, known| known.is_alive() || execing.iter().any(|(thread, _)| thread == tid));
+        }
+        if self.tasks.len() >= self.most {
+            return Err(Errno::AGAIN);
+        }
+        self.tasks.insert(tid, Known::new(tid, task)?);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringwarden_filter::{Errno as KernelErrno, UserMemory};
+    use rustix::thread::gettid;
+    use std::sync::mpsc;
+
+    /// Zeroes: a header without entries, which allows nothing.
+    struct NothingAllowed;
+
+    impl UserMemory for NothingAllowed {
+        fn read(&self, _: u64, bytes: &mut [u8]) -> Result<(), KernelErrno> {
+            bytes.fill(0);
+            Ok(())
+        }
+
+        fn write(&mut self, _: u64, _: &[u8]) -> Result<(), KernelErrno> {
+            Err(KernelErrno::EFAULT)
+        }
+    }
+
+    fn limit(limits: &mut TaskLimits, tid: Pid) {
+        let task = limits.task(tid).expect("a task");
+        task.register_restrictions(&NothingAllowed, 0, 1).expect("a first restriction");
+    }
+
+    /// Runs `body` with the number of a thread that lives until it returns, and gives what it gives and
+    /// the number.
+    fn with_thread<T>(body: impl FnOnce(Pid) -> T) -> (T, Pid) {
+        let (tell, told) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            tell.send(gettid()).expect("a listener");
+            let _ = ended.recv();
+        });
+        let tid = told.recv().expect("a thread id");
+        let result = body(tid);
+        drop(end);
+        thread.join().expect("an end");
+        (result, tid)
+    }
+
+    #[test]
+    fn limits_go_to_children_and_end_with_the_thread() {
+        let mut limits = TaskLimits::new(KernelModel::default(), 8);
+        let ((), child) = with_thread(|child| {
+            assert_eq!(limits.is_limited(gettid()), Ok(false));
+            limit(&mut limits, gettid());
+            assert_eq!(limits.is_limited(child), Ok(false), "it was there before");
+            limits.inherit(gettid(), child).expect("a child");
+            assert_eq!(limits.is_limited(child), Ok(true));
+        });
+        assert_eq!(limits.is_limited(child), Ok(false), "the number is free");
+        assert_eq!(limits.is_limited(gettid()), Ok(true));
+    }
+
+    #[test]
+    fn a_thread_that_execs_brings_its_limits_to_its_process() {
+        let mut limits = TaskLimits::new(KernelModel::default(), 8);
+        let process = gettid();
+        with_thread(|thread| {
+            limit(&mut limits, thread);
+            limits.note_exec(thread, process).expect("noted");
+            assert_eq!(limits.is_limited(process), Ok(false), "not yet");
+            assert_eq!(limits.is_limited(thread), Ok(true), "the exec failed");
+        });
+        assert_eq!(limits.is_limited(process), Ok(false), "no exec since");
+        with_thread(|thread| {
+            limit(&mut limits, thread);
+            limits.note_exec(thread, process).expect("noted");
+        });
+        assert_eq!(limits.is_limited(process), Ok(true));
+    }
+
+    #[test]
+    fn there_is_room_for_the_living_only() {
+        let mut limits = TaskLimits::new(KernelModel::default(), 1);
+        with_thread(|first| {
+            limits.task(first).expect("room");
+            with_thread(|second| assert!(limits.task(second).is_err()));
+        });
+        with_thread(|third| assert!(limits.task(third).is_ok()));
+    }
+}
