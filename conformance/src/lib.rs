@@ -7,21 +7,29 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod case;
 mod context;
+mod descriptor;
 mod entries;
 mod expect;
 mod filter;
 mod name;
+mod outcome;
+mod program;
 mod registration;
 mod request;
 mod script;
 mod step;
 
+pub use case::{Case, Check};
 pub use context::ContextCase;
+pub use descriptor::{Descriptor, DescriptorCase};
 pub use entries::Entries;
 pub use expect::{Expect, Res};
 pub use filter::Filter;
-pub use registration::{Arg, PayloadCase, Program, StructCase};
+pub use outcome::{Disagreement, Outcome, Record};
+pub use program::{ArithmeticCase, Machine, ProgramCase, USER_DATA, Verdict};
+pub use registration::{Arg, PayloadAttempt, PayloadCase, Place, Program, StructCase};
 pub use request::Request;
 pub use script::ScriptCase;
 pub use step::{Action, Step, Target};
@@ -31,13 +39,16 @@ use serde::Deserialize;
 use std::fmt;
 
 const FILES: &[(&str, &str)] = &[
+    ("arithmetic", include_str!("../arithmetic.toml")),
     ("batches", include_str!("../batches.toml")),
     ("contexts", include_str!("../contexts.toml")),
     ("deny-rest", include_str!("../deny-rest.toml")),
+    ("descriptors", include_str!("../descriptors.toml")),
     ("exec", include_str!("../exec.toml")),
     ("posted", include_str!("../posted.toml")),
     ("preparation", include_str!("../preparation.toml")),
     ("privileges", include_str!("../privileges.toml")),
+    ("programs", include_str!("../programs.toml")),
     ("registration", include_str!("../registration.toml")),
     ("restrictions", include_str!("../restrictions.toml")),
     ("rings", include_str!("../rings.toml")),
@@ -62,6 +73,29 @@ pub struct Table {
     /// Payload sizes that fit.
     #[serde(default, rename = "payload")]
     pub payloads: Vec<PayloadCase>,
+    /// Descriptors that filters can be registered on.
+    #[serde(default, rename = "descriptor")]
+    pub descriptors: Vec<DescriptorCase>,
+    /// Which programs are accepted, and what they say.
+    #[serde(default, rename = "program")]
+    pub programs: Vec<ProgramCase>,
+    /// What programs compute.
+    #[serde(default, rename = "arithmetic")]
+    pub arithmetic: Vec<ArithmeticCase>,
+}
+
+impl Table {
+    /// Every case, whatever its kind.
+    pub fn cases(&self) -> impl Iterator<Item = Case<'_>> {
+        let scripts = self.scripts.iter().map(Case::Script);
+        scripts
+            .chain(self.contexts.iter().map(Case::Context))
+            .chain(self.structs.iter().map(Case::Struct))
+            .chain(self.payloads.iter().map(Case::Payload))
+            .chain(self.descriptors.iter().map(Case::Descriptor))
+            .chain(self.programs.iter().map(Case::Program))
+            .chain(self.arithmetic.iter().map(Case::Arithmetic))
+    }
 }
 
 /// The kernels that a case is about.
@@ -76,6 +110,8 @@ pub struct Kernels {
 impl Kernels {
     /// Those that a case is about if it does not say: every released one.
     pub const RELEASED: Self = Self { since: KernelModel::V7_0, until: None };
+    /// The patch as posted, too.
+    pub const ALL: Self = Self { since: KernelModel::Posted, until: None };
 
     /// Whether a case is about this kernel.
     pub fn include(&self, model: KernelModel) -> bool {
@@ -128,11 +164,8 @@ mod tests {
     #[test]
     fn every_table_reads_and_no_two_cases_share_a_name() {
         for (file, table) in tables().unwrap() {
-            let mut names: Vec<&str> = Vec::new();
-            names.extend(table.scripts.iter().map(|case| &*case.name));
-            names.extend(table.contexts.iter().map(|case| &*case.name));
-            names.extend(table.structs.iter().map(|case| &*case.name));
-            assert!(!names.is_empty() || !table.payloads.is_empty(), "{file} is empty");
+            let mut names: Vec<_> = table.cases().map(|case| case.name().into_owned()).collect();
+            assert!(!names.is_empty(), "{file} is empty");
             names.sort_unstable();
             assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{file}: {names:?}");
         }

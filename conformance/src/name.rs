@@ -29,6 +29,8 @@ const CONSTANTS: &[(&str, u64)] = &[
     ("POSIX_FADV_NORMAL", 0),
     ("POSIX_FADV_WILLNEED", 3),
     ("IORING_TIMEOUT_ETIME_SUCCESS", 32),
+    ("IORING_POLL_ADD_MULTI", 1),
+    ("POLLIN", 1),
 ];
 
 /// A number in any notation of Rust, negative ones in two's complement; names; `|` between them.

@@ -6,6 +6,7 @@ use crate::{Kernels, Res};
 use ringwarden_uapi::bpf::{Bpf, BpfFilter, CMD_FILTER};
 use ringwarden_uapi::{Errno, Opcode};
 use serde::Deserialize;
+use std::fmt;
 
 /// A registration that differs from a valid one in what `with` says. The valid one denies NOP, so
 /// that a NOP tells whether it was installed. It is made twice, for a fresh ring and a fresh task.
@@ -41,6 +42,15 @@ pub enum Arg {
     ReadOnly,
     /// At that address, where nothing is.
     Unmapped(u64),
+}
+
+/// What something is registered on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A ring.
+    Ring,
+    /// A task.
+    Task,
 }
 
 /// The program of a registration.
@@ -86,6 +96,64 @@ struct With {
     arg: Option<String>,
     nr_args: Option<u32>,
     program: Option<String>,
+}
+
+impl Place {
+    /// Both, in the order in which they are tried.
+    pub const ALL: [Self; 2] = [Self::Ring, Self::Task];
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ring => "on a ring",
+            Self::Task => "on a task",
+        })
+    }
+}
+
+impl StructCase {
+    /// The payload size in the struct if the kernel has not touched it; 0 if there is no struct.
+    pub fn own_pdu_size(&self) -> u8 {
+        match self.arg {
+            Arg::Memory | Arg::ReadOnly => self.bpf.filter.pdu_size,
+            Arg::Unmapped(_) => 0,
+        }
+    }
+}
+
+impl PayloadCase {
+    /// What it is called, as it has no name of its own: its size and its first opcode.
+    pub fn name(&self) -> String {
+        let first = self.opcodes.first().map(Opcode::to_string).unwrap_or_default();
+        let more = if self.opcodes.len() > 1 { " and others" } else { "" };
+        format!("payload sizes of {first}{more}: {}", self.size)
+    }
+
+    /// Every registration, in the order in which they are tried.
+    pub fn attempts(&self) -> impl Iterator<Item = PayloadAttempt> {
+        let opcodes =
+            Place::ALL.into_iter().flat_map(|place| self.opcodes.iter().map(move |op| (place, *op)));
+        let strict =
+            opcodes.flat_map(|(place, opcode)| [false, true].map(|strictly| (place, opcode, strictly)));
+        strict.flat_map(|(place, opcode, strictly)| {
+            let fits = if strictly { &self.fits_strictly } else { &self.fits };
+            self.tried.iter().map(move |&size| PayloadAttempt {
+                opcode,
+                size,
+                strictly,
+                place,
+                fits: fits.contains(&size),
+            })
+        })
+    }
+}
+
+impl fmt::Display for PayloadAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let strictly = if self.strictly { ", strictly" } else { "" };
+        write!(f, "{}: {} bytes{strictly}, {}", self.opcode, self.size, self.place)
+    }
 }
 
 impl TryFrom<RawStruct> for StructCase {
@@ -154,6 +222,21 @@ pub struct PayloadCase {
     pub fits: Vec<u8>,
     /// Those that fit with SZ_STRICT.
     pub fits_strictly: Vec<u8>,
+}
+
+/// One registration of [`PayloadCase`].
+#[derive(Clone, Copy, Debug)]
+pub struct PayloadAttempt {
+    /// The opcode.
+    pub opcode: Opcode,
+    /// The size.
+    pub size: u8,
+    /// With SZ_STRICT.
+    pub strictly: bool,
+    /// Where.
+    pub place: Place,
+    /// Whether it is accepted.
+    pub fits: bool,
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ pub struct Request {
     sqe: Sqe,
     objects: Vec<(Pointer, Vec<u8>)>,
     to: Option<String>,
+    from: Option<String>,
 }
 
 /// The field that an object's address goes into.
@@ -49,6 +50,11 @@ impl Request {
         self.to.as_deref()
     }
 
+    /// The pipe whose end to read from is to be in `sqe.fd`.
+    pub fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
     /// The SQE, its pointers leading to where `place` has put the bytes it is given.
     pub fn build(&self, user_data: u64, mut place: impl FnMut(&[u8]) -> u64) -> Sqe {
         let mut sqe = Sqe { user_data, ..self.sqe };
@@ -63,8 +69,12 @@ impl Request {
     }
 
     fn harmless(opcode: Opcode) -> Self {
-        let mut request =
-            Self { sqe: Sqe { opcode: opcode.0, ..Sqe::default() }, objects: Vec::new(), to: None };
+        let mut request = Self {
+            sqe: Sqe { opcode: opcode.0, ..Sqe::default() },
+            objects: Vec::new(),
+            to: None,
+            from: None,
+        };
         let sqe = &mut request.sqe;
         match opcode {
             Opcode::SOCKET => (sqe.fd, sqe.off) = (2, 1),
@@ -128,6 +138,7 @@ impl Request {
                     bytes.resize(128, 0);
                 }
             }
+            ("from", pipe) => self.from = Some(pipe.to_owned()),
             ("to", ring) => self.to = Some(ring.to_owned()),
             (field, value) => self.set_number(field, number(value)?)?,
         }
@@ -181,7 +192,7 @@ fn parse(text: &str) -> Result<Request, Malformed> {
     for word in words {
         if word == "raw" {
             let sqe = Sqe { opcode: opcode.0, fd: -1, ..Sqe::default() };
-            request = Request { sqe, objects: Vec::new(), to: None };
+            request = Request { sqe, objects: Vec::new(), to: None, from: None };
         } else if let Some(flag) = word.strip_prefix('+') {
             request.sqe.flags |= sqe_flag(flag)?.bits();
         } else {

@@ -12,6 +12,8 @@ pub struct ScriptCase {
     pub name: String,
     /// The kernels it is about.
     pub kernels: Kernels,
+    /// Whether it takes a kernel: what becomes of requests that are let through is part of it.
+    pub natively: bool,
     /// The steps. The first task, `main`, is root's and has no `no_new_privs`.
     pub steps: Vec<Step>,
 }
@@ -22,6 +24,8 @@ struct Raw {
     name: String,
     since: Option<String>,
     until: Option<String>,
+    #[serde(default)]
+    natively: bool,
     steps: String,
 }
 
@@ -33,14 +37,19 @@ impl TryFrom<Raw> for ScriptCase {
         let lines = raw.steps.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         let steps = lines.filter(|line| !line.is_empty());
         let steps = steps.map(|line| Step::parse(line).map_err(|error| format!("`{line}`: {error}")));
-        Ok(Self { name: raw.name, kernels, steps: steps.collect::<Result<_, _>>()? })
+        Ok(Self { name: raw.name, kernels, natively: raw.natively, steps: steps.collect::<Result<_, _>>()? })
     }
 }
 
-/// The kernels between two versions.
+/// The kernels between two versions, of the released ones if nothing is said.
 pub(crate) fn kernels(since: Option<&str>, until: Option<&str>) -> Result<Kernels, String> {
+    kernels_of(Kernels::RELEASED, since, until)
+}
+
+/// The kernels between two versions, of those given if nothing is said.
+pub(crate) fn kernels_of(all: Kernels, since: Option<&str>, until: Option<&str>) -> Result<Kernels, String> {
     let parse = |name: Option<&str>| name.map(str::parse::<KernelModel>).transpose();
     let since = parse(since).map_err(|error| error.to_string())?;
     let until = parse(until).map_err(|error| error.to_string())?;
-    Ok(Kernels { since: since.unwrap_or(Kernels::RELEASED.since), until })
+    Ok(Kernels { since: since.unwrap_or(all.since), until })
 }

@@ -17,10 +17,10 @@ pub struct Step {
     pub by: String,
     /// What it does.
     pub action: Action,
-    expected: Expected,
+    expected: Expected<Expect>,
 }
 
-/// What a task does. Names are of tasks and rings.
+/// What a task does. Names are of tasks, rings and pipes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Action {
@@ -61,6 +61,16 @@ pub enum Action {
         target: Target,
         /// What.
         entries: Entries,
+    },
+    /// `pipe NAME`: makes a pipe.
+    Pipe {
+        /// The pipe's name.
+        pipe: String,
+    },
+    /// `fill PIPE`: puts a byte into it.
+    Fill {
+        /// The pipe.
+        pipe: String,
     },
     /// `enable RING`.
     Enable {
@@ -115,10 +125,7 @@ impl Step {
 
     /// `[TASK:] ACTION [-> RESULT]`.
     pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
-        let (action, expected) = match text.split_once("->") {
-            Some((action, expected)) => (action, Some(expected)),
-            None => (text, None),
-        };
+        let (action, expected) = text.split_once("->").unwrap_or((text, "0"));
         let (by, action) = match action.split_once(": ") {
             Some((by, action)) => (by.trim(), action),
             None => ("main", action),
@@ -128,7 +135,7 @@ impl Step {
             text: text.to_owned(),
             by: by.to_owned(),
             action: Action::parse(verb, rest.trim())?,
-            expected: Expected::parse(expected)?,
+            expected: Expected::parse(expected, Expect::parse)?,
         })
     }
 }
@@ -154,6 +161,8 @@ impl Action {
                 Self::Filter { target: Target::parse(name), filter, times }
             }
             "restrict" => Self::Restrict { target: Target::parse(name), entries: Entries::parse(words)? },
+            "pipe" => Self::Pipe { pipe: name },
+            "fill" => Self::Fill { pipe: name },
             "enable" => Self::Enable { ring: name },
             "register" => Self::Register { ring: name, op: register_op(more.trim())? },
             "enter" => {

@@ -28,7 +28,7 @@ impl Guard {
     /// `program` under the guard; arguments can be added.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(&self.binary);
-        command.arg("run").arg("-p").arg(self.policy.path()).arg("--").arg(program);
+        command.args(["run", "--backend", "guard", "-p"]).arg(self.policy.path()).arg("--").arg(program);
         command
     }
 }

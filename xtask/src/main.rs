@@ -1,11 +1,21 @@
 //! Developer commands, run as `cargo xtask COMMAND`.
 
 mod bench;
+mod boot;
 mod cache;
+mod conformance;
+mod deadline;
+mod debian;
 mod guard;
+mod guest;
+mod initramfs;
+mod kernel;
+mod kernel_fuzz;
 mod transparency;
+mod vm;
 
 use clap::Parser;
+use std::process::ExitCode;
 
 /// Developer commands of Ringwarden.
 #[derive(Parser)]
@@ -13,14 +23,21 @@ use clap::Parser;
 enum Command {
     Transparency(transparency::Args),
     Bench(bench::Args),
+    Conformance(conformance::Args),
+    KernelFuzz(kernel_fuzz::Args),
+    Boot(boot::Args),
     #[command(subcommand, hide = true)]
     BenchClient(bench::client::Client),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Command::parse() {
-        Command::Transparency(args) => transparency::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::BenchClient(client) => client.run(),
+        Command::Transparency(args) => transparency::run(&args)?,
+        Command::Bench(args) => bench::run(&args)?,
+        Command::Conformance(args) => return conformance::run(&args),
+        Command::KernelFuzz(args) => return kernel_fuzz::run(&args),
+        Command::Boot(args) => return boot::run(&args),
+        Command::BenchClient(client) => client.run()?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -76,7 +76,7 @@ impl Context {
             complete: payload::words(model, opcode) == 0,
         };
         match opcode {
-            Opcode::OPENAT => context.open(payload::openat_how(sqe)),
+            Opcode::OPENAT => context.open(payload::openat_how(model, sqe)),
             Opcode::SOCKET => context.set_payload(&SocketPayload {
                 family: sqe.fd as u32,
                 kind: sqe.off as u32,

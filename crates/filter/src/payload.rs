@@ -45,8 +45,8 @@ pub(crate) fn words(model: KernelModel, opcode: Opcode) -> u32 {
 }
 
 /// The `open_how` that OPENAT makes of its flags and mode (`build_open_how`, `fs/open.c`).
-pub(crate) fn openat_how(sqe: &Sqe) -> OpenPayload {
-    let mut flags = u64::from(sqe.op_flags) & open::VALID_OPEN_FLAGS;
+pub(crate) fn openat_how(model: KernelModel, sqe: &Sqe) -> OpenPayload {
+    let mut flags = u64::from(sqe.op_flags) & model.facts().open_flags;
     if flags & open::O_PATH != 0 {
         flags &= open::O_PATH_FLAGS;
     }

@@ -14,6 +14,8 @@ use ringwarden_uapi::{OpTraits, Opcode};
 
 mod rules;
 
+use rules::Rule;
+
 /// `PATH_MAX`, the longest path with its final NUL.
 const PATH_MAX: usize = 4096;
 /// The smallest page any kernel has: memory is readable or not in such units.
@@ -51,29 +53,17 @@ pub fn prepare(
     setup: SetupFlags,
     memory: &impl UserMemory,
 ) -> Result<Context, Errno> {
+    check_common(sqe, setup)?;
     let opcode = Opcode(sqe.opcode);
-    let traits = opcode.traits();
-    let polled = setup.contains(SetupFlags::IOPOLL) && !traits.contains(OpTraits::IOPOLL);
-    let prioritised = sqe.ioprio != 0 && !traits.contains(OpTraits::IOPRIO);
-    if polled || prioritised || sqe.personality != 0 {
-        return Err(Errno::EINVAL);
-    }
+    // OPENAT2 copies its argument before it looks at anything else.
+    let how = if opcode == Opcode::OPENAT2 { open_how(memory, sqe)? } else { [0; OPEN_HOW_SIZE_VER0] };
     let rule = rules::of(sqe);
-    if rule.zero.iter().any(|field| field.value(sqe) != 0) {
-        return Err(Errno::EINVAL);
-    }
-    if rule.no_fixed_file && has(sqe, SqeFlags::FIXED_FILE) {
-        return Err(Errno::EBADF);
-    }
-    check_values(opcode, sqe)?;
+    check_fields(&rule, sqe)?;
     match opcode {
         Opcode::OPENAT2 => {
-            let how = copy(memory, sqe.off, sqe.len as usize)?;
-            // The copy is judged before the path is read.
-            let context = Context::new(model, sqe, Payload::OpenHow(&how))?;
             path(memory, sqe.addr)?;
             check_slot(sqe, u64::from_ne_bytes(how[..8].try_into().unwrap_or_default()))?;
-            return Ok(context);
+            return Context::new(model, sqe, Payload::OpenHow(&how));
         }
         Opcode::CONNECT | Opcode::BIND => {
             let address = sockaddr(memory, sqe)?;
@@ -93,25 +83,32 @@ pub fn prepare(
     Context::new(model, sqe, Payload::None)
 }
 
-/// Whether a request fails with EINVAL for what its SQE alone says, whatever is in memory or
-/// registered: it does not get as far as filters.
-pub fn is_malformed(model: KernelModel, sqe: &Sqe, setup: SetupFlags) -> bool {
+/// Whether a request whose argument in memory is a good one fails with EINVAL for what its SQE says,
+/// whatever is registered: it does not get as far as filters.
+pub fn is_malformed(sqe: &Sqe, setup: SetupFlags) -> bool {
     // What a personality or a RECV_ZC names may be registered.
     let sqe = Sqe { personality: 0, ..*sqe };
-    sqe.opcode != Opcode::RECV_ZC.0 && prepare(model, &sqe, setup, &NoMemory) == Err(Errno::EINVAL)
+    let checked = check_common(&sqe, setup).and_then(|()| check_fields(&rules::of(&sqe), &sqe));
+    sqe.opcode != Opcode::RECV_ZC.0 && checked == Err(Errno::EINVAL)
 }
 
-/// Memory that cannot be read.
-struct NoMemory;
+/// What all operations have in common.
+fn check_common(sqe: &Sqe, setup: SetupFlags) -> Result<(), Errno> {
+    let traits = Opcode(sqe.opcode).traits();
+    let polled = setup.contains(SetupFlags::IOPOLL) && !traits.contains(OpTraits::IOPOLL);
+    let prioritised = sqe.ioprio != 0 && !traits.contains(OpTraits::IOPRIO);
+    if polled || prioritised || sqe.personality != 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}
 
-impl UserMemory for NoMemory {
-    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
+/// What an operation asks of the fields of its SQE.
+fn check_fields(rule: &Rule, sqe: &Sqe) -> Result<(), Errno> {
+    if rule.zero.iter().any(|field| field.value(sqe) != 0) {
+        return Err(Errno::EINVAL);
     }
-
-    fn write(&mut self, _: u64, _: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EFAULT)
+    if rule.no_fixed_file && has(sqe, SqeFlags::FIXED_FILE) {
+        return Err(Errno::EBADF);
     }
+    check_values(Opcode(sqe.opcode), sqe)
 }
 
 fn has(sqe: &Sqe, flag: SqeFlags) -> bool {
@@ -161,16 +158,30 @@ fn sockaddr(memory: &impl UserMemory, sqe: &Sqe) -> Result<Vec<u8>, Errno> {
     copy(memory, sqe.addr, len)
 }
 
-/// Copies what may be as long as the program says, but no longer than anything it is needed for.
 fn copy(memory: &impl UserMemory, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
-    if len > PAGE as usize {
-        return Err(Errno::E2BIG);
-    }
     let mut bytes = vec![0; len];
     if len > 0 {
         memory.read(address, &mut bytes)?;
     }
     Ok(bytes)
+}
+
+/// The part that the kernel knows of OPENAT2's argument, which may be of any length if there are only zeros
+/// behind (`copy_struct_from_user`, `include/linux/uaccess.h`).
+fn open_how(memory: &impl UserMemory, sqe: &Sqe) -> Result<[u8; OPEN_HOW_SIZE_VER0], Errno> {
+    let mut left = (sqe.len as usize).checked_sub(OPEN_HOW_SIZE_VER0).ok_or(Errno::EINVAL)?;
+    let mut address = sqe.off.wrapping_add(OPEN_HOW_SIZE_VER0 as u64);
+    while left > 0 {
+        let step = ((PAGE - address % PAGE) as usize).min(left);
+        if copy(memory, address, step)?.iter().any(|&byte| byte != 0) {
+            return Err(Errno::E2BIG);
+        }
+        address = address.wrapping_add(step as u64);
+        left -= step;
+    }
+    let mut how = [0; OPEN_HOW_SIZE_VER0];
+    memory.read(sqe.off, &mut how)?;
+    Ok(how)
 }
 
 /// Reads a path as far as its NUL, not into a page that it does not reach.
@@ -196,5 +207,49 @@ impl At {
             Self::Addr => sqe.addr,
             Self::Addr2 => sqe.off,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Zeros up to some address, and one byte that is none.
+    struct Zeros {
+        end: u64,
+        one: Option<u64>,
+    }
+
+    impl UserMemory for Zeros {
+        fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+            let range = address..address + bytes.len() as u64;
+            if range.end > self.end {
+                return Err(Errno::EFAULT);
+            }
+            bytes.fill(0);
+            let one = self.one.filter(|one| range.contains(one));
+            one.into_iter().for_each(|one| bytes[(one - address) as usize] = 1);
+            Ok(())
+        }
+
+        fn write(&mut self, _: u64, _: &[u8]) -> Result<(), Errno> {
+            Err(Errno::EFAULT)
+        }
+    }
+
+    /// The system call takes a page of it at most, the request as much as there is.
+    #[test]
+    fn an_open_how_can_be_longer_than_a_page() {
+        let how = |len, one, end| {
+            let sqe = Sqe { opcode: Opcode::OPENAT2.0, off: 16, len, ..Sqe::default() };
+            open_how(&Zeros { end, one }, &sqe)
+        };
+        const END: u64 = 0x10000;
+        assert_eq!(how(3 * 4096, None, END), Ok([0; OPEN_HOW_SIZE_VER0]));
+        assert_eq!(how(3 * 4096, Some(2 * 4096), END), Err(Errno::E2BIG));
+        assert_eq!(how(3 * 4096, Some(16 + 3 * 4096), END), Ok([0; OPEN_HOW_SIZE_VER0]));
+        // What comes first decides: the page that is not there, or the byte that is not 0.
+        assert_eq!(how(3 * 4096, None, 2 * 4096), Err(Errno::EFAULT));
+        assert_eq!(how(3 * 4096, Some(2 * 4096 - 1), 2 * 4096), Err(Errno::E2BIG));
     }
 }

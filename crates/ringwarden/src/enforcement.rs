@@ -2,8 +2,8 @@
 
 use ringwarden_filter::{Denial, DeniedBy, FilterSet, RegisterError, Registration};
 use ringwarden_policy::{Diagnostics, Policy, RuleOrigin, compile};
-use ringwarden_uapi::KernelModel;
 use ringwarden_uapi::bpf::FilterFlags;
+use ringwarden_uapi::{KernelModel, Opcode};
 
 /// Policies, compiled and registered: ready for a backend.
 #[derive(Clone, Debug)]
@@ -84,6 +84,12 @@ impl Enforcement {
         &self.filters
     }
 
+    /// The rules whose programs judge an operation's requests, the newest first; without what
+    /// `DENY_REST` adds.
+    pub fn rules(&self, operation: Opcode) -> impl Iterator<Item = &Origin> {
+        self.filters.filters(operation).filter_map(|filter| self.rules.get(filter.tag as usize))
+    }
+
     /// The rule that refused a request; `None` where no rule did.
     pub fn origin(&self, denial: &Denial) -> Option<&Origin> {
         match denial.by {
@@ -98,7 +104,6 @@ impl Enforcement {
 mod tests {
     use super::*;
     use ringwarden_filter::{Context, Verdict};
-    use ringwarden_uapi::Opcode;
     use ringwarden_uapi::ring::Sqe;
 
     fn refuser(layers: &[&str], opcode: Opcode) -> Option<(String, usize)> {

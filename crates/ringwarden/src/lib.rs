@@ -21,5 +21,6 @@ pub use enforcement::{Enforcement, Origin, Refused};
 pub use ringwarden_cbpf as cbpf;
 pub use ringwarden_filter as filter;
 pub use ringwarden_guard as guard;
+pub use ringwarden_kernel as kernel;
 pub use ringwarden_policy as policy;
 pub use ringwarden_uapi as uapi;

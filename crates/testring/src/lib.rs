@@ -15,9 +15,9 @@ mod mapping;
 pub use ringwarden_uapi::ring::{Cqe, EnterFlags, Params, SetupFlags, Sqe};
 
 use mapping::Mapping;
-use ringwarden_uapi::{ring, sys};
+use ringwarden_uapi::{RegisterOp, ring, sys};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The eight 64-bit words of a shared SQE; word 0 holds opcode, flags, ioprio and fd.
@@ -55,22 +55,44 @@ impl Ring {
         }
         // SAFETY: without NO_MMAP the parameters hold no pointers.
         let fd = unsafe { sys::setup(entries, &mut params)? };
-        let cqes = params.cq_off.cqes as usize + params.cq_entries as usize * size_of::<Cqe>();
-        let array = params.sq_off.array as usize + params.sq_entries as usize * size_of::<u32>();
-        let queues = Mapping::shared(fd.as_fd(), ring::OFF_SQ_RING, cqes.max(array))?;
+        Self::map(fd, params)
+    }
+
+    /// Maps a ring that was made with these parameters, as `io_uring_setup(2)` left them.
+    ///
+    /// # Errors
+    /// What `mmap(2)` answered.
+    pub fn map(fd: OwnedFd, params: Params) -> io::Result<Self> {
         let lines = if params.flags & SetupFlags::SQE128.bits() == 0 { 1 } else { 2 };
-        let sqes = Mapping::shared(
-            fd.as_fd(),
-            ring::OFF_SQES,
-            (params.sq_entries * lines) as usize * size_of::<Sqe>(),
-        )?;
+        let (queues, sqes) = map(fd.as_fd(), &params, lines)?;
         let ring = Self { fd, params, queues, sqes, lines };
-        for slot in 0..ring.params.sq_entries {
-            if let Some(index) = ring.array(slot) {
+        ring.number_slots();
+        Ok(ring)
+    }
+
+    /// Has every entry of the index array name the SQE in its own place.
+    fn number_slots(&self) {
+        for slot in 0..self.params.sq_entries {
+            if let Some(index) = self.array(slot) {
                 index.store(slot, Ordering::Relaxed);
             }
         }
-        Ok(ring)
+    }
+
+    /// `IORING_REGISTER_RESIZE_RINGS`: gives it `entries` SQEs, and maps it again. What is queued stays.
+    ///
+    /// # Errors
+    /// The kernel's errno, or what `mmap(2)` answered: the ring cannot be used then.
+    pub fn resize(&mut self, entries: u32) -> io::Result<()> {
+        let mut params = Params { sq_entries: entries, ..Params::default() };
+        let argument = std::ptr::from_mut(&mut params).cast();
+        // SAFETY: one `struct io_uring_params`, which the call reads and writes.
+        unsafe { sys::register(self.fd.as_raw_fd(), RegisterOp::REGISTER_RESIZE_RINGS.0, argument, 1)? };
+        let params = Params { flags: self.params.flags, ..params };
+        (self.queues, self.sqes) = map(self.fd.as_fd(), &params, self.lines)?;
+        self.params = params;
+        self.number_slots();
+        Ok(())
     }
 
     /// What the kernel (or the guard) filled in at set-up.
@@ -161,6 +183,15 @@ impl AsFd for Ring {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The header with CQEs and array, and the SQEs.
+fn map(fd: BorrowedFd<'_>, params: &Params, lines: u32) -> io::Result<(Mapping, Mapping)> {
+    let cqes = params.cq_off.cqes as usize + params.cq_entries as usize * size_of::<Cqe>();
+    let array = params.sq_off.array as usize + params.sq_entries as usize * size_of::<u32>();
+    let queues = Mapping::shared(fd, ring::OFF_SQ_RING, cqes.max(array))?;
+    let sqes = (params.sq_entries * lines) as usize * size_of::<Sqe>();
+    Ok((queues, Mapping::shared(fd, ring::OFF_SQES, sqes)?))
 }
 
 /// An SQE as the words of [`Ring::sqe`].

@@ -4,6 +4,7 @@
 //! Whoever must know what the running kernel does has to try it.
 
 use crate::opcode::Opcode;
+use crate::open;
 use crate::register::RegisterOp;
 use core::fmt;
 use core::str::FromStr;
@@ -38,6 +39,8 @@ pub struct ModelFacts {
     pub register_ops: u32,
     /// The opcodes with a payload, and its size in bytes.
     pub payloads: &'static [(Opcode, u8)],
+    /// `VALID_OPEN_FLAGS`: what OPENAT keeps of its flags.
+    pub open_flags: u64,
     /// A registration names its payload size and may be `SZ_STRICT`; where not, the field is
     /// reserved and the flag unknown.
     pub payload_size_checked: bool,
@@ -62,6 +65,7 @@ const POSTED: ModelFacts = ModelFacts {
     opcodes: Opcode::LAST,
     register_ops: RegisterOp::LAST,
     payloads: &[],
+    open_flags: open::VALID_OPEN_FLAGS,
     payload_size_checked: false,
     task_filters: false,
     later_filters_leak: false,
@@ -77,8 +81,13 @@ const V7_0: ModelFacts = ModelFacts {
     exec_drops_restrictions: true,
     ..POSTED
 };
-const V7_2: ModelFacts =
-    ModelFacts { name: "7.2", payloads: WITH_CONNECT, exec_drops_restrictions: false, ..V7_0 };
+const V7_2: ModelFacts = ModelFacts {
+    name: "7.2",
+    payloads: WITH_CONNECT,
+    open_flags: open::VALID_OPEN_FLAGS | open::O_EMPTYPATH,
+    exec_drops_restrictions: false,
+    ..V7_0
+};
 const V7_3: ModelFacts = ModelFacts { name: "7.3", later_filters_leak: false, ..V7_2 };
 
 impl KernelModel {

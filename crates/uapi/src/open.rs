@@ -17,6 +17,9 @@ pub const O_PATH: u64 = 0o10000000;
 /// `__O_TMPFILE`: the bit of `O_TMPFILE` that is not `O_DIRECTORY`.
 pub const O_TMPFILE_BIT: u64 = 0o20000000;
 
+/// `O_EMPTYPATH` (Linux 7.2).
+pub const O_EMPTYPATH: u64 = 1 << 26;
+
 #[cfg(target_arch = "aarch64")]
 mod arch {
     pub(super) const O_DIRECTORY: u64 = 0o40000;
@@ -37,11 +40,11 @@ pub const O_NOFOLLOW: u64 = arch::O_NOFOLLOW;
 /// `O_LARGEFILE`.
 pub const O_LARGEFILE: u64 = arch::O_LARGEFILE;
 
-/// `VALID_OPEN_FLAGS`: what OPENAT keeps of its flags. The access mode and every bit from `O_CREAT`
-/// to `__O_TMPFILE`.
+/// `VALID_OPEN_FLAGS` of Linux 7.0: what OPENAT keeps of its flags. The access mode and every bit from
+/// `O_CREAT` to `__O_TMPFILE`.
 pub const VALID_OPEN_FLAGS: u64 = 0o3 | (((O_TMPFILE_BIT << 1) - 1) & !(O_CREAT - 1));
-/// `O_PATH_FLAGS`: what may stand beside `O_PATH`.
-pub const O_PATH_FLAGS: u64 = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC;
+/// `O_PATH_FLAGS`: what may stand beside `O_PATH`, if it is [valid](VALID_OPEN_FLAGS) at all.
+pub const O_PATH_FLAGS: u64 = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC | O_EMPTYPATH;
 /// `S_IALLUGO`: the mode bits that OPENAT keeps.
 pub const MODE_BITS: u64 = 0o7777;
 

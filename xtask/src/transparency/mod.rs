@@ -5,8 +5,8 @@
 //! passes under an allow-all policy too. What fails is tried again, alone on the machine, because many
 //! of the programs race with time.
 
-mod outcome;
-mod suite;
+pub(crate) mod outcome;
+pub(crate) mod suite;
 
 use crate::cache;
 use crate::guard::Guard;

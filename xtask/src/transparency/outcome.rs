@@ -1,7 +1,7 @@
 //! Running one regression program to its end, and what came of it.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use crate::deadline::ends_within;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
@@ -85,20 +85,6 @@ impl Run {
         let status = child.wait()?;
         let outcome = if ended? { Outcome::of(status) } else { Outcome::Timeout };
         Ok(Self { outcome, seconds, last_line: last_line(output)? })
-    }
-}
-
-fn ends_within(child: Pid, limit: Duration) -> io::Result<bool> {
-    let pidfd = pidfd_open(child, PidfdFlags::empty())?;
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn of(sqe: &Sqe) -> Rule {
     match Opcode(sqe.opcode) {
         Opcode::POLL_ADD => zero(&[BufIndex, Off, Addr]),
         Opcode::POLL_REMOVE => zero(&[BufIndex, FileIndex]),
-        Opcode::FSYNC | Opcode::SYNC_FILE_RANGE | Opcode::FADVISE => zero(&[Addr, BufIndex, FileIndex]),
+        Opcode::FSYNC | Opcode::SYNC_FILE_RANGE => zero(&[Addr, BufIndex, FileIndex]),
         Opcode::SENDMSG | Opcode::RECVMSG => reads(&[Off, FileIndex], &[Read::Struct(At::Addr, MSGHDR)]),
         Opcode::SENDMSG_ZC => reads(&[Off], &[Read::Struct(At::Addr, MSGHDR)]),
         Opcode::TIMEOUT | Opcode::LINK_TIMEOUT => {
@@ -80,7 +80,8 @@ pub(super) fn of(sqe: &Sqe) -> Rule {
         Opcode::STATX => paths(&[BufIndex, FileIndex], PATH),
         Opcode::EPOLL_CTL if sqe.len == EPOLL_CTL_DEL => zero(&[BufIndex, FileIndex]),
         Opcode::EPOLL_CTL => reads(&[BufIndex, FileIndex], &[Read::Struct(At::Addr, EPOLL_EVENT)]),
-        Opcode::MADVISE => zero(&[BufIndex, Off, FileIndex]),
+        // Their lengths are where others have nothing: ADDR of one, OFF of the other.
+        Opcode::FADVISE | Opcode::MADVISE => zero(&[BufIndex, FileIndex]),
         Opcode::PROVIDE_BUFFERS => zero(&[OpFlags, FileIndex]),
         Opcode::REMOVE_BUFFERS => zero(&[OpFlags, Addr, Len, Off, FileIndex]),
         Opcode::TEE => zero(&[Addr, Off]),

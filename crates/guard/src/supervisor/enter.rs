@@ -278,7 +278,7 @@ impl Clerk<'_> {
         if (verdict, own) == (Verdict::Allow, Verdict::Allow) {
             return true;
         }
-        if prep::is_malformed(self.rules.filters.model(), sqe, self.setup) {
+        if prep::is_malformed(sqe, self.setup) {
             slots::set_sqe(words, self.rules.unknown(sqe));
             return false;
         }

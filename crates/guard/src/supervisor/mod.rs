@@ -155,7 +155,9 @@ impl Supervisor {
 
     fn dispatch(&mut self, call: &Notification, tid: Pid) {
         // Whatever it submitted before is over.
-        self.unsettled.remove(&tid);
+        if !self.unsettled.is_empty() {
+            self.unsettled.remove(&tid);
+        }
         match i64::from(call.number) {
             _ if call.clones() => self.clone(call, tid),
             libc::SYS_io_uring_enter if call.is_native() => self.enter(call, tid),

@@ -1,4 +1,4 @@
-//! Starting programs natively, under the guard, and as another user.
+//! Starting programs natively, under a backend, and as another user.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Stage {
     folder: TempDir,
     user: Option<u32>,
+    backend: &'static str,
 }
 
 impl Stage {
@@ -28,13 +29,23 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("chmod");
-        Self { folder, user: None }
+        Self { folder, user: None, backend: "guard" }
     }
 
     /// For an ordinary user: nobody, or the calling user who is one already.
     pub(crate) fn unprivileged() -> Self {
         const NOBODY: u32 = 65534;
         Self { user: is_root().then_some(NOBODY), ..Self::new() }
+    }
+
+    /// The same with that backend in place of the guard.
+    pub(crate) fn with_backend(self, backend: &'static str) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// Whether programs run as root.
+    pub(crate) fn is_privileged(&self) -> bool {
+        self.user.is_none() && is_root()
     }
 
     /// A new, empty folder that the program may write to.
@@ -46,14 +57,7 @@ impl Stage {
 
     /// An example of this package, by name.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
-        let test = env::current_exe().expect("own path");
-        // target/PROFILE/deps/TEST and target/PROFILE/examples/NAME
-        let built = test.ancestors().nth(2).expect("a build folder").join("examples").join(name);
-        assert!(
-            built.exists(),
-            "{name} is not built: `cargo test` without --test, or `cargo build --examples`"
-        );
-        self.copy(&built)
+        self.copy(&built(&format!("examples/{name}")))
     }
 
     /// `program`, natively.
@@ -66,35 +70,48 @@ impl Stage {
         command
     }
 
-    /// `program` under the guard with that policy; arguments can be added.
+    /// `program` under the backend with that policy; arguments can be added.
     pub(crate) fn guarded(&self, policy: &str, program: impl AsRef<OsStr>) -> Command {
         self.layered(&[policy], program)
     }
 
     /// The same with several policies, every one of which must allow.
     pub(crate) fn layered(&self, policies: &[impl AsRef<str>], program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.ringwarden(policies);
+        let mut command = self.run(policies);
         command.arg("--").arg(program);
+        command
+    }
+
+    /// The same as on that kernel.
+    pub(crate) fn modelled(&self, policy: &str, model: impl ToString, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.run(&[policy]);
+        command.args(["--model", &model.to_string(), "--"]).arg(program);
         command
     }
 
     /// The same with an audit file.
     pub(crate) fn audited(&self, policy: &str, audit: &Path, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.ringwarden(&[policy]);
+        let mut command = self.run(&[policy]);
         command.arg("--audit").arg(audit).arg("--").arg(program);
         command
     }
 
-    fn ringwarden(&self, policies: &[impl AsRef<str>]) -> Command {
-        let mut command = self.native(self.copy(Path::new(env!("CARGO_BIN_EXE_ringwarden"))));
-        command.arg("run");
+    fn run(&self, policies: &[impl AsRef<str>]) -> Command {
+        let mut command = self.native(self.ringwarden_copy());
+        command.args(["run", "--backend", self.backend]);
         for policy in policies {
             command.arg("-p").arg(self.file(policy.as_ref()));
         }
         command
     }
 
-    fn file(&self, policy: &str) -> PathBuf {
+    /// The command line program itself.
+    pub(crate) fn ringwarden_copy(&self) -> PathBuf {
+        self.copy(&built("ringwarden"))
+    }
+
+    /// A file with that policy.
+    pub(crate) fn file(&self, policy: &str) -> PathBuf {
         let mut file =
             tempfile::Builder::new().suffix(".toml").tempfile_in(self.folder.path()).expect("a file");
         file.write_all(policy.as_bytes()).expect("write");
@@ -113,6 +130,15 @@ impl Stage {
         }
         to
     }
+}
+
+/// What was built beside the test: it lies in `target/PROFILE/deps`, and on another machine in a folder
+/// that is laid out likewise.
+fn built(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("own path");
+    let built = test.ancestors().nth(2).expect("a build folder").join(name);
+    assert!(built.exists(), "{name} is not built: `cargo test` without --test, or `cargo build --examples`");
+    built
 }
 
 /// Says what is not tested, which `RINGWARDEN_REQUIRE_ALL` does not allow.

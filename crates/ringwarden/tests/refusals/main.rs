@@ -1,18 +1,20 @@
 //! Refusals look like the kernel's: the tables of `conformance/`, acted out by a program under the
-//! guard (`examples/actor`).
+//! guard (`conformance/player`).
 //!
 //! The filters of a case become policies. Where that comes to the same, the case runs, and what every
 //! call returns and which completions come is compared with the table. Steps that differ have to be
-//! listed in `deviations.toml`, and those listed there have to differ. What cannot run is printed.
+//! listed in `deviations/deviations.toml`, and those listed there have to differ. What cannot run is printed.
 
+#[path = "../deviations/mod.rs"]
 mod deviations;
 #[path = "../launch/mod.rs"]
 mod launch;
 mod layers;
 mod theatre;
 
-use layers::{REGISTRATION, Reason, of_context, of_script};
-use ringwarden_conformance::{Action, tables};
+use layers::{MODEL, REGISTRATION, Reason, of_context, of_script};
+use ringwarden::uapi::Errno;
+use ringwarden_conformance::{Action, Res, tables};
 use std::collections::{BTreeMap, BTreeSet};
 use theatre::Theatre;
 
@@ -38,7 +40,7 @@ impl LeftOut {
 fn scripts() {
     let theatre = Theatre::new();
     let mut left_out = LeftOut::default();
-    let (mut differing, mut lacking) = (BTreeMap::new(), BTreeSet::new());
+    let (mut differing, mut acted_out) = (BTreeMap::new(), BTreeSet::new());
     let (mut cases, mut steps) = (0, 0);
     for (file, table) in tables().expect("tables") {
         for case in &table.scripts {
@@ -55,11 +57,13 @@ fn scripts() {
             assert_eq!(acted.len(), outcomes.len(), "{file}: {}", case.name);
             for (step, outcome) in acted.into_iter().zip(outcomes) {
                 let place = [file, &case.name, &step.text].map(str::to_owned);
-                if theatre.lacks_request(step) && outcome.is_unknown() {
+                if theatre.lacks_request(step) && outcome.returned == Errno::EINVAL.negated() {
                     left_out.add(LACKING, place.join(": "));
-                    lacking.insert(place);
-                } else if !outcome.fits(step) {
-                    differing.insert(place, outcome.show());
+                } else {
+                    if !outcome.fits(step.expect(MODEL)) {
+                        differing.insert(place.clone(), outcome.show(step.expect(MODEL)));
+                    }
+                    acted_out.insert(place);
                 }
                 steps += 1;
             }
@@ -74,7 +78,7 @@ fn scripts() {
     }
     println!("{cases} cases of {steps} steps, {} of which differ", differing.len());
     left_out.print();
-    deviations::check(&differing, &lacking);
+    deviations::check(&differing, &acted_out);
     assert!(cases > 100, "most cases can be acted out");
 }
 
@@ -100,8 +104,9 @@ fn contexts() {
                 let [outcome] = &theatre.play(std::slice::from_ref(&policy), file, &case.name)[..] else {
                     panic!("{}: one request, one outcome", case.name)
                 };
-                if outcome.is_refusal() != refused {
-                    wrong.push(format!("{}: {} under {policy}", case.name, outcome.show()));
+                if (outcome.returned == Errno::EACCES.negated()) != refused {
+                    let result = Res::Value(outcome.returned);
+                    wrong.push(format!("{}: {result} under {policy}", case.name));
                 }
             }
             cases += 1;

@@ -1,6 +1,7 @@
 //! `ringwarden demo`: a small io_uring client, the program itself, under a policy.
 
-use crate::audit::Log;
+use crate::backend::{Backend, Choice, NoChoice, Wishes};
+use crate::layers::Unusable;
 use crate::style::{BAD, BOLD, DIM, GOOD};
 use crate::{FAILED, style};
 use clap::Args;
@@ -8,6 +9,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 use ringwarden::Enforcement;
 use ringwarden::filter::{Context, Payload};
 use ringwarden::guard::Guard;
+use ringwarden::kernel::Kernel;
 use ringwarden::policy::{Decision, Policy};
 use ringwarden::uapi::ring::Sqe;
 use ringwarden::uapi::{KernelModel, Opcode};
@@ -29,7 +31,7 @@ const POLICY_NAME: &str = "demo.toml";
 #[derive(Args)]
 pub(crate) struct Demo {}
 
-/// The client, which `demo` runs under the guard.
+/// The client, which `demo` runs under its policy.
 #[derive(Args)]
 pub(crate) struct Client {
     /// A folder for its files
@@ -46,29 +48,55 @@ impl Demo {
 
     fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
         let policy = Policy::parse(POLICY, POLICY_NAME)?;
-        let enforcement = Enforcement::new(&[policy], KernelModel::default())?;
-        Guard::check_machine()?;
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let load = |model| {
+            Enforcement::new(std::slice::from_ref(&policy), model)
+                .map_err(|refused| Unusable::Wrong(refused.to_string()))
+        };
+        let choice = match Backend::Auto.choose(Wishes::default(), load) {
+            Ok(choice) => choice,
+            Err(NoChoice::Policies { unusable, .. }) => {
+                unusable.print();
+                return Ok(ExitCode::from(FAILED));
+            }
+            Err(NoChoice::Machine(reason)) => return Err(reason.into()),
+        };
+        if matches!(choice, Choice::Guard { .. }) {
+            Guard::check_machine()?;
+        }
         anstream::println!("{BOLD}The policy{BOLD:#} ({POLICY_NAME})");
         for line in POLICY.lines() {
             anstream::println!("  {DIM}{line}{DIM:#}");
         }
-        anstream::println!(
-            "\n{BOLD}The backend{BOLD:#}: the guard. It works on every kernel from 6.10 on, this one ({}) \
-             included,\nwith or without filters of the kernel's own: it gives the program split rings, whose \
-             requests\nit checks before the kernel can see them.\n",
-            kernel.trim()
-        );
+        anstream::println!("\n{BOLD}The backend{BOLD:#}: {}\n", describe(&choice));
         let folder = Folder::new()?;
         let argv = [
             std::env::current_exe()?.into_os_string(),
             OsString::from("demo-client"),
             folder.0.clone().into(),
         ];
-        let filters = enforcement.filters().clone();
-        let log = Log { enforcement, file: None, verbose: false };
-        let status = Guard::new(filters).with_audit(log).run(&argv)?;
+        let status = match choice {
+            Choice::Kernel { enforcement, .. } => Kernel::new(enforcement.filters()).run(&argv)?,
+            Choice::Guard { enforcement, .. } => Guard::new(enforcement.filters().clone()).run(&argv)?,
+        };
         Ok(ExitCode::from(u8::try_from(status).unwrap_or(FAILED)))
+    }
+}
+
+/// Which backend this machine uses, and why.
+fn describe(choice: &Choice) -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    match choice {
+        Choice::Kernel { model, .. } => format!(
+            "the kernel itself. Its filters ({release}; they keep to what is known\nof Linux {model}) have \
+             passed a self-test, so the kernel refuses requests at no cost of ours."
+        ),
+        Choice::Guard { why, .. } => format!(
+            "the guard. It works on every kernel from 6.10 on, this one ({release}) included:\nit gives the \
+             program split rings, whose requests it checks before the kernel can see them.\nNot the \
+             kernel's own filters, because: {}.",
+            why.as_deref().unwrap_or("the guard was asked for")
+        ),
     }
 }
 

@@ -3,8 +3,10 @@
 #![deny(unsafe_code)]
 
 mod audit;
+mod backend;
 #[allow(unsafe_code)] // submitting requests that hold pointers
 mod demo;
+mod doctor;
 mod layers;
 mod run;
 mod style;
@@ -41,6 +43,7 @@ Run a program under it:
 enum Command {
     Run(run::Run),
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     #[command(hide = true)]
     DemoClient(demo::Client),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     match command {
         Command::Run(run) => run.execute(),
         Command::Demo(demo) => demo.execute(),
+        Command::Doctor(doctor) => doctor.execute(),
         Command::DemoClient(client) => client.execute(),
     }
 }

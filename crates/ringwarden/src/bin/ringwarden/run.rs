@@ -1,12 +1,16 @@
 //! `ringwarden run`.
 
 use crate::audit::Log;
+use crate::backend::{Backend, Choice, NoChoice, Wishes};
 use crate::{FAILED, layers, style};
-use clap::{Args, ValueEnum};
-use ringwarden::guard::{Error, Guard};
-use ringwarden::uapi::KernelModel;
+use clap::Args;
+use ringwarden::Enforcement;
+use ringwarden::guard::{self, Guard};
+use ringwarden::kernel::{self, ConfineError, Kernel};
+use ringwarden::uapi::{KernelModel, Opcode};
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +18,12 @@ use std::process::ExitCode;
 /// Run a program, and everything it starts, under a policy.
 ///
 /// The program needs no change and no privilege. Requests that the policy refuses fail with EACCES,
-/// "Permission denied", as under the kernel's own filters. Ends when the program and all its
-/// descendants have ended.
+/// "Permission denied". Who refuses them is the kernel itself, where it has filters that pass a
+/// self-test, and elsewhere a guard that checks requests before the kernel sees them. If a rule cannot
+/// be enforced, the program does not start.
+///
+/// Under the kernel's filters this ends with the program, whose descendants stay filtered; under the
+/// guard when the last descendant has ended, too.
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Run {
@@ -25,12 +33,16 @@ pub(crate) struct Run {
     /// What enforces the policy
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     backend: Backend,
-    /// Append one line of JSON to FILE for each refused request
+    /// Append one line of JSON to FILE for each refused request; needs the guard
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
-    /// Tell of each refused request on standard error
+    /// Tell of each refused request on standard error; needs the guard
     #[arg(short, long)]
     verbose: bool,
+    /// The kernel whose filters the policy is compiled for and a program's own registrations are answered
+    /// as: posted, 7.0, 7.2, 7.3; needs the guard [default: the newest]
+    #[arg(long, value_name = "KERNEL")]
+    model: Option<KernelModel>,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -46,30 +58,40 @@ Examples:
   ringwarden run -p policy.toml -- fio job.fio
   ringwarden run -p site.toml -p app.toml --audit refused.jsonl -- ./server --port 80";
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// The best that this machine has (in this version always the guard)
-    Auto,
-    /// The kernel's own filters, Linux 7.0 and later (not in this version)
-    Kernel,
-    /// A supervisor that checks each request before the kernel sees it
-    Guard,
-}
-
 impl Run {
     pub(crate) fn execute(self) -> ExitCode {
-        if self.backend == Backend::Kernel {
-            let hint = "the kernel backend is not part of this version; `--backend guard` enforces the \
-                        same policies on every kernel from 6.10 on";
-            return style::fail(hint, FAILED);
-        }
-        let enforcement = match layers::load(&self.policies, KernelModel::default()) {
-            Ok(enforcement) => enforcement,
-            Err(unusable) => {
+        let wishes = Wishes { reports: self.audit.is_some() || self.verbose, model: self.model };
+        match self.backend.choose(wishes, |model| layers::load(&self.policies, model)) {
+            Ok(Choice::Kernel { enforcement, .. }) => self.by_kernel(&enforcement),
+            Ok(Choice::Guard { enforcement, why }) => self.by_guard(enforcement, why),
+            Err(NoChoice::Policies { unusable, hint }) => {
                 unusable.print();
-                return ExitCode::from(FAILED);
+                hint.into_iter().for_each(style::note);
+                ExitCode::from(FAILED)
             }
+            Err(NoChoice::Machine(reason)) => style::fail(reason, FAILED),
+        }
+    }
+
+    fn by_kernel(self, enforcement: &Enforcement) -> ExitCode {
+        let error = match Kernel::new(enforcement.filters()).run(&self.command) {
+            Ok(status) => return ended(status),
+            Err(error) => error,
         };
+        match &error {
+            kernel::Error::CannotExecute { .. } => style::fail(error, 126),
+            kernel::Error::NotFound { .. } => style::fail(error, 127),
+            kernel::Error::Confine(ConfineError::Filter { opcode, .. }) => {
+                let status = style::fail(&error, FAILED);
+                style::note(rules_of(enforcement, *opcode));
+                style::note("`--backend guard` does not depend on the kernel's filters");
+                status
+            }
+            _ => style::fail(error, FAILED),
+        }
+    }
+
+    fn by_guard(self, enforcement: Enforcement, why: Option<String>) -> ExitCode {
         let file = match self.audit.as_ref().map(open_audit).transpose() {
             Ok(file) => file,
             Err(error) => {
@@ -80,19 +102,36 @@ impl Run {
         let filters = enforcement.filters().clone();
         let log = Log { enforcement, file, verbose: self.verbose };
         match Guard::new(filters).with_audit(log).run(&self.command) {
-            Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(FAILED)),
+            Ok(status) => ended(status),
+            Err(error @ guard::Error::CannotExecute { .. }) => style::fail(error, 126),
+            Err(error @ guard::Error::NotFound { .. }) => style::fail(error, 127),
             Err(error) => {
-                let status = match error {
-                    Error::CannotExecute { .. } => 126,
-                    Error::NotFound { .. } => 127,
-                    _ => FAILED,
-                };
-                style::fail(error, status)
+                let status = style::fail(error, FAILED);
+                if let Some(why) = why {
+                    style::note(format_args!("the kernel's own filters are not used: {why}"));
+                }
+                status
             }
         }
     }
 }
 
-fn open_audit(path: &PathBuf) -> std::io::Result<std::fs::File> {
+/// The rules behind the filters of an opcode, for people.
+fn rules_of(enforcement: &Enforcement, opcode: Opcode) -> impl Display {
+    let rules: Vec<_> = enforcement
+        .rules(opcode)
+        .map(|origin| {
+            let rule = &origin.rule;
+            format!("`{} = {}` at {}:{}", rule.key, rule.text, rule.file, rule.line)
+        })
+        .collect();
+    format!("it stands for {}", rules.join(" and "))
+}
+
+fn ended(status: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(status).unwrap_or(FAILED))
+}
+
+fn open_audit(path: &PathBuf) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }

@@ -22,6 +22,11 @@ pub(crate) fn fail(error: impl Display, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
+/// Adds to what [`fail`] said.
+pub(crate) fn note(text: impl Display) {
+    anstream::eprintln!("{BOLD}note{BOLD:#}: {text}");
+}
+
 /// Whether errors on standard error may be coloured.
 pub(crate) fn stderr_is_coloured() -> bool {
     use anstream::ColorChoice;

@@ -1,0 +1,117 @@
+//! Whether io_uring is there, and what keeps it away.
+
+use crate::ring;
+use crate::trial::{self, TrialError};
+use ringwarden_uapi::ring::SetupFlags;
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
+use std::fmt;
+use std::fs;
+
+/// `kernel.io_uring_disabled` and `kernel.io_uring_group` (Linux 6.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sysctl {
+    /// 0: for everybody; 1: for CAP_SYS_ADMIN and the group; 2: for nobody.
+    pub disabled: u8,
+    /// The group that 1 spares; -1 for none.
+    pub group: i64,
+}
+
+/// What came of `io_uring_setup`, tried in a throw-away child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Availability {
+    /// A ring was made.
+    Available,
+    /// The sysctl forbids it to this process.
+    Disabled(Sysctl),
+    /// A seccomp filter answers in the kernel's place, or kills.
+    Seccomp(TrialError),
+    /// The kernel has no io_uring.
+    Missing,
+    /// RLIMIT_MEMLOCK is too small for a ring, in bytes; kernels before 5.12 charge rings to it.
+    LockedMemory(u64),
+    /// Something else, such as a security module.
+    Other(TrialError),
+}
+
+impl Availability {
+    /// Tries it.
+    pub fn find() -> Self {
+        let Err(error) = trial::ask(|| Ok(ring::setup(SetupFlags::empty()).map(|()| 0)?)) else {
+            return Self::Available;
+        };
+        let sysctl = Sysctl::read();
+        let no_such_ring = Err(TrialError::Failed(Errno::BADF));
+        match error {
+            TrialError::Killed(libc::SIGSYS) => Self::Seccomp(error),
+            TrialError::Failed(Errno::NOMEM) => Self::LockedMemory(locked_memory()),
+            // The sysctl is as old as the kernels that matter: where it is, so is io_uring.
+            TrialError::Failed(Errno::NOSYS) if sysctl.is_some() => Self::Seccomp(error),
+            TrialError::Failed(Errno::NOSYS) => Self::Missing,
+            TrialError::Failed(Errno::PERM) => match sysctl {
+                // Neither sysctl nor security modules stand before io_uring_enter.
+                _ if trial::ask(|| Err(ring::enter_nowhere().into())) != no_such_ring => Self::Seccomp(error),
+                Some(sysctl) if sysctl.forbids_this_process() => Self::Disabled(sysctl),
+                _ if is_under_seccomp() => Self::Seccomp(error),
+                _ => Self::Other(error),
+            },
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl fmt::Display for Availability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Available => f.write_str("available"),
+            Self::Disabled(Sysctl { disabled: 1, group }) if *group >= 0 => {
+                write!(f, "kernel.io_uring_disabled is 1: only root and group {group} may use it")
+            }
+            Self::Disabled(sysctl) => {
+                let whom = if sysctl.disabled == 1 { "only root may use it" } else { "nobody may use it" };
+                write!(f, "kernel.io_uring_disabled is {}: {whom}", sysctl.disabled)
+            }
+            Self::Seccomp(TrialError::Killed(_)) => f.write_str("a seccomp filter kills whoever tries it"),
+            Self::Seccomp(error) => write!(f, "a seccomp filter blocks it ({error})"),
+            Self::Missing => f.write_str("this kernel has none"),
+            Self::LockedMemory(limit) => {
+                write!(f, "the limit of locked memory, {limit} bytes, is too small for a ring")
+            }
+            Self::Other(error) => write!(f, "cannot make a ring: {error}"),
+        }
+    }
+}
+
+impl Sysctl {
+    /// `None` on kernels without it, and without /proc.
+    pub(crate) fn read() -> Option<Self> {
+        let number = |name: &str| {
+            fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse::<i64>().ok()
+        };
+        let disabled = number("io_uring_disabled")?.try_into().ok()?;
+        Some(Self { disabled, group: number("io_uring_group").unwrap_or(-1) })
+    }
+
+    /// As `io_uring_allowed` decides.
+    fn forbids_this_process(&self) -> bool {
+        let privileged = || {
+            capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+                || i64::from(rustix::process::getegid().as_raw()) == self.group
+                || rustix::process::getgroups()
+                    .is_ok_and(|groups| groups.iter().any(|group| i64::from(group.as_raw()) == self.group))
+        };
+        self.disabled >= 2 || self.disabled == 1 && !privileged()
+    }
+}
+
+fn locked_memory() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Memlock).current.unwrap_or(u64::MAX)
+}
+
+/// Whether this process has a seccomp filter.
+fn is_under_seccomp() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
+}

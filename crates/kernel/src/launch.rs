@@ -1,0 +1,202 @@
+//! Starting a program under filters.
+
+use crate::confinement::{ConfineError, Confinement};
+use crate::descriptors;
+use crate::trial::last_errno;
+use crate::wait::Signals;
+use ringwarden_filter::FilterSet;
+use ringwarden_uapi::Opcode;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, getpid, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+};
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, c_char};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::ptr::null;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The kernel's own filters, for one program and everything it starts.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    confinement: Confinement,
+}
+
+/// Why a program could not be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument has a NUL byte in it.
+    #[error("argument {0} contains a NUL byte")]
+    Argument(usize),
+    /// The program was not found in `PATH`.
+    #[error("{program}: not found")]
+    NotFound {
+        /// Its name.
+        program: String,
+    },
+    /// The program cannot be executed.
+    #[error("{program}: cannot be executed: {error}")]
+    CannotExecute {
+        /// Its name.
+        program: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The program has not run, because something would not have been in force.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    /// A system call that starts the program's process failed.
+    #[error("cannot start the program: {0}")]
+    Start(io::Error),
+}
+
+impl Kernel {
+    /// The kernel with these filters, which were made for the model that
+    /// [`Facts::usable`](crate::Facts::usable) gives.
+    #[must_use]
+    pub fn new(filters: &FilterSet) -> Self {
+        Self { confinement: Confinement::new(filters) }
+    }
+
+    /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it has ended. Gives its
+    /// exit status, 0 to 255, or 128 + the signal that ended it. What it leaves behind stays under the
+    /// filters.
+    ///
+    /// The calling thread forwards signals to the program; other threads must not take them from it.
+    /// When it ends before the program, the program is killed. The calling process becomes undumpable,
+    /// since it is under no filters and must not be made to act for the program; its descriptors that
+    /// are not close-on-exec are closed, but for the standard ones: the program has inherited them, all
+    /// but io_urings. `no_new_privs` is set for the program.
+    ///
+    /// # Errors
+    /// See [`Error`]; the program has not run.
+    pub fn run(&self, argv: &[impl AsRef<OsStr>]) -> Result<i32, Error> {
+        let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
+        let argv = argv
+            .iter()
+            .enumerate()
+            .map(|(index, arg)| CString::new(arg.as_ref().as_bytes()).map_err(|_| Error::Argument(index)))
+            .collect::<Result<Vec<_>, _>>()?;
+        if argv.is_empty() {
+            return Err(Error::NotFound { program });
+        }
+        let pointers: Vec<_> = argv.iter().map(|arg| arg.as_ptr()).chain([null()]).collect();
+        let start = |error: Errno| Error::Start(error.into());
+        let (failure_out, failure_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+        // Before the program's first instruction, which must not find it otherwise.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
+        let signals = Signals::hold();
+        let child = Child { argv: &pointers, parent: getpid(), signals: &signals, failure: failure_in };
+        // SAFETY: until it executes, the child makes system calls only, and allocates nothing.
+        let pid = match unsafe { libc::fork() } {
+            -1 => return Err(start(last_errno())),
+            0 => child.run(&self.confinement),
+            pid => Pid::from_raw(pid).ok_or_else(|| start(Errno::SRCH))?,
+        };
+        drop(child);
+        descriptors::close_for_own_part();
+        let failure = Failure::receive(&failure_out);
+        let status = signals.wait_for(pid).map_err(start)?;
+        failure.map_or(Ok(status), |failure| Err(failure.explain(program)))
+    }
+}
+
+/// The program's process, from fork to exec.
+struct Child<'a> {
+    argv: &'a [*const c_char],
+    parent: Pid,
+    signals: &'a Signals,
+    /// Closed by a successful exec.
+    failure: OwnedFd,
+}
+
+impl Child<'_> {
+    fn run(&self, confinement: &Confinement) -> ! {
+        let failure = match self.become_the_program(confinement) {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
+        let _ = rustix::io::write(&self.failure, failure.as_bytes());
+        // SAFETY: ends the process without running what the caller had registered for its own exit.
+        unsafe { libc::_exit(0) }
+    }
+
+    fn become_the_program(&self, confinement: &Confinement) -> Result<Infallible, Failure> {
+        let failed = |error| Failure::new(Failure::START, error);
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
+        if getppid() != Some(self.parent) {
+            return Err(failed(Errno::SRCH));
+        }
+        confinement.apply()?;
+        self.signals.release_in_child();
+        // SAFETY: a null-terminated array of C strings that live until the call replaces this process or
+        // fails.
+        unsafe { libc::execvp(self.argv[0], self.argv.as_ptr()) };
+        Err(Failure::new(Failure::EXEC, last_errno()))
+    }
+}
+
+/// Why the program's process did not become the program, as it goes through the pipe.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Failure {
+    part: i32,
+    opcode: i32,
+    errno: i32,
+}
+
+impl Failure {
+    const START: i32 = 0;
+    const EXEC: i32 = 1;
+    const NO_NEW_PRIVS: i32 = 2;
+    const FILTER: i32 = 3;
+    const SECCOMP: i32 = 4;
+    const DESCRIPTORS: i32 = 5;
+
+    fn new(part: i32, error: Errno) -> Self {
+        Self { part, opcode: 0, errno: error.raw_os_error() }
+    }
+
+    /// Waits until the program runs (`None`) or is known not to.
+    fn receive(pipe: &OwnedFd) -> Option<Self> {
+        let mut bytes = [0; size_of::<Self>()];
+        let count = loop {
+            match rustix::io::read(pipe, &mut bytes) {
+                Err(Errno::INTR) => {}
+                // Written in one piece, shorter than PIPE_BUF.
+                other => break other.unwrap_or(0),
+            }
+        };
+        Self::read_from_bytes(&bytes[..count]).ok()
+    }
+
+    fn explain(self, program: String) -> Error {
+        let errno = Errno::from_raw_os_error(self.errno);
+        match self.part {
+            Self::EXEC if errno == Errno::NOENT => Error::NotFound { program },
+            Self::EXEC => Error::CannotExecute { program, error: errno.into() },
+            Self::NO_NEW_PRIVS => ConfineError::NoNewPrivs(errno).into(),
+            Self::FILTER => ConfineError::Filter { opcode: Opcode(self.opcode as u8), error: errno }.into(),
+            Self::SECCOMP => ConfineError::Seccomp(errno).into(),
+            Self::DESCRIPTORS => ConfineError::Descriptors(errno).into(),
+            _ => Error::Start(errno.into()),
+        }
+    }
+}
+
+impl From<ConfineError> for Failure {
+    fn from(error: ConfineError) -> Self {
+        match error {
+            ConfineError::NoNewPrivs(errno) => Self::new(Self::NO_NEW_PRIVS, errno),
+            ConfineError::Filter { opcode, error } => {
+                Self { opcode: opcode.0.into(), ..Self::new(Self::FILTER, error) }
+            }
+            ConfineError::Seccomp(errno) => Self::new(Self::SECCOMP, errno),
+            ConfineError::Descriptors(errno) => Self::new(Self::DESCRIPTORS, errno),
+        }
+    }
+}

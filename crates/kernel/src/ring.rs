@@ -1,0 +1,42 @@
+//! The few things that are asked of rings to find out whether, and how, they work.
+
+use crate::trial::errno;
+use io_uring::{IoUring, opcode};
+use ringwarden_uapi::ring::{Params, SetupFlags};
+use ringwarden_uapi::sys;
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+use std::io;
+
+/// Makes a ring and closes it.
+///
+/// # Errors
+/// Those of `io_uring_setup(2)`.
+pub(crate) fn setup(flags: SetupFlags) -> Result<(), Errno> {
+    let mut params = Params { flags: flags.bits(), ..Params::default() };
+    // SAFETY: callers don't pass NO_MMAP, so the kernel is given no memory.
+    unsafe { sys::setup(1, &mut params) }.map(drop).map_err(|error| errno(&error))
+}
+
+/// What `io_uring_enter` says of a descriptor that does not exist.
+pub(crate) fn enter_nowhere() -> Errno {
+    // SAFETY: only the number is used, which is nobody's.
+    let nowhere = unsafe { BorrowedFd::borrow_raw(i32::MAX) };
+    // SAFETY: there is no ring, hence no request.
+    match unsafe { sys::enter(nowhere, 0, 0, 0) } {
+        Ok(_) => Errno::IO,
+        Err(error) => errno(&error),
+    }
+}
+
+/// Submits a NOP and gives the result of its completion.
+///
+/// # Errors
+/// Those of `io_uring_enter(2)`, and EIO where nothing completes.
+pub(crate) fn nop(ring: &mut IoUring) -> io::Result<i32> {
+    // SAFETY: a NOP holds no pointers.
+    unsafe { ring.submission().push(&opcode::Nop::new().build()) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    let completion = ring.completion().next().ok_or(Errno::IO)?;
+    Ok(completion.result())
+}

@@ -1,0 +1,100 @@
+//! The seccomp side: register calls that are requests in disguise.
+
+use crate::trial::last_errno;
+use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
+use libc::{seccomp_data, sock_filter, sock_fprog};
+use ringwarden_uapi::RegisterOp;
+use ringwarden_uapi::register::USE_REGISTERED_RING;
+use rustix::io::Errno;
+use std::mem::offset_of;
+
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const X32_SYSCALL_BIT: u32 = 0x4000_0000;
+
+/// A filter that refuses some `io_uring_register` opcodes with EACCES, whatever the descriptor and
+/// through every system call table, and lets everything else pass.
+#[derive(Clone, Debug)]
+pub(crate) struct RegisterFilter(Vec<sock_filter>);
+
+impl RegisterFilter {
+    /// Refuses `ops`, fewer than 200.
+    pub(crate) fn refusing(ops: &[RegisterOp]) -> Self {
+        let stmt = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
+        let load = |offset: usize| stmt(BPF_LD | BPF_W | BPF_ABS, offset as u32);
+        let ret = |action: u32| stmt(BPF_RET | BPF_K, action);
+        let and = |mask: u32| stmt(BPF_ALU | BPF_AND | BPF_K, mask);
+        let equal =
+            |k: u32, jt: u8, jf: u8| sock_filter { code: (BPF_JMP | BPF_JEQ | BPF_K) as u16, jt, jf, k };
+        let mut insns = vec![
+            load(offset_of!(seccomp_data, arch)),
+            equal(AUDIT_ARCH_X86_64, 2, 0),
+            equal(AUDIT_ARCH_I386, 1, 0),
+            ret(SECCOMP_RET_KILL_PROCESS),
+            // io_uring_register has one number in every table, which x32 marks with a bit.
+            load(offset_of!(seccomp_data, nr)),
+            and(!X32_SYSCALL_BIT),
+            equal(libc::SYS_io_uring_register as u32, 1, 0),
+            ret(SECCOMP_RET_ALLOW),
+            // The kernel looks at the lower half of the argument only.
+            load(offset_of!(seccomp_data, args) + 8),
+            and(!USE_REGISTERED_RING),
+        ];
+        for (index, op) in ops.iter().enumerate() {
+            // Behind the other tests and the ALLOW.
+            insns.push(equal(op.0, (ops.len() - index) as u8, 0));
+        }
+        insns.push(ret(SECCOMP_RET_ALLOW));
+        insns.push(ret(SECCOMP_RET_ERRNO | libc::EACCES as u32));
+        Self(insns)
+    }
+
+    /// Installs it on the calling thread, which must have `no_new_privs`. Makes one system call and
+    /// allocates nothing.
+    ///
+    /// # Errors
+    /// Those of `seccomp(2)`.
+    pub(crate) fn install(&self) -> Result<(), Errno> {
+        let program = sock_fprog { len: self.0.len() as u16, filter: self.0.as_ptr().cast_mut() };
+        // SAFETY: `program` names instructions that live for the call; the kernel copies and does not
+        // change them.
+        let ret =
+            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        if ret == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{self, TrialError};
+    use std::io;
+
+    fn register(number: i64, op: u64) -> Result<i32, TrialError> {
+        trial::ask(|| {
+            rustix::thread::set_no_new_privs(true)?;
+            RegisterFilter::refusing(&[RegisterOp::REGISTER_SEND_MSG_RING, RegisterOp(99)]).install()?;
+            // SAFETY: no ring has that number, and no pointer is passed.
+            match unsafe { libc::syscall(number, 9999, op, 0, 0) } {
+                -1 => Err(io::Error::last_os_error()),
+                ret => Ok(ret as i32),
+            }
+        })
+    }
+
+    #[test]
+    fn exactly_the_named_opcodes_are_refused_in_every_disguise() {
+        let native = libc::SYS_io_uring_register;
+        let refused = Err(TrialError::Failed(Errno::ACCESS));
+        let passed = Err(TrialError::Failed(Errno::BADF));
+        let upper_half = 5 << 32;
+        for op in [31, 99, 31 | u64::from(USE_REGISTERED_RING), 31 | upper_half] {
+            assert_eq!(register(native, op), refused, "{op:#x}");
+            assert_eq!(register(native | i64::from(X32_SYSCALL_BIT), op), refused, "x32 {op:#x}");
+        }
+        for op in [0, 8, 30, 32, 8 | upper_half] {
+            assert_eq!(register(native, op), passed, "{op:#x}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The single questions of `doctor`, and their answers.
+
+use ringwarden::kernel::{Availability, Facts, Finding, Supervision, TrialError};
+use serde::{Serialize, Serializer};
+
+/// One question.
+#[derive(Serialize)]
+pub(super) struct Check {
+    /// For scripts; does not change.
+    pub(super) id: &'static str,
+    #[serde(skip)]
+    pub(super) group: Group,
+    /// What is or is not so.
+    pub(super) subject: &'static str,
+    pub(super) answer: Answer,
+    /// Why, or what it means; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) detail: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Yes,
+    No,
+    /// It could not be tried.
+    Unknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    IoUring,
+    Filters,
+    Supervision,
+}
+
+/// The id of the question whose answer is neither good nor bad.
+pub(super) const LEAK: &str = "later_filters_leak";
+
+impl Answer {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "?",
+        }
+    }
+}
+
+impl Serialize for Answer {
+    /// `true`, `false` or `null`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Yes => serializer.serialize_bool(true),
+            Self::No => serializer.serialize_bool(false),
+            Self::Unknown => serializer.serialize_none(),
+        }
+    }
+}
+
+impl Group {
+    pub(super) const ALL: [Self; 3] = [Self::IoUring, Self::Filters, Self::Supervision];
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::IoUring => "io_uring",
+            Self::Filters => "The kernel's filters",
+            Self::Supervision => "What the guard stands on",
+        }
+    }
+}
+
+/// Every question, in the order of the table.
+pub(super) fn all(facts: &Facts, machine: &Supervision) -> Vec<Check> {
+    let mut checks = vec![io_uring(facts.io_uring)];
+    checks.extend(filters(facts));
+    checks.extend(supervision(machine));
+    checks
+}
+
+fn io_uring(availability: Availability) -> Check {
+    let (answer, detail) = match availability {
+        Availability::Available => (Answer::Yes, String::new()),
+        blocked => (Answer::No, blocked.to_string()),
+    };
+    Check { id: "io_uring", group: Group::IoUring, subject: "rings can be made", answer, detail }
+}
+
+fn filters(facts: &Facts) -> Vec<Check> {
+    let (answer, detail) = match facts.filters {
+        Ok(()) => (Answer::Yes, String::new()),
+        Err(error) => (Answer::No, lacking(error, "7.0")),
+    };
+    let registration = Check {
+        id: "filters",
+        group: Group::Filters,
+        subject: "a task can register filters",
+        answer,
+        detail,
+    };
+    let findings = [
+        ("denials", "a denied request fails", facts.enforced, ""),
+        (
+            "survive_exec",
+            "filters survive an exec after ring use",
+            facts.survive_exec,
+            "CVE-2026-80713: an exec is a way out",
+        ),
+        (
+            "survive_restrictions",
+            "filters survive refused restrictions",
+            facts.survive_restrictions,
+            "a refused restriction is a way out",
+        ),
+        (LEAK, "later filters reach older rings and children", facts.later_filters_leak, ""),
+    ];
+    let findings = findings.map(|(id, subject, finding, otherwise)| {
+        let detail = match finding {
+            Finding::No => otherwise.to_owned(),
+            Finding::Unknown(Some(error)) => format!("could not be tried: {error}"),
+            Finding::Yes if id == LEAK => "as up to Linux 7.2; they only tighten".to_owned(),
+            Finding::Yes | Finding::Unknown(None) => String::new(),
+        };
+        Check { id, group: Group::Filters, subject, answer: finding.into(), detail }
+    });
+    [registration].into_iter().chain(findings).collect()
+}
+
+/// What the guard needs besides rings.
+pub(super) fn supervision(machine: &Supervision) -> Vec<Check> {
+    let tried = |id, subject, result: Result<(), TrialError>, since: &str| {
+        let (answer, detail) = match result {
+            Ok(()) => (Answer::Yes, String::new()),
+            Err(TrialError::Failed(errno)) if errno.raw_os_error() == EBUSY => {
+                (Answer::No, "another supervisor already answers for this process".to_owned())
+            }
+            Err(error) => (Answer::No, lacking(error, since)),
+        };
+        Check { id, group: Group::Supervision, subject, answer, detail }
+    };
+    let tracing = match machine.ptrace_scope {
+        None => "no Yama".to_owned(),
+        Some(scope) => format!("kernel.yama.ptrace_scope is {scope}"),
+    };
+    let answer = if machine.tracing_allowed() { Answer::Yes } else { Answer::No };
+    vec![
+        tried("notification", "system calls can be supervised", machine.notification, "5.19"),
+        tried("caller_memory", "rings can be in memory of one's own", machine.caller_memory, "6.5"),
+        tried("sealing", "memory can be sealed", machine.sealing, "6.10"),
+        Check {
+            id: "tracing",
+            group: Group::Supervision,
+            subject: "descendants can be traced",
+            answer,
+            detail: tracing,
+        },
+    ]
+}
+
+/// What an answer means where the kernel may just be too old.
+fn lacking(error: TrialError, since: &str) -> String {
+    match error {
+        TrialError::Failed(errno) if matches!(errno.raw_os_error(), EBADF | EINVAL | ENOSYS) => {
+            format!("{error}; Linux {since} is the first")
+        }
+        _ => error.to_string(),
+    }
+}
+
+const EBADF: i32 = 9;
+/// A task can have only one listener.
+const EBUSY: i32 = 16;
+const EINVAL: i32 = 22;
+const ENOSYS: i32 = 38;

@@ -1,0 +1,133 @@
+//! Virtual machines: a kernel, a command, its output, its exit status.
+
+use crate::deadline::ends_within;
+use crate::guest::Programs;
+use crate::initramfs::Initramfs;
+use crate::kernel::Kernel;
+use anyhow::{Context, bail};
+use rustix::process::Pid;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// `nokaslr` and `mitigations=off` save time under emulation. Without `tsc_early_khz` a kernel 7.x
+/// hangs on this machine, which has no other clock; with `lpj` it need not measure how fast it is.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t nokaslr mitigations=off \
+                            tsc_early_khz=2100000 lpj=4000000";
+/// Kernels before 7.0 crash under emulation now and then where they use CMPXCHG16B.
+const OLD_CPU: &str = "max,-cx16";
+
+/// How often a kernel that does not come up is started.
+const ATTEMPTS: u32 = 3;
+
+/// A machine that is ready to start.
+pub(crate) struct Machine {
+    directory: TempDir,
+    initramfs: Initramfs,
+}
+
+/// How a command in a machine ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit status, 128 + N for signal N.
+    pub(crate) status: i32,
+}
+
+impl Machine {
+    pub(crate) fn new(programs: &Programs) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let initramfs = Initramfs::create(&directory.path().join("initramfs"), &programs.init)?;
+        Ok(Self { directory, initramfs })
+    }
+
+    /// What is in the machine's file system.
+    pub(crate) fn files(&mut self) -> &mut Initramfs {
+        &mut self.initramfs
+    }
+
+    /// Starts the machine and runs a command in it. What the command writes goes to `output`, or to
+    /// where our own output goes.
+    ///
+    /// # Errors
+    /// If QEMU cannot be run, the kernel does not come up or `limit` passes: with the end of what was
+    /// on the console.
+    pub(crate) fn run(
+        mut self,
+        kernel: &Kernel,
+        command: &[OsString],
+        output: Option<&File>,
+        limit: Duration,
+    ) -> anyhow::Result<Ended> {
+        let words = command.iter().map(|word| word.as_bytes());
+        self.initramfs.bytes(Path::new("/command"), &words.collect::<Vec<_>>().join(&0), 0o644)?;
+        self.initramfs.finish()?;
+        let (initramfs, console) =
+            (self.directory.path().join("initramfs"), self.directory.path().join("console"));
+        let mut attempt = 1;
+        loop {
+            let output = output.map_or(Ok(Stdio::inherit()), |file| file.try_clone().map(Stdio::from))?;
+            let status = run_once(qemu(kernel, &initramfs, &console).stdout(output), limit)?;
+            let said = fs::read(&console).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            let Some(status) = status else {
+                bail!("{kernel} did not end within {} s{}", limit.as_secs(), last_lines(&said));
+            };
+            let mut words = said.lines().filter_map(|line| line.trim().strip_prefix("init: "));
+            match words.next_back() {
+                Some("start") => bail!("{kernel} crashed, QEMU: {status}{}", last_lines(&said)),
+                Some(word) => {
+                    let exit = word.strip_prefix("exit ").and_then(|status| status.parse().ok());
+                    return exit.map(|status| Ended { status }).with_context(|| {
+                        format!("in the machine with {kernel}: {}", word.trim_start_matches("error "))
+                    });
+                }
+                // Emulated processors now and then stumble over code that the kernel patches at its start.
+                None if status.success() && attempt < ATTEMPTS => {
+                    eprintln!("{kernel} did not come up: once more")
+                }
+                None => bail!("{kernel} did not come up, QEMU: {status}{}", last_lines(&said)),
+            }
+            attempt += 1;
+        }
+    }
+}
+
+/// Runs QEMU; no status if it takes too long.
+fn run_once(qemu: &mut Command, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+    let mut child = qemu
+        .stdin(Stdio::null())
+        .spawn()
+        .context("cannot run qemu-system-x86_64: it is in Debian's package qemu-system-x86")?;
+    let ended = ends_within(Pid::from_child(&child), limit);
+    if !matches!(ended, Ok(true)) {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    Ok(ended?.then_some(status))
+}
+
+fn qemu(kernel: &Kernel, initramfs: &Path, console: &Path) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    let cpu = if kernel.series.major < 7 { OLD_CPU } else { "max" };
+    // One thread for both processors: several race where the kernel patches its own code.
+    command.args(["-M", "microvm", "-accel", "tcg,thread=single", "-cpu", cpu, "-smp", "2", "-m", "1024"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
+    command.args(["-append", COMMAND_LINE]);
+    let mut port = OsString::from("file:");
+    port.push(console);
+    command.arg("-serial").arg(port);
+    command.args(["-chardev", "stdio,id=output,signal=off"]);
+    command.args(["-device", "isa-serial,chardev=output,index=1"]);
+    command
+}
+
+/// The end of what the console showed, if anything.
+fn last_lines(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(40)..].iter().map(|line| format!("\n  | {line}")).collect()
+}
