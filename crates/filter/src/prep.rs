@@ -66,7 +66,7 @@ pub fn prepare(
             return Context::new(model, sqe, Payload::OpenHow(&how));
         }
         Opcode::CONNECT | Opcode::BIND => {
-            let address = sockaddr(memory, sqe)?;
+            let address = copy(memory, sqe.addr, sqe.off as u32 as usize)?;
             return Context::new(model, sqe, Payload::Sockaddr(&address));
         }
         _ => {}
@@ -132,6 +132,10 @@ fn check_values(opcode: Opcode, sqe: &Sqe) -> Result<(), Errno> {
             let closes = u64::from(kind) & O_CLOEXEC != 0;
             (kind & !SOCK_TYPE_BITS == 0 && !(closes && sqe.file_index != 0), Errno::EINVAL)
         }
+        // An `int` (`move_addr_to_kernel`, `net/socket.c`).
+        Opcode::CONNECT | Opcode::BIND => {
+            (usize::try_from(sqe.off as i32).is_ok_and(|len| len <= SOCKADDR_MAX), Errno::EINVAL)
+        }
         // It names an interface that must have been registered.
         Opcode::RECV_ZC => (false, Errno::EINVAL),
         _ => (true, Errno::EINVAL),
@@ -147,15 +151,6 @@ fn is_futex2(flags: i32) -> bool {
 /// A descriptor that goes into the table of registered files has no close-on-exec flag.
 fn check_slot(sqe: &Sqe, open_flags: u64) -> Result<(), Errno> {
     if sqe.file_index != 0 && open_flags & O_CLOEXEC != 0 { Err(Errno::EINVAL) } else { Ok(()) }
-}
-
-/// The address of CONNECT and BIND; its length is an `int` (`move_addr_to_kernel`, `net/socket.c`).
-fn sockaddr(memory: &impl UserMemory, sqe: &Sqe) -> Result<Vec<u8>, Errno> {
-    let len = usize::try_from(sqe.off as i32).map_err(|_| Errno::EINVAL)?;
-    if len > SOCKADDR_MAX {
-        return Err(Errno::EINVAL);
-    }
-    copy(memory, sqe.addr, len)
 }
 
 fn copy(memory: &impl UserMemory, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
