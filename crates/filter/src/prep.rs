@@ -119,7 +119,8 @@ fn has(sqe: &Sqe, flag: SqeFlags) -> bool {
 fn check_values(opcode: Opcode, sqe: &Sqe) -> Result<(), Errno> {
     let (valid, errno) = match opcode {
         Opcode::TIMEOUT | Opcode::LINK_TIMEOUT => (sqe.len == 1, Errno::EINVAL),
-        Opcode::FILES_UPDATE => (sqe.len != 0, Errno::EINVAL),
+        Opcode::TIMEOUT_REMOVE => (!has(sqe, SqeFlags::FIXED_FILE), Errno::EINVAL),
+        Opcode::FILES_UPDATE => (sqe.len != 0 && !has(sqe, SqeFlags::FIXED_FILE), Errno::EINVAL),
         Opcode::PROVIDE_BUFFERS => ((1..=MAX_BUFFERS).contains(&sqe.fd), Errno::E2BIG),
         Opcode::REMOVE_BUFFERS => ((1..=MAX_BUFFERS).contains(&sqe.fd), Errno::EINVAL),
         Opcode::OPENAT2 => (sqe.len as usize >= OPEN_HOW_SIZE_VER0, Errno::EINVAL),

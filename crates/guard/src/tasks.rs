@@ -32,6 +32,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Forgets execs that are over, after which it may have another address space.
+    fn ends_execs(&mut self, is_over: impl Fn(Pid) -> bool) {
+        let before = self.execing.len();
+        self.execing.retain(|&execing| !is_over(execing));
+        if self.execing.len() != before {
+            self.has_arena = false;
+        }
+    }
+
     fn is_alive(&self) -> bool {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::default())) == Ok(0)
@@ -126,12 +135,7 @@ impl Tasks {
     pub(crate) fn confirm(&mut self, tid: Pid) -> Result<Space<'_>, Errno> {
         let tgid = self.current_group(tid)?;
         let process = self.processes.get_mut(&tgid).ok_or(Errno::SRCH)?;
-        let before = process.execing.len();
-        // Back from its exec, or gone through one: either way it may be another space.
-        process.execing.retain(|&execing| execing != tid && is_thread_of(execing, tgid));
-        if process.execing.len() != before {
-            process.has_arena = false;
-        }
+        process.ends_execs(|execing| execing == tid || !is_thread_of(execing, tgid));
         Ok(Space { doubtful: !process.execing.is_empty(), has_arena: &mut process.has_arena })
     }
 
@@ -159,6 +163,14 @@ impl Tasks {
     pub(crate) fn had_arena(&self, tid: Pid) -> bool {
         let process = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.tgid));
         process.is_some_and(|process| process.has_arena)
+    }
+
+    /// `tid` makes a call: if it was about to exec it has come back, or through.
+    pub(crate) fn seen(&mut self, tid: Pid) {
+        let tgid = self.threads.get(&tid).map(|thread| thread.tgid);
+        if let Some(process) = tgid.and_then(|tgid| self.processes.get_mut(&tgid)) {
+            process.ends_execs(|execing| execing == tid);
+        }
     }
 
     /// Takes a copy of descriptor `fd` as `tid`, waiting for an answer, has it.
@@ -234,7 +246,12 @@ mod tests {
                 assert!(*space.has_arena && space.doubtful);
             });
         });
-        let after = tasks.confirm(own).expect("this process");
-        assert!(!*after.has_arena && !after.doubtful);
+        tasks.seen(own);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let space = tasks.confirm(rustix::thread::gettid()).expect("this thread");
+                assert!(!*space.has_arena && !space.doubtful);
+            });
+        });
     }
 }

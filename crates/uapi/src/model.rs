@@ -131,7 +131,8 @@ impl fmt::Display for UnknownModel {
         for model in KernelModel::ALL {
             write!(f, " {model}")?;
         }
-        Ok(())
+        // As far as filters go; conformance/ knows of nothing else.
+        f.write_str(" (7.1 is like 7.0)")
     }
 }
 
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(KernelModel::ALL.last(), Some(&KernelModel::default()));
         assert_eq!(
             "6.18".parse::<KernelModel>().unwrap_err().to_string(),
-            "unknown kernel `6.18`; known are posted 7.0 7.2 7.3"
+            "unknown kernel `6.18`; known are posted 7.0 7.2 7.3 (7.1 is like 7.0)"
         );
     }
 

@@ -154,7 +154,8 @@ impl Supervisor {
     }
 
     fn dispatch(&mut self, call: &Notification, tid: Pid) {
-        // Whatever it submitted before is over.
+        // Whatever it executed or submitted before is over.
+        self.tasks.seen(tid);
         if !self.unsettled.is_empty() {
             self.unsettled.remove(&tid);
         }

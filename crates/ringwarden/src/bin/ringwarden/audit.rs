@@ -52,7 +52,8 @@ impl Audit for Log {
                 line.program.escape_debug(),
                 line.pid,
                 fields.join(" "),
-                line.rule
+                // A rule of several lines is one here.
+                line.rule.split_whitespace().collect::<Vec<_>>().join(" ")
             ));
         }
         if let Some(file) = &mut self.file {

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Choice, NoChoice, Wishes};
 use crate::layers::Unusable;
-use crate::style::{BAD, BOLD, DIM, GOOD};
+use crate::style::{BAD, BOLD, DIM, GOOD, say};
 use crate::{FAILED, style};
 use clap::Args;
 use io_uring::{IoUring, opcode, squeue, types};
@@ -63,11 +63,11 @@ impl Demo {
         if matches!(choice, Choice::Guard { .. }) {
             Guard::check_machine()?;
         }
-        anstream::println!("{BOLD}The policy{BOLD:#} ({POLICY_NAME})");
+        say!("{BOLD}The policy{BOLD:#} ({POLICY_NAME})");
         for line in POLICY.lines() {
-            anstream::println!("  {DIM}{line}{DIM:#}");
+            say!("  {DIM}{line}{DIM:#}");
         }
-        anstream::println!("\n{BOLD}The backend{BOLD:#}: {}\n", describe(&choice));
+        say!("\n{BOLD}The backend{BOLD:#}: {}\n", describe(&choice));
         let folder = Folder::new()?;
         let argv = [
             std::env::current_exe()?.into_os_string(),
@@ -87,6 +87,11 @@ fn describe(choice: &Choice) -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match choice {
+        Choice::Kernel { model, .. } if is_older_than_filters(release) => format!(
+            "filters of the kernel's kind, which this one ({release}) does not have: whatever it runs under, \
+             such as\nanother ringwarden, answers for it. They have passed a self-test, and keep to what is \
+             known of Linux {model}."
+        ),
         Choice::Kernel { model, .. } => format!(
             "the kernel itself. Its filters ({release}; they keep to what is known\nof Linux {model}) have \
              passed a self-test, so the kernel refuses requests at no cost of ours."
@@ -98,6 +103,11 @@ fn describe(choice: &Choice) -> String {
             why.as_deref().unwrap_or("the guard was asked for")
         ),
     }
+}
+
+/// Linux 7.0 is the first with filters.
+fn is_older_than_filters(release: &str) -> bool {
+    release.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major < 7)
 }
 
 /// A folder of the demo's own, removed at the end.
@@ -141,7 +151,7 @@ impl Client {
     fn run(self) -> Result<bool, Box<dyn std::error::Error>> {
         let policy = Policy::parse(POLICY, POLICY_NAME)?;
         let mut ring = IoUring::new(8)?;
-        anstream::println!(
+        say!(
             "{BOLD}{:42} {:8} {:29} as told{BOLD:#}",
             "The program asks for",
             "policy",
@@ -185,13 +195,13 @@ impl Client {
             as_told &= agreed;
             let (says, says_style) = if decision == Decision::Deny { ("deny", BAD) } else { ("allow", GOOD) };
             let (mark, mark_style) = if agreed { ("yes", GOOD) } else { ("NO", BAD) };
-            anstream::println!(
+            say!(
                 "{text:42} {says_style}{says:8}{says_style:#} {:29} {mark_style}{mark}{mark_style:#}",
                 answer(result)
             );
         }
         let intact = Path::new(&self.folder.join("greeting")).exists() && !self.folder.join("new").exists();
-        anstream::println!(
+        say!(
             "\n{}",
             match (as_told, intact) {
                 (true, true) =>

@@ -44,7 +44,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "KERNEL")]
     model: Option<KernelModel>,
     /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 

@@ -1,9 +1,11 @@
 //! Colours and errors on the terminal; plain when piped, and with `NO_COLOR`.
 
+use crate::FAILED;
 use anstyle::{AnsiColor, Style};
 use clap::builder::Styles;
-use std::fmt::Display;
-use std::process::ExitCode;
+use std::fmt::{Arguments, Display};
+use std::io::{ErrorKind, Write};
+use std::process::{ExitCode, exit};
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -15,6 +17,20 @@ pub(crate) const HELP: Styles = Styles::styled()
     .usage(BOLD)
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
+
+/// Prints a line on standard output; ends the process where that takes no more.
+macro_rules! say {
+    ($($line:tt)*) => { $crate::style::print(format_args!($($line)*)) };
+}
+pub(crate) use say;
+
+pub(crate) fn print(line: Arguments<'_>) {
+    let Err(error) = writeln!(anstream::stdout(), "{line}") else { return };
+    if error.kind() != ErrorKind::BrokenPipe {
+        fail(format_args!("cannot write to standard output: {error}"), FAILED);
+    }
+    exit(FAILED.into());
+}
 
 /// Says what went wrong, and gives the exit status for it.
 pub(crate) fn fail(error: impl Display, status: u8) -> ExitCode {

@@ -3,7 +3,7 @@
 mod advice;
 mod check;
 
-use crate::style::{self, BAD, BOLD, DIM, GOOD};
+use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
 use advice::advise;
 use anstyle::Style;
 use check::{Answer, Check, Group};
@@ -71,7 +71,7 @@ impl Doctor {
         match self.format {
             Format::Human => report.print(),
             Format::Json => match serde_json::to_string_pretty(&report) {
-                Ok(text) => anstream::println!("{text}"),
+                Ok(text) => say!("{text}"),
                 Err(error) => return style::fail(error, crate::FAILED),
             },
         }
@@ -106,9 +106,9 @@ impl Report {
     }
 
     fn print(&self) {
-        anstream::println!("Linux {}", self.kernel);
+        say!("Linux {}", self.kernel);
         for group in Group::ALL {
-            anstream::println!("\n{BOLD}{}{BOLD:#}", group.title());
+            say!("\n{BOLD}{}{BOLD:#}", group.title());
             for check in self.checks.iter().filter(|check| check.group == group) {
                 row(check.answer.word(), colour(check), check.subject, &check.detail);
             }
@@ -117,7 +117,7 @@ impl Report {
                 row("", DIM, "bytes that filters see of requests", &sizes.join(", "));
             }
         }
-        anstream::println!("\n{BOLD}Backends{BOLD:#}");
+        say!("\n{BOLD}Backends{BOLD:#}");
         for (name, verdict) in [("kernel", &self.backends.kernel), ("guard", &self.backends.guard)] {
             let detail = match (&verdict.reason, &verdict.model) {
                 (Some(reason), _) => reason.clone(),
@@ -127,7 +127,7 @@ impl Report {
             let (word, colour) = if verdict.usable { ("yes", GOOD) } else { ("no", BAD) };
             row(word, colour, name, &detail);
         }
-        anstream::println!("\n{}", self.advice);
+        say!("\n{}", self.advice);
     }
 }
 
@@ -162,7 +162,7 @@ fn colour(check: &Check) -> Style {
 
 fn row(word: &str, colour: Style, subject: &str, detail: &str) {
     let text = format!("{subject:46} {detail}");
-    anstream::println!("  {colour}{word:4}{colour:#} {}", text.trim_end());
+    say!("  {colour}{word:4}{colour:#} {}", text.trim_end());
 }
 
 impl From<Finding> for Answer {
