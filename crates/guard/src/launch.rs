@@ -1,8 +1,10 @@
 //! Starting a program under the guard.
 
+use crate::arena;
 use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::kernel_ring::KernelRing;
+use crate::supervisor::reads_pointers;
 use crate::tree::Children;
 use crate::watchdog::{HeldSignals, Tree};
 use crate::{guard_process, inherited, tree, watchdog};
@@ -42,6 +44,12 @@ pub enum Error {
         /// The setting.
         scope: u32,
     },
+    /// The filters look at arguments in memory, which cannot be put out of the program's reach.
+    #[error(
+        "the policy looks at arguments of openat2 or connect, for which the guard needs mseal(2) ({0}); \
+         Linux 6.10 has it, and a seccomp profile may have to allow it"
+    )]
+    NoSealing(Errno),
     /// Another supervisor already has this process.
     #[error(
         "another seccomp supervisor (a container runtime or another guard) already handles this \
@@ -118,6 +126,9 @@ impl Guard {
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
     pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<i32, Error> {
         let kernel = machine()?;
+        if reads_pointers(&self.filters) {
+            arena::can_be_sealed().map_err(Error::NoSealing)?;
+        }
         if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
             return Err(Error::Threads);
         }

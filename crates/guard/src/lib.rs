@@ -26,6 +26,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)] // mseal
 mod arena;
 mod audit;
 #[allow(unsafe_code)] // fork and exec

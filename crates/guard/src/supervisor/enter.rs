@@ -135,7 +135,7 @@ impl Supervisor {
 }
 
 /// Whether filters look at arguments that requests point at.
-pub(super) fn reads_pointers(filters: &FilterSet) -> bool {
+pub(crate) fn reads_pointers(filters: &FilterSet) -> bool {
     [Opcode::OPENAT2, Opcode::CONNECT].into_iter().any(|opcode| filters.reads_payload(opcode))
 }
 

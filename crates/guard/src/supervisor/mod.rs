@@ -7,6 +7,8 @@ mod map;
 mod register;
 mod setup;
 
+pub(crate) use enter::reads_pointers;
+
 use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};
 use crate::inject::Injection;

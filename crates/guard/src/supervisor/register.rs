@@ -1,8 +1,7 @@
 //! `io_uring_register`: what would take a ring out of the guard's hands is refused, what the guard
 //! has already used up is emulated, the rest is the kernel's.
 
-use super::enter::reads_pointers;
-use super::{After, Supervisor};
+use super::{After, Supervisor, reads_pointers};
 use crate::arena::Arena;
 use crate::audit::Refused;
 use crate::memory::{self, Caller};

@@ -46,6 +46,8 @@ enum Command {
     Doctor(doctor::Doctor),
     #[command(hide = true)]
     DemoClient(demo::Client),
+    #[command(hide = true)]
+    DoctorPatient(doctor::Patient),
 }
 
 fn main() -> ExitCode {
@@ -62,5 +64,6 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::DemoClient(client) => client.execute(),
+        Command::DoctorPatient(patient) => patient.execute(),
     }
 }

@@ -2,12 +2,15 @@
 
 mod advice;
 mod check;
+#[allow(unsafe_code)] // submitting a request that holds a pointer
+mod patient;
 
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
 use advice::advise;
 use anstyle::Style;
 use check::{Answer, Check, Group};
 use clap::{Args, ValueEnum};
+pub(crate) use patient::Patient;
 use ringwarden::guard::Guard;
 use ringwarden::kernel::{Availability, Facts, Finding, Supervision};
 use ringwarden::uapi::Opcode;
@@ -147,7 +150,8 @@ fn guard(facts: &Facts, supervision: &Supervision) -> Result<(), String> {
         return Err(format!("not so that {}: {}", check.subject, check.detail));
     }
     // Its own idea of a machine, which is what counts in the end.
-    Guard::check_machine().map_err(|error| error.to_string())
+    Guard::check_machine().map_err(|error| error.to_string())?;
+    patient::try_the_guard()
 }
 
 fn colour(check: &Check) -> Style {

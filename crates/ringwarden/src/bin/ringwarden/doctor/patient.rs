@@ -1,0 +1,67 @@
+//! A program under the guard: nothing tells better whether that works here.
+
+use clap::Args;
+use io_uring::{IoUring, opcode, types};
+use ringwarden::uapi::open::O_DIRECTORY;
+use std::io::{self, Write};
+use std::process::{Command, ExitCode, Stdio};
+
+/// Looks at an argument in memory, so that everything is needed which the guard may ever need.
+const POLICY: &str = "version = 1\ndefault = \"allow\"\n[ops]\nopenat2 = \"flags & O_CREAT == 0\"\n";
+
+/// The working folder, in place of a descriptor.
+const AT_FDCWD: i32 = -100;
+
+/// The program, which `doctor` runs under the guard.
+#[derive(Args)]
+pub(crate) struct Patient {}
+
+/// Runs the program under the guard.
+///
+/// # Errors
+/// What went wrong, in words.
+pub(super) fn try_the_guard() -> Result<(), String> {
+    let tried = || -> io::Result<_> {
+        let own = std::env::current_exe()?;
+        let mut command = Command::new(&own);
+        command.args(["run", "--backend", "guard", "-p", "/dev/stdin", "--"]).arg(&own).arg("doctor-patient");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut guard = command.spawn()?;
+        if let Some(mut policy) = guard.stdin.take() {
+            policy.write_all(POLICY.as_bytes())?;
+        }
+        guard.wait_with_output()
+    };
+    let output = tried().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let reason = said.lines().next().map(|line| line.trim_start_matches("error: ").to_owned());
+    Err(format!("a program that was tried under it: {}", reason.unwrap_or_else(|| output.status.to_string())))
+}
+
+impl Patient {
+    pub(crate) fn execute(self) -> ExitCode {
+        match open_a_folder() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(what) => crate::style::fail(what, 1),
+        }
+    }
+}
+
+/// Opens a folder by a ring.
+fn open_a_folder() -> Result<(), String> {
+    let failed = |call: &str, error: io::Error| format!("{call}: {error}");
+    let mut ring = IoUring::new(1).map_err(|error| failed("setting up a ring", error))?;
+    let how = types::OpenHow::new().flags(O_DIRECTORY);
+    let open = opcode::OpenAt2::new(types::Fd(AT_FDCWD), c"/".as_ptr(), &how).build();
+    // SAFETY: its argument lives until the request has completed.
+    unsafe { ring.submission().push(&open) }.map_err(|error| error.to_string())?;
+    ring.submit_and_wait(1).map_err(|error| failed("submitting a request", error))?;
+    match ring.completion().next().map(|completion| completion.result()) {
+        Some(result) if result >= 0 => Ok(()),
+        Some(error) => Err(failed("an allowed request", io::Error::from_raw_os_error(-error))),
+        None => Err("a request without a completion".into()),
+    }
+}
