@@ -121,7 +121,7 @@ fn ran(sqe: &Sqe, res: i32) -> Fate {
         Opcode::STATX | Opcode::UNLINKAT | Opcode::MKDIRAT | Opcode::MADVISE => {
             Fate::Later { res, failure: false }
         }
-        Opcode::SOCKET if sqe.file_index != 0 && res == Errno::ENXIO.negated() => {
+        Opcode::SOCKET if sqe.file_index != 0 && [-libc::ENXIO, -libc::ENFILE].contains(&res) => {
             Fate::Later { res, failure: false }
         }
         _ => Fate::Done(res),

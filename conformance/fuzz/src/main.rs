@@ -35,7 +35,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use trial::{Disagreement, Trial};
+use trial::{Disagreement, Seen, Trial};
 
 /// Compare the filter engine with this kernel on random filters and requests
 ///
@@ -70,6 +70,7 @@ struct Tally {
     disagreements: u64,
     /// Seen once and not again.
     unsteady: u64,
+    seen: Seen,
 }
 
 fn main() -> ExitCode {
@@ -96,15 +97,18 @@ fn run(args: &Args) -> anyhow::Result<u64> {
         sum.programs += tally.programs;
         sum.disagreements += tally.disagreements;
         sum.unsteady += tally.unsteady;
+        sum.seen.add(tally.seen);
     }
-    let Tally { cases, programs, disagreements, unsteady } = sum;
+    let Tally { cases, programs, disagreements, unsteady, seen } = sum;
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "{programs} programs in {cases} cases in {seconds:.1} s ({:.0} a second), seed {}: \
-         {disagreements} disagreements, {unsteady} unsteady",
+        "{programs} programs in {cases} cases, {} registered; {} requests, {} denied; {seconds:.0} s, {:.0} programs a second",
+        seen.registered,
+        seen.completed,
+        seen.denied,
         programs as f64 / seconds,
-        args.seed,
     );
+    println!("seed {}: {disagreements} disagreements, {unsteady} unsteady", args.seed);
     Ok(disagreements)
 }
 
@@ -134,7 +138,7 @@ fn work(args: &Args, job: u64) -> anyhow::Result<Tally> {
         }
         attempt(args, &mut trial, number, &mut tally)?;
     }
-    eprintln!("ring,reg,enter,other,drop,kernel,engine {:?}", kernel::T);
+    tally.seen = trial.seen;
     Ok(tally)
 }
 
@@ -147,7 +151,8 @@ fn attempt(args: &Args, trial: &mut Trial, number: u64, tally: &mut Tally) -> an
     let mut steady = |case: &case::Case| (0..2).all(|_| matches!(trial.run(case), Ok(Some(_))));
     if !steady(&case) {
         tally.unsteady += 1;
-        return report(&format!("unsteady: seed {}, case {number}, {}", args.seed, Difference(&case, &seen)));
+        let difference = Difference(&case, &seen);
+        return report(&format!("unsteady: seed {}, case {number}\n{difference}", args.seed));
     }
     tally.disagreements += 1;
     let case = shrink::shrink(case, &mut steady);

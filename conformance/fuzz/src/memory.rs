@@ -49,8 +49,11 @@ impl Memory {
         with_exposed_provenance_mut(self.start + offset)
     }
 
-    /// A step begins: what the one before has placed is not needed any more.
+    /// A step begins: what the one before has placed is not needed any more. Who reads too far finds zeros
+    /// there, not what one of the sides has left behind.
     pub(crate) fn clear(&mut self) {
+        // SAFETY: the first `used` bytes of the ordinary memory, to which no reference ever exists.
+        unsafe { self.pointer(0).write_bytes(0, self.used) };
         (self.used, self.ledges) = (0, 0);
     }
 
@@ -62,7 +65,7 @@ impl Memory {
             Self::ledge(self.ledges - 1) + PAGE - bytes.len()
         } else if bytes.len() <= ORDINARY - self.used {
             let offset = self.used;
-            self.used = (self.used + bytes.len()).next_multiple_of(8);
+            self.used = (self.used + bytes.len()).next_multiple_of(8).min(ORDINARY);
             offset
         } else {
             return UNMAPPED;
@@ -124,9 +127,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_nowhere() {
         let mut memory = Memory::new().expect("a mapping");
-        assert_ne!(memory.place(&[0; ORDINARY], false), UNMAPPED);
+        assert_ne!(memory.place(&[3; ORDINARY], false), UNMAPPED);
         assert_eq!(memory.place(&[0], false), UNMAPPED);
         memory.clear();
-        assert_ne!(memory.place(&[0], false), UNMAPPED);
+        let address = memory.place(&[1], false);
+        let mut bytes = [2; 2];
+        assert_eq!((memory.read(address, &mut bytes), bytes), (Ok(()), [1, 0]));
     }
 }

@@ -1,6 +1,6 @@
 //! Makes a case smaller for as long as it keeps its property.
 
-use crate::case::{Case, Request, Step};
+use crate::case::{Case, Registration, Request, Step};
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_JA, BPF_JMP};
 use ringwarden_uapi::ring::{SetupFlags, Sqe};
@@ -100,13 +100,13 @@ fn simpler(step: &Step) -> Vec<Step> {
         Step::Register(target, registration) => {
             let mut all = Vec::new();
             if registration.flags != 0 {
-                all.push(crate::case::Registration { flags: 0, ..registration.clone() });
+                all.push(Registration { flags: 0, ..registration.clone() });
             }
             if registration.pdu_size != 0 {
-                all.push(crate::case::Registration { pdu_size: 0, ..registration.clone() });
+                all.push(Registration { pdu_size: 0, ..registration.clone() });
             }
             let programs = shorter(&registration.program).chain(simpler_insns(&registration.program));
-            all.extend(programs.map(|program| crate::case::Registration { program, ..registration.clone() }));
+            all.extend(programs.map(|program| Registration { program, ..registration.clone() }));
             all.into_iter().map(|registration| Step::Register(*target, registration)).collect()
         }
         Step::Enable(_) | Step::Fork => Vec::new(),
@@ -184,4 +184,43 @@ fn simpler_insns(program: &[Insn]) -> impl Iterator<Item = Vec<Insn>> + '_ {
             program
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate;
+    use ringwarden_cbpf::Program;
+    use ringwarden_cbpf::asm::assemble;
+    use ringwarden_filter::KernelModel;
+
+    #[test]
+    fn only_what_matters_is_left() {
+        let registers =
+            |case: &Case| case.steps.iter().filter(|step| matches!(step, Step::Register(..))).count();
+        let case = (0..).map(|number| generate::case(KernelModel::V7_3, 1, number));
+        let case = case.into_iter().find(|case| registers(case) >= 3).expect("one of so many");
+        let small = shrink(case, |case| is_sound(case) && registers(case) >= 2);
+        for step in &small.steps {
+            match step {
+                Step::Ring(setup) => assert!(setup.is_empty()),
+                Step::Register(_, Registration { flags, pdu_size, program, .. }) => {
+                    assert_eq!((*flags, *pdu_size, program.len()), (0, 0, 0));
+                }
+                other => panic!("{other:?} is left"),
+            }
+        }
+        assert_eq!(registers(&small), 2);
+    }
+
+    #[test]
+    fn jumps_go_where_they_went() {
+        let program = assemble("jeq #0, zero\nret #1\nzero: jmp end\nret #2\nend: ret #4").expect("text");
+        let singles = shorter(&program).skip(halves(program.len()).count());
+        let values: Vec<Option<u32>> = singles
+            .map(|program| Program::new(&program, 40).ok().and_then(|program| program.constant()))
+            .collect();
+        // Without the first or second jump what it went over runs; without the end nothing ends.
+        assert_eq!(values, [Some(1), Some(4), Some(2), Some(4), None]);
+    }
 }

@@ -71,7 +71,7 @@ impl<'rng> Writer<'rng> {
     fn plain(&mut self) {
         let setup = self.setup();
         self.ring(setup);
-        for _ in 0..self.rng.u8(1..9) {
+        for _ in 0..self.rng.u8(1..14) {
             self.register(Target::Ring(0));
             if self.rng.bool() {
                 self.enter(0);
@@ -241,4 +241,32 @@ fn words(model: KernelModel, request: &Request) -> Vec<u32> {
     };
     let context = Context::new(model, &request.sqe, payload.unwrap_or_default());
     context.unwrap_or_else(|_| Context::header(model, &request.sqe)).words().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringwarden_cbpf::Program;
+
+    #[test]
+    fn a_number_is_a_case() {
+        let case = |seed, number| super::case(KernelModel::V7_3, seed, number).to_string();
+        assert_eq!(case(1, 5), case(1, 5));
+        assert_ne!(case(1, 5), case(1, 6));
+        assert_ne!(case(1, 5), case(2, 5));
+    }
+
+    /// Of either kind there have to be enough to find anything.
+    #[test]
+    fn most_programs_are_valid_and_some_are_not() {
+        let cases = (0..500).map(|number| super::case(KernelModel::V7_3, 1, number));
+        let (mut valid, mut all) = (0, 0);
+        for step in cases.flat_map(|case| case.steps) {
+            if let Step::Register(_, registration) = step {
+                all += 1;
+                valid += u32::from(Program::new(&registration.program, 40).is_ok());
+            }
+        }
+        assert!((all / 2..all * 9 / 10).contains(&valid), "{valid} of {all}");
+    }
 }

@@ -49,6 +49,7 @@ const OTHERS: &[(Opcode, &[Field])] = &[
     (Opcode::TIMEOUT_REMOVE, &[Len, BufIndex, FileIndex]),
     (Opcode::REMOVE_BUFFERS, &[Off, Addr, Len, OpFlags, FileIndex]),
     (Opcode::EPOLL_WAIT, &[Off, OpFlags, BufIndex, FileIndex]),
+    (Opcode::FILES_UPDATE, &[Len, OpFlags, FileIndex]),
     (Opcode::NOP128, &[]),
 ];
 
@@ -65,7 +66,7 @@ pub(crate) fn request(rng: &mut Rng, number: u8) -> Request {
         0..80 => main(rng),
         80..90 => other(rng),
         90..98 => path_taker(rng),
-        _ => plain(Opcode(rng.u8(..))),
+        _ => any(rng),
     };
     let sqe = &mut request.sqe;
     sqe.user_data = (super::value(rng) << 32) | (super::value(rng) << 8 & 0xffff_ff00) | u64::from(number);
@@ -89,6 +90,12 @@ fn main(rng: &mut Rng) -> Request {
             request
         }
     }
+}
+
+/// Some operation, or none. Those that also tell when they are through with a buffer are left out.
+fn any(rng: &mut Rng) -> Request {
+    let opcode = Opcode(rng.u8(..));
+    plain(if matches!(opcode, Opcode::SEND_ZC | Opcode::SENDMSG_ZC) { Opcode::NOP } else { opcode })
 }
 
 fn plain(opcode: Opcode) -> Request {
