@@ -50,7 +50,8 @@ pub(crate) struct Run {
 
 const AFTER_HELP: &str = "\
 Exit status: that of the program, or 128 + N when signal N ended it;
-  125  Ringwarden itself failed, or a policy cannot be enforced: the program has not run
+  125  a policy cannot be enforced, and the program has not run; or the guard has
+       failed, and has killed it
   126  the program cannot be executed
   127  the program was not found
 
