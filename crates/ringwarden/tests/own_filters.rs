@@ -48,7 +48,14 @@ fn answers_as(model: KernelModel) {
             .find(|case| case.name() == record.case)
             .expect("a case of the tables");
         acted.extend(case.checks(Some(model)).iter().map(|check| place(&check.what)));
-        for found in record.disagreements(&case, Some(model)) {
+        let disagreements = record.disagreements(&case, Some(model));
+        if disagreements.iter().any(|found| found.what == "unshare_user") {
+            // As in a chroot, and in many containers.
+            println!("not acted out, for want of user namespaces: {}: {}", record.file, record.case);
+            acted.retain(|[file, case, _]| (file, case) != (&record.file, &record.case));
+            continue;
+        }
+        for found in disagreements {
             let unknown = found.got == Errno::EINVAL.to_string()
                 && found.what.split([' ', ',']).any(|word| lacking.contains(word));
             if unknown {

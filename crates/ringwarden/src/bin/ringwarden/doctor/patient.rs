@@ -24,7 +24,10 @@ pub(super) fn try_the_guard() -> Result<(), String> {
     let tried = || -> io::Result<_> {
         let own = std::env::current_exe()?;
         let mut command = Command::new(&own);
-        command.args(["run", "--backend", "guard", "-p", "/dev/stdin", "--"]).arg(&own).arg("doctor-patient");
+        command
+            .args(["run", "--backend", "guard", "-p", "/proc/self/fd/0", "--"])
+            .arg(&own)
+            .arg("doctor-patient");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut guard = command.spawn()?;
         if let Some(mut policy) = guard.stdin.take() {
