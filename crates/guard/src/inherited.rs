@@ -1,6 +1,6 @@
 //! Descriptors that the caller left open for the program.
 
-use rustix::fd::{BorrowedFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd};
 use std::fs;
 
@@ -27,13 +27,19 @@ pub(crate) fn close_for_own_part() {
 /// Descriptors cannot be listed.
 pub(crate) fn close_rings() -> std::io::Result<()> {
     for fd in open()? {
-        let target = fs::read_link(format!("/proc/self/fd/{fd}"));
-        if target.is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]") {
+        // SAFETY: only looked at, by its number.
+        if is_ring(unsafe { BorrowedFd::borrow_raw(fd) }) {
             // SAFETY: a process between fork and exec, which has no ring of its own.
             unsafe { libc::close(fd) };
         }
     }
     Ok(())
+}
+
+/// Whether a descriptor is an io_uring at all.
+pub(crate) fn is_ring(fd: BorrowedFd<'_>) -> bool {
+    let target = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    target.is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]")
 }
 
 /// The numbers of all open descriptors, and of one that is closed again.

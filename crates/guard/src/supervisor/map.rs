@@ -1,6 +1,7 @@
 //! `mmap` of a ring: the program gets the shared part and the shadow instead.
 
 use super::{After, Guarded, Premapped, Supervisor};
+use crate::inherited::is_ring;
 use crate::mapping::page_align;
 use crate::plan::RINGS_OFFSET;
 use crate::seccomp::Notification;
@@ -53,7 +54,7 @@ impl Supervisor {
     }
 
     fn may_be_foreign(&mut self, tid: Pid, fd: i32) -> bool {
-        self.tasks.descriptor(tid, fd).is_ok_and(|copy| super::is_ring(copy.as_fd()))
+        self.tasks.descriptor(tid, fd).is_ok_and(|copy| is_ring(copy.as_fd()))
     }
 
     /// Makes the same call in the thread, with the ring's memfd in the ring's place. Mapping the ring

@@ -11,6 +11,7 @@ pub(crate) use enter::reads_pointers;
 
 use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};
+use crate::inherited::is_ring;
 use crate::inject::Injection;
 use crate::kernel_ring::{Confinement, KernelRing};
 use crate::limits::TaskLimits;
@@ -284,10 +285,4 @@ impl Supervisor {
             self.unrecorded = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         }
     }
-}
-
-/// Whether a descriptor is an io_uring at all.
-fn is_ring(fd: BorrowedFd<'_>) -> bool {
-    let path = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
-    std::fs::read_link(path).is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]")
 }

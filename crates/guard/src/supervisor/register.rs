@@ -42,7 +42,6 @@ impl Supervisor {
         } else {
             self.believed(tid, fd).map_or_else(|| self.identify(tid, fd), Ok)
         };
-        let mut points = false;
         let allowed = ring.and_then(|ring| {
             let by = self.limits.task(tid)?;
             // Never left to the kernel if unknown: the descriptor could be a ring by then.
@@ -57,11 +56,13 @@ impl Supervisor {
                 _ => Ok(()),
             }
             .map_err(errno)?;
-            points = point_at_arguments(own.limits());
-            Ok(0)
+            Ok(point_at_arguments(own.limits()))
         });
+        let points = match allowed {
+            Ok(points) => points,
+            Err(error) => return self.listener.fail(call.id, error),
+        };
         match op {
-            _ if allowed.is_err() => self.answer(call, allowed),
             // The real ring has the guard's restrictions, and its kernel may have no filters.
             RegisterOp::REGISTER_RESTRICTIONS => self.listener.answer(call.id, 0),
             RegisterOp::REGISTER_BPF_FILTER => {
@@ -91,20 +92,18 @@ impl Supervisor {
         let [_, _, argument, count, ..] = call.args;
         let mut memory = Caller { listener: &self.listener, id: call.id, tid };
         let (memory, count) = (&mut memory, count as u32);
-        let mut points = false;
         let limited = self.limits.task(tid).and_then(|task| {
             match op {
                 RegisterOp::REGISTER_RESTRICTIONS => task.register_restrictions(memory, argument, count),
                 _ => task.register_filter(memory, argument, count, OWN),
             }
             .map_err(errno)?;
-            points = point_at_arguments(task.limits());
-            Ok(0)
+            Ok(point_at_arguments(task.limits()))
         });
-        if points {
+        if limited == Ok(true) {
             self.keep_arguments();
         }
-        self.answer(call, limited);
+        self.answer(call, limited.map(|_| 0));
     }
 
     /// Puts arguments out of the program's reach from now on, since a filter of its own looks at them.

@@ -215,7 +215,7 @@ impl Client {
 }
 
 const EACCES: i32 = 13;
-const AT_FDCWD: i32 = -100;
+pub(crate) const AT_FDCWD: i32 = -100;
 /// `O_WRONLY | O_CREAT`.
 const CREATE: u64 = 0o101;
 
@@ -241,7 +241,7 @@ fn socket(text: &str, family: i32, kind: i32) -> Request {
 }
 
 /// Submits one request and gives the result of its completion.
-fn submit(ring: &mut IoUring, entry: &squeue::Entry) -> std::io::Result<i32> {
+pub(crate) fn submit(ring: &mut IoUring, entry: &squeue::Entry) -> std::io::Result<i32> {
     // SAFETY: everything that the requests point at lives until the last has completed.
     unsafe { ring.submission().push(entry) }.map_err(std::io::Error::other)?;
     ring.submit_and_wait(1)?;

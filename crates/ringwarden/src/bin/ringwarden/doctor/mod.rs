@@ -2,7 +2,6 @@
 
 mod advice;
 mod check;
-#[allow(unsafe_code)] // submitting a request that holds a pointer
 mod patient;
 
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};

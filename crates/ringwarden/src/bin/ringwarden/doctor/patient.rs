@@ -1,5 +1,6 @@
 //! A program under the guard: nothing tells better whether that works here.
 
+use crate::demo::{AT_FDCWD, submit};
 use clap::Args;
 use io_uring::{IoUring, opcode, types};
 use ringwarden::uapi::open::O_DIRECTORY;
@@ -8,9 +9,6 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// Looks at an argument in memory, so that everything is needed which the guard may ever need.
 const POLICY: &str = "version = 1\ndefault = \"allow\"\n[ops]\nopenat2 = \"flags & O_CREAT == 0\"\n";
-
-/// The working folder, in place of a descriptor.
-const AT_FDCWD: i32 = -100;
 
 /// The program, which `doctor` runs under the guard.
 #[derive(Args)]
@@ -59,12 +57,8 @@ fn open_a_folder() -> Result<(), String> {
     let mut ring = IoUring::new(1).map_err(|error| failed("setting up a ring", error))?;
     let how = types::OpenHow::new().flags(O_DIRECTORY);
     let open = opcode::OpenAt2::new(types::Fd(AT_FDCWD), c"/".as_ptr(), &how).build();
-    // SAFETY: its argument lives until the request has completed.
-    unsafe { ring.submission().push(&open) }.map_err(|error| error.to_string())?;
-    ring.submit_and_wait(1).map_err(|error| failed("submitting a request", error))?;
-    match ring.completion().next().map(|completion| completion.result()) {
-        Some(result) if result >= 0 => Ok(()),
-        Some(error) => Err(failed("an allowed request", io::Error::from_raw_os_error(-error))),
-        None => Err("a request without a completion".into()),
+    match submit(&mut ring, &open).map_err(|error| failed("submitting a request", error))? {
+        error @ ..0 => Err(failed("an allowed request", io::Error::from_raw_os_error(-error))),
+        _ => Ok(()),
     }
 }
