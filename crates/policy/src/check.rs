@@ -5,12 +5,14 @@ mod address;
 mod constant;
 mod name;
 mod number;
+mod value;
 
 use crate::ast::{Comparison, Element, Expr, ExprKind};
 use crate::cond::{Cond, Value, Width};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::field::Field;
 use crate::kind::Kind;
+use crate::request::FieldValue;
 use crate::source::{Excerpt, Source, Span};
 use ringwarden_uapi::Opcode;
 use std::sync::Arc;
@@ -31,6 +33,21 @@ pub(crate) fn rule(
         Some(cond) if checker.errors.is_empty() => Ok(cond),
         _ => Err(checker.errors),
     }
+}
+
+/// Checks an expression as the value that a field of an operation's request has.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn value(
+    source: &Arc<Source>,
+    excerpt: &Excerpt<'_>,
+    operation: Opcode,
+    field: &'static Field,
+    expr: &Expr,
+) -> Result<FieldValue, Vec<Diagnostic>> {
+    let mut checker = Checker { source, excerpt, operation, errors: Vec::new() };
+    checker.value_of(field, expr).ok_or(checker.errors)
 }
 
 /// Methods that give `None` have reported why.

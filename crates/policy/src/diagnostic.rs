@@ -43,6 +43,8 @@ codes! {
     WrongType = "P005", "a TOML value of another type than the key takes";
     Default = "P006", "`default` is missing or is neither `\"allow\"` nor `\"deny\"`";
     UnknownOperation = "P007", "a key of `[ops]` that is neither an operation nor a group";
+    IncompleteTest = "P008", "a test that does not say which operation it is about or what it expects";
+    ImpossibleTest = "P009", "a test of a request that no program can make";
     UnexpectedCharacter = "P101", "a character that no expression holds";
     BadNumber = "P102", "a number that cannot be read or exceeds 64 bits";
     BadAddress = "P103", "an IP address or network that cannot be read";
@@ -58,7 +60,7 @@ codes! {
     Constant = "P206", "a condition that is always true or always false";
     DoesNotFit = "P207", "a number with more bits than the field";
     Shift = "P208", "a shift by something other than a number below the field's size";
-    NotASet = "P209", "the right side of `in`, or an element of a set, is not constant";
+    NotASet = "P209", "the right side of `in`, an element of a set, or a value of a test is not constant";
     EmptySet = "P210", "a set or range that holds nothing";
     NotBits = "P211", "a constant that is a number, used as if it were a bit";
     KernelLacks = "P301", "a rule on a field that the chosen kernel does not show to filters";

@@ -3,6 +3,7 @@
 //! Whatever this version does not know is an error: a policy never means less than it says.
 
 mod ops;
+mod tests;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::group::Group;
@@ -15,16 +16,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a policy, as suggestions name them.
-const KEYS: &[&str] = &["version", "name", "default", "ops"];
+const KEYS: &[&str] = &["version", "name", "default", "ops", "test"];
 
 /// Tables and keys that the language reserves, with how they are written.
-const LATER: &[(&str, &str)] = &[
-    ("all", "[all]"),
-    ("setup", "[setup]"),
-    ("register", "[register]"),
-    ("test", "[[test]]"),
-    ("extends", "extends"),
-];
+const LATER: &[(&str, &str)] =
+    &[("all", "[all]"), ("setup", "[setup]"), ("register", "[register]"), ("extends", "extends")];
 
 /// Reads a policy.
 pub(crate) fn policy(source: &Arc<Source>) -> Result<Policy, Diagnostics> {
@@ -82,8 +78,9 @@ impl Document<'_> {
             }
             None => {}
         }
+        let tests = table.get("test").map(|value| self.tests(value)).unwrap_or_default();
         let (default, default_origin) = default?;
-        Some(Policy { source: Arc::clone(self.source), name, default, default_origin, rules })
+        Some(Policy { source: Arc::clone(self.source), name, default, default_origin, rules, tests })
     }
 
     /// Only files of this version are read any further.
@@ -125,7 +122,7 @@ impl Document<'_> {
         self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
             _ if is_rule => error.help("rules stand below `[ops]`"),
             Some(closest) => error.help(format!("did you mean `{closest}`?")),
-            None => error.expected("`version`, `name`, `default` or `[ops]`"),
+            None => error.expected("`version`, `name`, `default`, `[ops]` or `[[test]]`"),
         });
     }
 

@@ -58,6 +58,7 @@ mod policy;
 #[doc(hidden)]
 pub mod properties;
 mod render;
+mod request;
 mod show;
 mod source;
 mod suggest;
@@ -69,4 +70,5 @@ pub use diagnostic::{Code, Diagnostic, Diagnostics};
 pub use field::{FIELDS, Field};
 pub use group::{GROUPS, Group};
 pub use kind::Kind;
-pub use policy::{Decision, Policy, Rule, RuleOrigin};
+pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
+pub use request::{FieldValue, Request};

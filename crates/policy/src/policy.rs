@@ -2,6 +2,7 @@
 
 use crate::cond::Cond;
 use crate::diagnostic::Diagnostics;
+use crate::request::Request;
 use crate::source::{Source, Span};
 use crate::{document, eval};
 use ringwarden_uapi::Opcode;
@@ -25,6 +26,21 @@ pub struct Policy {
     pub(crate) default_origin: RuleOrigin,
     /// Index: opcode. Operations without an entry follow the default.
     pub(crate) rules: Vec<Option<OperationRule>>,
+    pub(crate) tests: Vec<Test>,
+}
+
+/// What a policy says of itself: a `[[test]]`, with the decision that its author expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Test {
+    /// What it calls itself.
+    pub name: Option<String>,
+    /// What is asked for: one request, or the same of each member of a group.
+    pub requests: Vec<Request>,
+    /// What is to become of each.
+    pub expect: Decision,
+    /// The line of the file, from 1.
+    pub line: usize,
 }
 
 /// The rule of one operation.
@@ -128,6 +144,11 @@ impl Policy {
             None => return self.default,
         };
         if allowed { Decision::Allow } else { Decision::Deny }
+    }
+
+    /// The policy's tests, in the order of the file.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
     }
 
     pub(crate) fn operation(&self, operation: Opcode) -> Option<&OperationRule> {

@@ -15,7 +15,7 @@ impl Document<'_> {
         let (groups, single): (Vec<_>, Vec<_>) =
             ops.iter().partition(|(key, _)| key.get_ref().starts_with('@'));
         for (key, value) in groups.into_iter().chain(single) {
-            let members = self.members(key);
+            let members = self.members(key.get_ref(), key.span());
             let Some(text) = self.string(value, "`\"allow\"`, `\"deny\"` or a condition in quotes") else {
                 continue;
             };
@@ -27,9 +27,8 @@ impl Document<'_> {
         }
     }
 
-    /// The operations that a key of `[ops]` names.
-    fn members(&mut self, key: &Key<'_>) -> Option<Vec<Opcode>> {
-        let name = key.get_ref().as_ref();
+    /// The operations that a key of `[ops]`, or a test, names.
+    pub(super) fn members(&mut self, name: &str, span: Span) -> Option<Vec<Opcode>> {
         if let Some(group) = Group::named(name) {
             return Some(group.members.to_vec());
         }
@@ -38,7 +37,7 @@ impl Document<'_> {
         }
         let is_group = name.starts_with('@');
         let what = if is_group { "group" } else { "operation" };
-        let error = self.error(Code::UnknownOperation, key.span(), format!("unknown {what} `{name}`"));
+        let error = self.error(Code::UnknownOperation, span, format!("unknown {what} `{name}`"));
         let plain = name.to_ascii_lowercase();
         let plain = plain.strip_prefix("ioring_op_").unwrap_or(&plain);
         let names: Vec<_> = OPCODES.iter().map(|info| info.name).filter(|_| !is_group).collect();

@@ -27,6 +27,21 @@ impl Unusable {
 
 /// Reads, parses and compiles the policies; the first is layer 0.
 pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, Unusable> {
+    enforce(&parse(names)?, model)
+}
+
+/// Compiles policies.
+pub(crate) fn enforce(layers: &[Policy], model: KernelModel) -> Result<Enforcement, Unusable> {
+    Enforcement::new(layers, model).map_err(|refused| match refused {
+        ringwarden::Refused::Policy(diagnostics) => {
+            Unusable::Wrong(diagnostics.render(style::stderr_is_coloured()))
+        }
+        other => Unusable::Wrong(format!("error: {other}\n")),
+    })
+}
+
+/// Reads and parses the policies.
+pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
     let coloured = style::stderr_is_coloured();
     let mut layers = Vec::new();
     let mut report = String::new();
@@ -40,13 +55,11 @@ pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, 
     if !report.is_empty() {
         return Err(Unusable::Wrong(report));
     }
-    Enforcement::new(&layers, model).map_err(|refused| match refused {
-        ringwarden::Refused::Policy(diagnostics) => Unusable::Wrong(diagnostics.render(coloured)),
-        other => Unusable::Wrong(format!("error: {other}\n")),
-    })
+    Ok(layers)
 }
 
-fn read(name: &str) -> Result<String, Unusable> {
+/// The text of a policy.
+pub(crate) fn read(name: &str) -> Result<String, Unusable> {
     let unreadable = |reason: String| Unusable::Unreadable { name: name.to_owned(), reason };
     if name.starts_with('@') {
         let hint = "this version has no presets; name a file, for example one from `policies/`";

@@ -7,15 +7,21 @@ mod backend;
 #[allow(unsafe_code)] // submitting requests that hold pointers
 mod demo;
 mod doctor;
+mod format;
 mod layers;
+mod request;
 mod run;
 mod style;
+mod test;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Exit status when Ringwarden itself failed, as `env`, `nohup` and container runtimes have it.
 const FAILED: u8 = 125;
+
+/// Exit status of commands about policies when what they were given is no policy: 1 is their answer.
+const UNUSABLE: u8 = 2;
 
 /// io_uring under a policy, on every kernel.
 ///
@@ -42,6 +48,7 @@ Run a program under it:
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Test(test::Test),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
@@ -61,6 +68,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(run) => run.execute(),
+        Command::Test(test) => test.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::DemoClient(client) => client.execute(),
