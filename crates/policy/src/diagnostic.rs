@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 macro_rules! codes {
     ($($name:ident = $code:literal, $meaning:literal;)*) => {
-        /// What kind of error a [`Diagnostic`] is. Codes keep their meaning between versions.
+        /// What a [`Diagnostic`] is about; codes from `P401` on are warnings. Codes keep their meaning between versions.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -65,6 +65,36 @@ codes! {
     NotBits = "P211", "a constant that is a number, used as if it were a bit";
     KernelLacks = "P301", "a rule on a field that the chosen kernel does not show to filters";
     TooLong = "P302", "a rule that needs more than the 4096 instructions of a filter";
+    Contradiction = "P401", "parts of a condition of which one rules the other out, or that always hold together";
+    Redundant = "P402", "a part of a condition that changes nothing beside another";
+    Shadowed = "P403", "a rule of a group whose members all have rules of their own";
+    Bypassed = "P404", "an operation that is restricted while another one does the same and is allowed";
+}
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The policy cannot be used.
+    Error,
+    /// The policy can be used, and hardly means what it says.
+    Warning,
+}
+
+impl Severity {
+    /// The word in front of messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Code {
+    /// How bad that is.
+    pub fn severity(self) -> Severity {
+        if self >= Self::Contradiction { Severity::Warning } else { Severity::Error }
+    }
 }
 
 impl fmt::Display for Code {
@@ -73,7 +103,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// One error.
+/// One error or warning.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
     pub(crate) code: Code,
@@ -141,7 +171,7 @@ impl Diagnostic {
         self
     }
 
-    /// The error's code.
+    /// What it is about.
     pub fn code(&self) -> Code {
         self.code
     }
@@ -172,34 +202,41 @@ impl Diagnostic {
     }
 }
 
-/// `file:line:column: error[code]: message`, on one line.
+/// `file:line:column: error[code]: message`, on one line; `warning` for warnings.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.place();
-        write!(f, "{}:{line}:{column}: error[{}]: {}", self.file(), self.code, self.message)
+        write!(
+            f,
+            "{}:{line}:{column}: {}[{}]: {}",
+            self.file(),
+            self.code.severity().as_str(),
+            self.code,
+            self.message
+        )
     }
 }
 
-/// Everything that is wrong with a policy: never empty, in the order of the file.
+/// Everything that is wrong with a policy, or all warnings about it: never empty, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
 }
 
 impl Diagnostics {
-    /// `list` holds at least one error.
+    /// `list` holds at least one diagnostic.
     pub(crate) fn new(mut list: Vec<Diagnostic>) -> Self {
         // Stable: the layers of one compilation keep their order.
         list.sort_by_key(|diagnostic| diagnostic.primary.span.start);
         Self { list }
     }
 
-    /// The errors, in the order of the file.
+    /// The errors or warnings, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }
 
-    /// All errors for people: message, excerpt with the place underlined, expectation and
+    /// All of it for people: message, excerpt with the place underlined, expectation and
     /// suggestion. With `coloured`, ANSI escapes mark the parts; control characters of the file
     /// itself never reach the output.
     pub fn render(&self, coloured: bool) -> String {

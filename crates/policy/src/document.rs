@@ -7,6 +7,7 @@ mod tests;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::group::Group;
+use crate::lint::{self, Entry};
 use crate::policy::{Decision, Policy, RuleOrigin};
 use crate::source::{Source, Span};
 use crate::suggest;
@@ -40,9 +41,13 @@ pub(crate) fn policy(source: &Arc<Source>) -> Result<Policy, Diagnostics> {
         });
         return Err(Diagnostics::new(errors.collect()));
     }
-    let mut document = Document { source, errors: Vec::new() };
+    let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
     match document.read(table.get_ref()) {
-        Some(policy) if document.errors.is_empty() => Ok(policy),
+        Some(mut policy) if document.errors.is_empty() => {
+            policy.warnings = document.warnings;
+            policy.warnings.extend(lint::rules(&policy, &document.entries));
+            Ok(policy)
+        }
         _ => Err(Diagnostics::new(document.errors)),
     }
 }
@@ -50,6 +55,9 @@ pub(crate) fn policy(source: &Arc<Source>) -> Result<Policy, Diagnostics> {
 struct Document<'s> {
     source: &'s Arc<Source>,
     errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+    /// The keys of `[ops]` that name something.
+    entries: Vec<Entry>,
 }
 
 type Key<'t> = Spanned<toml::de::DeString<'t>>;
@@ -80,7 +88,15 @@ impl Document<'_> {
         }
         let tests = table.get("test").map(|value| self.tests(value)).unwrap_or_default();
         let (default, default_origin) = default?;
-        Some(Policy { source: Arc::clone(self.source), name, default, default_origin, rules, tests })
+        Some(Policy {
+            source: Arc::clone(self.source),
+            name,
+            default,
+            default_origin,
+            rules,
+            tests,
+            warnings: Vec::new(),
+        })
     }
 
     /// Only files of this version are read any further.

@@ -49,6 +49,7 @@ mod group;
 mod kind;
 mod known;
 mod lex;
+mod lint;
 mod logic;
 mod lower;
 mod network;
@@ -66,7 +67,7 @@ mod word;
 
 pub use compile::{Compiled, CompiledFilter, compile};
 pub use constant::{CONSTANTS, Constant};
-pub use diagnostic::{Code, Diagnostic, Diagnostics};
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use field::{FIELDS, Field};
 pub use group::{GROUPS, Group};
 pub use kind::Kind;

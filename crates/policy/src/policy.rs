@@ -1,7 +1,7 @@
 //! A policy: a default and one rule per operation.
 
 use crate::cond::Cond;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::request::Request;
 use crate::source::{Source, Span};
 use crate::{document, eval};
@@ -27,6 +27,7 @@ pub struct Policy {
     /// Index: opcode. Operations without an entry follow the default.
     pub(crate) rules: Vec<Option<OperationRule>>,
     pub(crate) tests: Vec<Test>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// What a policy says of itself: a `[[test]]`, with the decision that its author expects.
@@ -144,6 +145,11 @@ impl Policy {
             None => return self.default,
         };
         if allowed { Decision::Allow } else { Decision::Deny }
+    }
+
+    /// What the policy says and hardly means; `None` where there is nothing to warn of.
+    pub fn warnings(&self) -> Option<Diagnostics> {
+        (!self.warnings.is_empty()).then(|| Diagnostics::new(self.warnings.clone()))
     }
 
     /// The policy's tests, in the order of the file.

@@ -166,3 +166,71 @@ connect = "addr in {10.1.2.3, fd00::1:2} && port == 443"
         assert!(stderr(&output).contains("has no tests"), "{output:?}");
     }
 }
+
+mod check {
+    use super::*;
+
+    const GOOD: &str = "version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n";
+    const DOUBTFUL: &str = "version = 1\ndefault = \"allow\"\n[ops]\nopenat = \"deny\"\n";
+    const WRONG: &str = "version = 1\ndefault = \"deny\"\n[ops]\nraed = \"allow\"\nwrite = \"flags == 1\"\n";
+
+    #[test]
+    fn the_status_is_for_scripts() {
+        for (text, arguments, expected) in [
+            (GOOD, &[][..], 0),
+            (GOOD, &["--deny-warnings"], 0),
+            (DOUBTFUL, &[], 0),
+            (DOUBTFUL, &["--deny-warnings"], 1),
+            (WRONG, &[], 1),
+            ("version = 1\ndefault = \"deny\"\n[ops]\nconnect = \"port == 1\"\n", &["--kernel", "7.0"], 1),
+            ("version = 1\ndefault = \"deny\"\n[ops]\nconnect = \"port == 1\"\n", &["--kernel", "7.2"], 0),
+        ] {
+            let file = File::new(text);
+            for format in ["human", "json"] {
+                let output = ringwarden(&[&["check", file.name(), "--format", format], arguments].concat());
+                assert_eq!(status(&output), expected, "{text} {output:?}");
+            }
+        }
+        assert_eq!(status(&ringwarden(&["check", "/nonexistent/policy.toml"])), 2);
+    }
+
+    #[test]
+    fn every_finding_of_every_file_is_reported() {
+        let (doubtful, wrong) = (File::new(DOUBTFUL), File::new(WRONG));
+        let output = ringwarden(&["check", doubtful.name(), wrong.name(), "--format", "json"]);
+        let report = json(&output);
+        assert_eq!((&report["errors"], &report["warnings"]), (&2.into(), &1.into()));
+        let found: Vec<_> = report["diagnostics"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|entry| {
+                [&entry["file"], &entry["line"], &entry["column"], &entry["severity"], &entry["code"]]
+            })
+            .map(|parts| {
+                parts.map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned)).join(" ")
+            })
+            .collect();
+        let expected = [
+            format!("{} 4 1 warning P404", doubtful.name()),
+            format!("{} 4 1 error P007", wrong.name()),
+            format!("{} 5 10 error P202", wrong.name()),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(report["diagnostics"][1]["suggestion"], "did you mean `read`?");
+
+        let output = ringwarden(&["check", doubtful.name(), wrong.name()]);
+        for code in ["warning[P404]", "error[P007]", "error[P202]", "2 errors", "1 warning"] {
+            assert!(stderr(&output).contains(code), "{output:?}");
+        }
+    }
+
+    #[test]
+    fn the_examples_are_good() {
+        let examples = examples();
+        let names: Vec<_> = examples.iter().map(String::as_str).collect();
+        let output = ringwarden(&[&["check", "--deny-warnings"][..], &names].concat());
+        assert_eq!(status(&output), 0, "{output:?}");
+        assert_eq!(stdout(&output).lines().count(), names.len());
+    }
+}

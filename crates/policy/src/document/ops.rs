@@ -3,6 +3,7 @@
 use super::{Document, Key};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::group::{GROUPS, Group};
+use crate::lint::Entry;
 use crate::policy::{Effect, OperationRule};
 use crate::source::{Excerpt, Span};
 use crate::{check, parse, suggest};
@@ -20,6 +21,7 @@ impl Document<'_> {
                 continue;
             };
             let Some(members) = members else { continue };
+            self.entries.push(Entry { key: key.get_ref().to_string(), span: key.span() });
             for (operation, effect) in self.effects(key, &members, text, value.span()) {
                 let origin = self.origin(key, text);
                 rules[usize::from(operation.0)] = Some(OperationRule { effect, origin, span: value.span() });
@@ -88,7 +90,12 @@ impl Document<'_> {
         let mut effects = Vec::new();
         for &operation in members {
             match check::rule(self.source, &excerpt, operation, &expr) {
-                Ok(cond) => effects.push((operation, Effect::When(cond))),
+                Ok((cond, warnings)) => {
+                    if effects.is_empty() {
+                        self.warnings.extend(warnings);
+                    }
+                    effects.push((operation, Effect::When(cond)));
+                }
                 Err(errors) => {
                     // One member is enough to show what is wrong with the expression.
                     let errors =

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backend;
+mod check;
 #[allow(unsafe_code)] // submitting requests that hold pointers
 mod demo;
 mod doctor;
@@ -48,6 +49,7 @@ Run a program under it:
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Check(check::Check),
     Test(test::Test),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(run) => run.execute(),
+        Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
