@@ -45,6 +45,7 @@ codes! {
     UnknownOperation = "P007", "a key of `[ops]` that is neither an operation nor a group";
     IncompleteTest = "P008", "a test that does not say which operation it is about or what it expects";
     ImpossibleTest = "P009", "a test of a request that no program can make";
+    Extends = "P010", "a policy to extend that cannot be read";
     UnexpectedCharacter = "P101", "a character that no expression holds";
     BadNumber = "P102", "a number that cannot be read or exceeds 64 bits";
     BadAddress = "P103", "an IP address or network that cannot be read";

@@ -2,6 +2,8 @@
 //!
 //! Whatever this version does not know is an error: a policy never means less than it says.
 
+mod all;
+mod extends;
 mod ops;
 mod tests;
 
@@ -11,20 +13,22 @@ use crate::lint::{self, Entry};
 use crate::policy::{Decision, Policy, RuleOrigin};
 use crate::source::{Source, Span};
 use crate::suggest;
+pub use extends::Base;
+pub(crate) use extends::Library;
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a policy, as suggestions name them.
-const KEYS: &[&str] = &["version", "name", "default", "ops", "test"];
+const KEYS: &[&str] = &["version", "name", "default", "extends", "all", "ops", "test"];
 
 /// Tables and keys that the language reserves, with how they are written.
 const LATER: &[(&str, &str)] =
     &[("all", "[all]"), ("setup", "[setup]"), ("register", "[register]"), ("extends", "extends")];
 
 /// Reads a policy.
-pub(crate) fn policy(source: &Arc<Source>) -> Result<Policy, Diagnostics> {
+pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
     let (table, faults) = DeTable::parse_recoverable(&source.text);
     if !faults.is_empty() {
         // What the rest of the file says depends on its structure.
@@ -42,7 +46,7 @@ pub(crate) fn policy(source: &Arc<Source>) -> Result<Policy, Diagnostics> {
         return Err(Diagnostics::new(errors.collect()));
     }
     let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
-    match document.read(table.get_ref()) {
+    match document.read(table.get_ref(), library) {
         Some(mut policy) if document.errors.is_empty() => {
             policy.warnings = document.warnings;
             policy.warnings.extend(lint::rules(&policy, &document.entries));
@@ -68,14 +72,29 @@ impl Document<'_> {
     }
 
     /// `None` after an error.
-    fn read(&mut self, table: &DeTable<'_>) -> Option<Policy> {
+    fn read(&mut self, table: &DeTable<'_>, library: &mut Library<'_>) -> Option<Policy> {
         self.version(table)?;
         for (key, value) in table {
             self.known_key(key, value);
         }
         let name = table.get("name").and_then(|value| self.string(value, "a string").map(str::to_owned));
-        let default = self.default(table);
+        let bases = table.get("extends").map(|value| self.bases(value, library)).unwrap_or_default();
+        let default = match bases.last() {
+            Some(base) if !table.contains_key("default") => Some((base.default, base.default_origin.clone())),
+            // A base that is wrong might have said.
+            None if table.contains_key("extends") && !self.errors.is_empty() => None,
+            _ => self.default(table),
+        };
         let mut rules = vec![None; OPCODES.len()];
+        let mut requirement = None;
+        for base in bases {
+            for (rule, nearer) in rules.iter_mut().zip(base.rules) {
+                *rule = nearer.or(rule.take());
+            }
+            requirement = base.requirement.or(requirement);
+            self.warnings.extend(base.warnings);
+        }
+        requirement = table.get("all").and_then(|value| self.all(value)).or(requirement);
         match table.get("ops").map(Spanned::get_ref) {
             Some(DeValue::Table(ops)) => self.operations(ops, &mut rules),
             Some(_) => {
@@ -94,6 +113,7 @@ impl Document<'_> {
             default,
             default_origin,
             rules,
+            requirement,
             tests,
             warnings: Vec::new(),
         })
@@ -138,7 +158,7 @@ impl Document<'_> {
         self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
             _ if is_rule => error.help("rules stand below `[ops]`"),
             Some(closest) => error.help(format!("did you mean `{closest}`?")),
-            None => error.expected("`version`, `name`, `default`, `[ops]` or `[[test]]`"),
+            None => error.expected("`version`, `name`, `extends`, `default`, `[all]`, `[ops]` or `[[test]]`"),
         });
     }
 

@@ -68,6 +68,7 @@ mod word;
 pub use compile::{Compiled, CompiledFilter, compile};
 pub use constant::{CONSTANTS, Constant};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+pub use document::Base;
 pub use field::{FIELDS, Field};
 pub use group::{GROUPS, Group};
 pub use kind::Kind;

@@ -226,6 +226,39 @@ mod check {
     }
 
     #[test]
+    fn bases_are_looked_for_beside_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("makeable");
+            fs::write(&path, text).expect("writable");
+            path.to_str().expect("UTF-8").to_owned()
+        };
+        write("bases/site.toml", "version = 1\nextends = [\"../deny.toml\"]\n[ops]\nread = \"allow\"\n");
+        write("deny.toml", "version = 1\ndefault = \"deny\"\n");
+        let name = write(
+            "app/policy.toml",
+            "version = 1\nextends = [\"../bases/site.toml\"]\n[[test]]\nop = \"read\"\nexpect = \"allow\"\n\
+             [[test]]\nop = \"write\"\nexpect = \"deny\"\n",
+        );
+        let output = ringwarden(&["test", &name]);
+        assert_eq!(status(&output), 0, "{output:?}");
+        assert!(stdout(&output).contains("app/../bases/site.toml:4"), "{output:?}");
+
+        write("deny.toml", "version = 1\ndefault = \"denied\"\n");
+        let output = ringwarden(&["check", &name]);
+        assert_eq!(status(&output), 1);
+        assert!(stderr(&output).contains("bases/../deny.toml:2:11"), "{output:?}");
+
+        for missing in ["nothing.toml", "@container-default"] {
+            let name = write("policy.toml", &format!("version = 1\nextends = [\"{missing}\"]\n"));
+            let output = ringwarden(&["check", &name]);
+            assert_eq!(status(&output), 1);
+            assert!(stderr(&output).contains("error[P010]"), "{output:?}");
+        }
+    }
+
+    #[test]
     fn the_examples_are_good() {
         let examples = examples();
         let names: Vec<_> = examples.iter().map(String::as_str).collect();

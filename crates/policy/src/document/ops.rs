@@ -8,6 +8,7 @@ use crate::policy::{Effect, OperationRule};
 use crate::source::{Excerpt, Span};
 use crate::{check, parse, suggest};
 use ringwarden_uapi::{OPCODES, Opcode};
+use std::sync::Arc;
 use toml::de::DeTable;
 
 impl Document<'_> {
@@ -24,7 +25,12 @@ impl Document<'_> {
             self.entries.push(Entry { key: key.get_ref().to_string(), span: key.span() });
             for (operation, effect) in self.effects(key, &members, text, value.span()) {
                 let origin = self.origin(key, text);
-                rules[usize::from(operation.0)] = Some(OperationRule { effect, origin, span: value.span() });
+                rules[usize::from(operation.0)] = Some(OperationRule {
+                    effect,
+                    origin,
+                    source: Arc::clone(self.source),
+                    span: value.span(),
+                });
             }
         }
     }

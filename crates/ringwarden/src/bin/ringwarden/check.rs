@@ -5,7 +5,7 @@ use crate::layers::{self, Unusable};
 use crate::style::{self, GOOD};
 use crate::{FAILED, UNUSABLE};
 use clap::Args;
-use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Severity};
+use ringwarden::policy::{Diagnostic, Diagnostics, Severity};
 use ringwarden::uapi::KernelModel;
 use ringwarden::{Enforcement, Refused};
 use serde::Serialize;
@@ -111,7 +111,7 @@ impl Check {
             unusable.print();
             ExitCode::from(UNUSABLE)
         })?;
-        let policy = match Policy::parse(&text, name) {
+        let policy = match layers::policy(&text, name) {
             Ok(policy) => policy,
             Err(errors) => return Ok(vec![errors]),
         };

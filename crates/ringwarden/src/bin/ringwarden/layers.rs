@@ -2,8 +2,9 @@
 
 use crate::style;
 use ringwarden::Enforcement;
-use ringwarden::policy::Policy;
+use ringwarden::policy::{Base, Diagnostics, Policy};
 use ringwarden::uapi::KernelModel;
+use std::path::{Path, PathBuf};
 
 /// Why there is nothing to enforce; printed by [`Unusable::print`].
 pub(crate) enum Unusable {
@@ -47,7 +48,7 @@ pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
     let mut report = String::new();
     for name in names {
         let text = read(name)?;
-        match Policy::parse(&text, name) {
+        match policy(&text, name) {
             Ok(policy) => layers.push(policy),
             Err(diagnostics) => report.push_str(&diagnostics.render(coloured)),
         }
@@ -56,6 +57,25 @@ pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
         return Err(Unusable::Wrong(report));
     }
     Ok(layers)
+}
+
+/// Parses a policy, and those that it extends.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
+    Policy::parse_with(text, name, |base, file| {
+        // Relative to the file that names it, so that a folder of policies can be moved.
+        let path = match Path::new(file).parent() {
+            Some(folder) if !base.starts_with('@') => folder.join(base),
+            _ => PathBuf::from(base),
+        };
+        let file = path.to_string_lossy().into_owned();
+        match read(&file) {
+            Ok(text) => Ok(Base { file, text }),
+            Err(Unusable::Unreadable { reason, .. }) | Err(Unusable::Wrong(reason)) => Err(reason),
+        }
+    })
 }
 
 /// The text of a policy.

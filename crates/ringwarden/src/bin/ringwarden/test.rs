@@ -110,7 +110,8 @@ impl Outcome {
             Ok(context) => match enforcement.filters().verdict(&context) {
                 Verdict::Allow => ruled(Decision::Allow, Some(policy.rule(request.operation()).origin())),
                 Verdict::Deny(denial) => {
-                    ruled(Decision::Deny, enforcement.origin(&denial).map(|origin| &origin.rule))
+                    let origin = enforcement.origin(&denial, &context);
+                    ruled(Decision::Deny, origin.as_ref().map(|origin| &origin.rule))
                 }
             },
         };
