@@ -267,3 +267,153 @@ mod check {
         assert_eq!(stdout(&output).lines().count(), names.len());
     }
 }
+
+mod compile {
+    use super::*;
+    use ringwarden::cbpf::{Insn, asm};
+    use ringwarden::policy::{CompiledFilter, Policy, compile};
+    use ringwarden::uapi::{KernelModel, OPCODES};
+    use std::io::Write;
+    use std::process::Stdio;
+
+    const POLICY: &str = "version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n\
+        socket = '''family == AF_INET\n  && type == SOCK_STREAM'''\nopenat2 = \"flags == O_WRONLY\"\n";
+
+    fn policy() -> File {
+        File::new(POLICY)
+    }
+
+    fn filters(file: &File) -> Vec<CompiledFilter> {
+        let text = fs::read_to_string(&file.path).expect("readable");
+        let policy = Policy::parse(&text, file.name()).unwrap_or_else(|errors| panic!("{errors}"));
+        compile(&[policy], KernelModel::V7_3).expect("it compiles").filters
+    }
+
+    fn with_input(arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringwarden"));
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+        child.wait_with_output().expect("it ends")
+    }
+
+    #[test]
+    fn every_form_holds_the_same_programs() {
+        let file = policy();
+        let expected = filters(&file);
+        assert_eq!(expected.len(), 3);
+
+        let output = ringwarden(&["compile", file.name()]);
+        assert_eq!(status(&output), 0, "{output:?}");
+        // A program follows each empty line.
+        let programs =
+            stdout(&output).split("\n\n").skip(1).map(|text| asm::assemble(text).expect("assembly"));
+        assert_eq!(
+            programs.collect::<Vec<_>>(),
+            expected.iter().map(|f| f.insns.clone()).collect::<Vec<_>>()
+        );
+        assert!(
+            stdout(&output).contains("; socket = family == AF_INET && type == SOCK_STREAM\n"),
+            "{output:?}"
+        );
+
+        let report = json(&ringwarden(&["compile", file.name(), "--format", "json"]));
+        for (filter, expected) in report["filters"].as_array().expect("a list").iter().zip(&expected) {
+            assert_eq!(filter["opcode"], expected.opcode.0);
+            assert_eq!(filter["pdu_size"], expected.pdu_size);
+            let flags: Vec<_> =
+                filter["flags"].as_array().expect("a list").iter().map(|f| f.as_str()).collect();
+            assert_eq!(flags.contains(&Some("DENY_REST")), expected.deny_rest);
+            assert_eq!(flags.contains(&Some("SZ_STRICT")), expected.strict_size);
+            let insns: Vec<(u16, u8, u8, u32)> =
+                serde_json::from_value(filter["insns"].clone()).expect("numbers");
+            let insns: Vec<_> = insns.into_iter().map(|(code, jt, jf, k)| Insn { code, jt, jf, k }).collect();
+            assert_eq!(insns, expected.insns);
+        }
+
+        for filter in &expected {
+            let op = filter.opcode.to_string();
+            let raw = ringwarden(&["compile", file.name(), "--op", &op, "--format", "raw"]);
+            let bytes: Vec<u8> = filter.insns.iter().flat_map(|insn| insn.to_ne_bytes()).collect();
+            assert_eq!(raw.stdout, bytes);
+            let listing = with_input(&["disasm", "-"], &raw.stdout);
+            assert_eq!(status(&listing), 0, "{listing:?}");
+            assert_eq!(asm::assemble(stdout(&listing)).expect("assembly"), filter.insns);
+        }
+    }
+
+    /// The C source compiles, and its arrays are the bytes of the programs.
+    #[test]
+    fn c_is_c() {
+        let file = policy();
+        let (source, object) = (file.path.with_extension("c"), file.path.with_extension("o"));
+        let path = source.to_str().expect("UTF-8");
+        let output = ringwarden(&["compile", file.name(), "--format", "c", "-o", path]);
+        assert_eq!((status(&output), stdout(&output)), (0, ""));
+        let mut cc = Command::new("cc");
+        cc.args(["-Werror", "-Wall", "-Wno-unused", "-c"]).arg(&source).arg("-o").arg(&object);
+        // What nothing uses is left out otherwise.
+        cc.args(["-O0", "-fkeep-static-consts"]);
+        let built = cc.output().expect("there is a C compiler, which Rust needs to link");
+        assert!(built.status.success(), "{built:?}");
+        let object = fs::read(object).expect("readable");
+        for filter in filters(&file) {
+            let bytes: Vec<u8> = filter.insns.iter().flat_map(|insn| insn.to_ne_bytes()).collect();
+            assert!(object.windows(bytes.len()).any(|window| window == bytes), "{}", filter.opcode);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_unusable() {
+        let file = policy();
+        for (arguments, reason) in [
+            (&["compile", file.name(), "--format", "raw"][..], "there are 3 filters"),
+            (&["compile", file.name(), "--op", "write", "--format", "raw"], "there is no filter"),
+            (&["compile", file.name(), "-o", "/nonexistent/file"], "cannot write"),
+            (&["compile", "/nonexistent/policy.toml"], "cannot read"),
+            (&["disasm", "/nonexistent/file"], "cannot read"),
+        ] {
+            let output = ringwarden(arguments);
+            assert_eq!(status(&output), 2, "{output:?}");
+            assert!(stderr(&output).contains(reason), "{output:?}");
+        }
+        let output = ringwarden(&["compile", File::new("version = 1\n").name()]);
+        assert_eq!((status(&output), stderr(&output).contains("error[P006]")), (2, true), "{output:?}");
+    }
+
+    #[test]
+    fn programs_from_elsewhere_are_judged() {
+        for (input, expected, text) in [
+            (&b"{ 0x20, 0, 0, 0x10 },\n{ 0x16, 0, 0, 0 },\n"[..], 0, "ld [16]"),
+            (b"ld [16]\nret #1\n", 0, "ret #1"),
+            // Half-words are not for filters of io_uring.
+            (b"ldh [16]\nret #1\n", 1, "ldh [16]"),
+            (b"ld [40]\nret #1\n", 1, "ld [40]"),
+            (b"mov r0, 1\n", 2, ""),
+            (b"\0\0\0", 2, ""),
+        ] {
+            let output = with_input(&["disasm", "-"], input);
+            assert_eq!(status(&output), expected, "{output:?}");
+            assert!(stdout(&output).contains(text), "{output:?}");
+            assert_eq!(stderr(&output).is_empty(), expected == 0, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn every_operation_is_listed() {
+        let report = json(&ringwarden(&["ops", "--format", "json"]));
+        let groups = report["groups"].as_array().expect("groups");
+        let listed = groups.iter().flat_map(|group| group["operations"].as_array().expect("operations"));
+        let mut names: Vec<_> = listed.map(|operation| operation["name"].as_str().expect("a name")).collect();
+        let mut expected: Vec<_> = OPCODES.iter().map(|info| info.name).collect();
+        names.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        let output = ringwarden(&["ops"]);
+        let socket = stdout(&output).lines().find(|line| line.trim_start().starts_with("socket "));
+        assert!(
+            socket.is_some_and(|line| line.ends_with("family, type, type_flags, protocol")),
+            "{socket:?}"
+        );
+    }
+}

@@ -5,11 +5,14 @@
 mod audit;
 mod backend;
 mod check;
+mod compile;
 #[allow(unsafe_code)] // submitting requests that hold pointers
 mod demo;
+mod disasm;
 mod doctor;
 mod format;
 mod layers;
+mod ops;
 mod request;
 mod run;
 mod style;
@@ -51,6 +54,9 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Test(test::Test),
+    Compile(compile::Compile),
+    Disasm(disasm::Disasm),
+    Ops(ops::Ops),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
@@ -72,6 +78,9 @@ fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),
+        Command::Compile(compile) => compile.execute(),
+        Command::Disasm(disasm) => disasm.execute(),
+        Command::Ops(ops) => ops.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::DemoClient(client) => client.execute(),
