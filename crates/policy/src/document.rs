@@ -11,6 +11,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::group::Group;
 use crate::lint::{self, Entry};
 use crate::policy::{Decision, Policy, RuleOrigin};
+use crate::request::Request;
 use crate::source::{Source, Span};
 use crate::suggest;
 pub use extends::Base;
@@ -54,6 +55,12 @@ pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<
         }
         _ => Err(Diagnostics::new(document.errors)),
     }
+}
+
+/// Reads `field=value` lines as a request.
+pub(crate) fn question(source: &Arc<Source>, operation: Opcode) -> Result<Request, Diagnostics> {
+    let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
+    document.question(operation).ok_or_else(|| Diagnostics::new(document.errors))
 }
 
 struct Document<'s> {

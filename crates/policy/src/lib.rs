@@ -26,7 +26,7 @@
 //! The text of a file becomes tokens ([`lex`]), an expression ([`parse`]), and a checked condition
 //! ([`check`]). What a condition means is defined twice, on purpose: by the evaluator ([`eval`]),
 //! and by the compiler ([`lower`], [`emit`]); tests hold the two against each other.
-//! [`document`] reads the file around the expressions. Fields, constants and groups are data.
+//! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields, constants and groups are data.
 //!
 //! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
 //! the values of the architecture that this was built for.

@@ -1,10 +1,14 @@
 //! A request by the values of its fields, as tests and questions write it.
 
+use crate::diagnostic::Diagnostics;
+use crate::document;
 use crate::field::{AF_INET, AF_INET6, Field};
 use crate::kind::Kind;
+use crate::source::Source;
 use ringwarden_uapi::Opcode;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A request that a program may make: the operation, and the fields that are not 0.
 ///
@@ -35,7 +39,7 @@ pub(crate) struct Impossible {
 }
 
 impl Request {
-    /// `values` are constants that fit their fields, each field once.
+    /// `values` are constants that fit their fields.
     pub(crate) fn new(
         operation: Opcode,
         mut values: Vec<(&'static Field, FieldValue)>,
@@ -57,11 +61,23 @@ impl Request {
         }
         let family = family(&values);
         for (at, (field, value)) in values.iter().enumerate() {
+            if values[..at].iter().any(|(before, _)| before == field) {
+                return Err(Impossible { at, reason: "it has another value already" });
+            }
             if let Some(reason) = impossible(operation, field, *value, family) {
                 return Err(Impossible { at, reason });
             }
         }
         Ok(Self { operation, values })
+    }
+
+    /// Reads a request from the values of its fields, each `field=value` as in a test: `port=443`,
+    /// `flags=O_WRONLY|O_CREAT`. Diagnostics call them the file `request`, a value a line.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn parse(operation: Opcode, values: &[String]) -> Result<Self, Diagnostics> {
+        document::question(&Arc::new(Source::new("request", &values.join("\n"))), operation)
     }
 
     /// The operation.

@@ -417,3 +417,60 @@ mod compile {
         );
     }
 }
+
+mod explain {
+    use super::*;
+
+    const POLICY: &str = "version = 1\ndefault = \"deny\"\n[all]\nrequire = \"sqe_flags == 0\"\n[ops]\n\
+        connect = \"family == AF_INET && port == 443\"\nread = \"allow\"\n";
+
+    #[test]
+    fn the_rule_that_decides_is_named() {
+        let file = File::new(POLICY);
+        for (question, expected, rule) in [
+            (&["connect", "addr=10.1.2.3", "port=443"][..], 0, "connect = family == AF_INET && port == 443"),
+            (&["connect", "addr=10.1.2.3", "port=0x1ba"], 1, "connect = family == AF_INET && port == 443"),
+            (
+                &["connect", "family=AF_INET", "port=443", "sqe_flags=IOSQE_IO_LINK"],
+                1,
+                "require = sqe_flags == 0",
+            ),
+            (&["read"], 0, "read = allow"),
+            (&["write"], 1, "default = deny"),
+        ] {
+            let output = ringwarden(&[&["explain", file.name()], question].concat());
+            assert_eq!(status(&output), expected, "{output:?}");
+            let text = stdout(&output);
+            assert!(text.starts_with(if expected == 0 { "allowed" } else { "refused" }), "{text}");
+            assert!(text.contains(&format!("\nby {rule}\nat {}:", file.name())), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_filters_see_is_shown() {
+        let file = File::new("version = 1\ndefault = \"deny\"\n[ops]\nopenat = \"mode == 0\"\n");
+        let output = ringwarden(&["explain", file.name(), "openat", "flags=O_WRONLY|O_TRUNC", "mode=0o644"]);
+        let text = stdout(&output);
+        // Nothing is created, so the kernel drops the mode; cutting a file is work for a thread.
+        for line in ["sqe_flags  IOSQE_ASYNC", "flags      O_WRONLY|O_TRUNC", "mode       0o0", "ret #1"] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert_eq!(status(&output), 0);
+    }
+
+    #[test]
+    fn questions_that_make_no_sense_are_refused() {
+        let file = File::new(POLICY);
+        for (question, code) in [
+            (&["connect", "prt=443"][..], "P201"),
+            (&["connect", "port"], "P104"),
+            (&["connect", "family=AF_INET", "port=70000"], "P207"),
+            (&["connect", "port=443"], "P009"),
+            (&["connect", "family=AF_INET", "port=443", "port=22"], "P009"),
+        ] {
+            let output = ringwarden(&[&["explain", file.name()], question].concat());
+            assert_eq!(status(&output), 2, "{output:?}");
+            assert!(stderr(&output).contains(&format!("error[{code}]")), "{output:?}");
+        }
+    }
+}

@@ -123,7 +123,31 @@ impl Document<'_> {
                 Some((field, self.field_value(operation, field, value)?, key.span().start..value.span().end))
             })
             .collect();
-        let given = given.into_iter().collect::<Option<Vec<_>>>()?;
+        self.possible(operation, given.into_iter().collect::<Option<_>>()?)
+    }
+
+    /// The request that a source of `field=value` lines asks about.
+    pub(super) fn question(&mut self, operation: Opcode) -> Option<Request> {
+        let source = self.source;
+        let (mut next, mut given) = (0, Vec::new());
+        for line in source.text.lines() {
+            let span = next..next + line.len();
+            next = span.end + 1;
+            let Some((name, value)) = line.split_once('=') else {
+                let error = self.error(Code::Syntax, span, format!("`{line}` gives no field a value"));
+                self.errors.push(error.label("without `=`").expected("`field=value`, such as `port=443`"));
+                given.push(None);
+                continue;
+            };
+            let equals = span.start + name.len();
+            let field = self.field(operation, name.trim(), span.start..equals);
+            let value = field.and_then(|field| self.constant(operation, field, value, equals + 1..span.end));
+            given.push(field.zip(value).map(|(field, value)| (field, value, span)));
+        }
+        self.possible(operation, given.into_iter().collect::<Option<_>>()?)
+    }
+
+    fn possible(&mut self, operation: Opcode, given: Vec<Given>) -> Option<Request> {
         let values = given.iter().map(|(field, value, _)| (*field, *value)).collect();
         match Request::new(operation, values) {
             Ok(request) => Some(request),
@@ -170,7 +194,17 @@ impl Document<'_> {
                 return self.refuse(error);
             }
         };
-        let excerpt = Excerpt::new(self.source, text, value.span());
+        self.constant(operation, field, text, value.span())
+    }
+
+    fn constant(
+        &mut self,
+        operation: Opcode,
+        field: &'static Field,
+        text: &str,
+        span: Span,
+    ) -> Option<FieldValue> {
+        let excerpt = Excerpt::new(self.source, text, span);
         let result = parse::expression(self.source, &excerpt)
             .and_then(|expr| check::value(self.source, &excerpt, operation, field, &expr));
         result.map_err(|errors| self.errors.extend(errors)).ok()

@@ -10,6 +10,7 @@ mod compile;
 mod demo;
 mod disasm;
 mod doctor;
+mod explain;
 mod format;
 mod layers;
 mod ops;
@@ -56,6 +57,7 @@ enum Command {
     Test(test::Test),
     Compile(compile::Compile),
     Disasm(disasm::Disasm),
+    Explain(explain::Explain),
     Ops(ops::Ops),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Test(test) => test.execute(),
         Command::Compile(compile) => compile.execute(),
         Command::Disasm(disasm) => disasm.execute(),
+        Command::Explain(explain) => explain.execute(),
         Command::Ops(ops) => ops.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
