@@ -5,17 +5,20 @@ mod address;
 mod constant;
 mod name;
 mod number;
+mod together;
+mod value;
 
 use crate::ast::{Comparison, Element, Expr, ExprKind};
 use crate::cond::{Cond, Value, Width};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::field::Field;
 use crate::kind::Kind;
+use crate::request::FieldValue;
 use crate::source::{Excerpt, Source, Span};
 use ringwarden_uapi::Opcode;
 use std::sync::Arc;
 
-/// Checks an expression as the rule of an operation.
+/// Checks an expression as the rule of an operation: the condition, and warnings about it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -24,13 +27,28 @@ pub(crate) fn rule(
     excerpt: &Excerpt<'_>,
     operation: Opcode,
     expr: &Expr,
-) -> Result<Cond, Vec<Diagnostic>> {
-    let mut checker = Checker { source, excerpt, operation, errors: Vec::new() };
+) -> Result<(Cond, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut checker = Checker { source, excerpt, operation, errors: Vec::new(), warnings: Vec::new() };
     let cond = checker.cond(expr);
     match cond {
-        Some(cond) if checker.errors.is_empty() => Ok(cond),
+        Some(cond) if checker.errors.is_empty() => Ok((cond, checker.warnings)),
         _ => Err(checker.errors),
     }
+}
+
+/// Checks an expression as the value that a field of an operation's request has.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn value(
+    source: &Arc<Source>,
+    excerpt: &Excerpt<'_>,
+    operation: Opcode,
+    field: &'static Field,
+    expr: &Expr,
+) -> Result<FieldValue, Vec<Diagnostic>> {
+    let mut checker = Checker { source, excerpt, operation, errors: Vec::new(), warnings: Vec::new() };
+    checker.value_of(field, expr).ok_or(checker.errors)
 }
 
 /// Methods that give `None` have reported why.
@@ -39,6 +57,7 @@ struct Checker<'s> {
     excerpt: &'s Excerpt<'s>,
     operation: Opcode,
     errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 /// A number with what it means: plain numbers mean nothing and go with everything.
@@ -64,8 +83,8 @@ impl Checker<'_> {
     fn cond(&mut self, expr: &Expr) -> Option<Cond> {
         match &expr.kind {
             ExprKind::Not(inner) => Some(Cond::Not(Box::new(self.cond(inner)?))),
-            ExprKind::All(parts) => Some(Cond::All(self.parts(parts)?)),
-            ExprKind::Any(parts) => Some(Cond::Any(self.parts(parts)?)),
+            ExprKind::All(parts) => Some(Cond::All(self.parts(parts, true)?)),
+            ExprKind::Any(parts) => Some(Cond::Any(self.parts(parts, false)?)),
             ExprKind::Compare(op, left, right) if self.is_address(left) || self.is_address(right) => {
                 self.address_compare(expr, *op, left, right)
             }
@@ -82,7 +101,7 @@ impl Checker<'_> {
     }
 
     /// Every part is checked, so that every error in them is reported.
-    fn parts(&mut self, parts: &[Expr]) -> Option<Vec<Cond>> {
+    fn parts(&mut self, parts: &[Expr], conjunction: bool) -> Option<Vec<Cond>> {
         let mut conds = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let before = self.errors.len();
@@ -91,7 +110,9 @@ impl Checker<'_> {
                 self.suggest_repeating(&parts[index - 1], part, before);
             }
         }
-        conds.into_iter().collect()
+        let conds: Vec<_> = conds.into_iter().collect::<Option<_>>()?;
+        self.warn_together(parts, &conds, conjunction);
+        Some(conds)
     }
 
     /// 64 bits if any field in the expressions has that many, 32 otherwise.

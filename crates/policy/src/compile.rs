@@ -1,10 +1,11 @@
 //! Policies to filters: programs, and the order and flags to register them with.
 
+use crate::cond::Cond;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::emit::{self, TooLong};
 use crate::field::Field;
 use crate::lower;
-use crate::policy::{Decision, Effect, OperationRule, Policy, RuleOrigin};
+use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement, RuleOrigin};
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_MAXINSNS, BPF_RET};
 use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
@@ -78,6 +79,7 @@ impl Compiler {
         for info in OPCODES.iter().filter(|info| model.has_opcode(info.opcode)) {
             match policy.operation(info.opcode) {
                 Some(rule) => self.rule(layer, policy, info.opcode, rule),
+                None if !deny_by_default => self.required(layer, policy, info.opcode),
                 // DENY_REST passes by what an earlier layer has a filter for.
                 None if deny_by_default && self.has_filter(info.opcode, before) => {
                     self.push(self.filter(layer, info.opcode, deny(), default_tag));
@@ -85,16 +87,19 @@ impl Compiler {
                 None => {}
             }
         }
-        if !deny_by_default {
-            return;
-        }
+        let rest = match &policy.requirement {
+            _ if deny_by_default => default_tag,
+            // Operations that are too new to have a filter cannot be held to it.
+            Some(require) => self.origin(&require.origin),
+            None => return,
+        };
         if self.compiled.filters.len() == before {
             // Only a filter can carry the flag.
             self.push(self.filter(layer, Opcode::NOP, deny(), default_tag));
         }
         if let Some(last) = self.compiled.filters.last_mut() {
             last.deny_rest = true;
-            self.compiled.rest.get_or_insert(default_tag);
+            self.compiled.rest.get_or_insert(rest);
         }
     }
 
@@ -118,20 +123,29 @@ impl Compiler {
 
     fn rule(&mut self, layer: usize, policy: &Policy, operation: Opcode, rule: &OperationRule) {
         let (insns, reads_payload) = match &rule.effect {
+            Effect::Allow if policy.requirement.is_some() => return self.required(layer, policy, operation),
             // What is allowed by default needs no filter to be allowed.
             Effect::Allow if policy.default == Decision::Allow => return,
             Effect::Allow => (vec![Insn::stmt(BPF_RET | BPF_K, 1)], false),
             Effect::Deny => (deny(), false),
             Effect::When(cond) => {
+                let joined;
+                let cond = match &policy.requirement {
+                    Some(require) => {
+                        joined = Cond::All(vec![cond.clone(), require.cond.clone()]);
+                        &joined
+                    }
+                    None => cond,
+                };
                 let fields = cond.fields();
                 if let Some(field) = fields.iter().find(|field| field.since > self.model) {
-                    self.report(self.lacking(policy, operation, rule, field));
+                    self.report(self.lacking(operation, rule, field));
                     return;
                 }
                 match emit::program(&lower::decision(cond)) {
                     Ok(insns) => (insns, fields.iter().any(|field| field.byte >= PAYLOAD)),
                     Err(TooLong) => {
-                        self.report(too_long(policy, operation, rule));
+                        self.report(too_long(operation, rule));
                         return;
                     }
                 }
@@ -143,13 +157,25 @@ impl Compiler {
         self.push(CompiledFilter { strict_size, ..filter });
     }
 
+    /// An operation that is allowed as far as the requirement allows it.
+    fn required(&mut self, layer: usize, policy: &Policy, operation: Opcode) {
+        let Some(require) = &policy.requirement else { return };
+        match emit::program(&lower::decision(&require.cond)) {
+            Ok(insns) => {
+                let tag = self.origin(&require.origin);
+                self.push(self.filter(layer, operation, insns, tag));
+            }
+            Err(TooLong) => self.report(require_too_long(require)),
+        }
+    }
+
     /// The error for a rule on a field that this kernel's filters do not see.
-    fn lacking(&self, policy: &Policy, operation: Opcode, rule: &OperationRule, field: &Field) -> Diagnostic {
+    fn lacking(&self, operation: Opcode, rule: &OperationRule, field: &Field) -> Diagnostic {
         let (key, name, model, since) = (&rule.origin.key, field.name, self.model, field.since);
         let message = format!(
             "the rule of `{key}` needs `{name}` of {operation}, which filters of kernel {model} do not see"
         );
-        Diagnostic::new(&policy.source, Code::KernelLacks, rule.span.clone(), message)
+        Diagnostic::new(&rule.source, Code::KernelLacks, rule.span.clone(), message)
             .label(format!("`{name}` is there since kernel {since}"))
             .help(format!("compile for kernel {since} or later, or decide `{operation}` as a whole by \"allow\" or \"deny\""))
     }
@@ -175,10 +201,18 @@ fn deny() -> Vec<Insn> {
 }
 
 /// The error for a rule that no single program can hold.
-fn too_long(policy: &Policy, operation: Opcode, rule: &OperationRule) -> Diagnostic {
+fn too_long(operation: Opcode, rule: &OperationRule) -> Diagnostic {
     let key = &rule.origin.key;
     let message = format!("the rule of `{key}` takes more than {BPF_MAXINSNS} instructions for {operation}");
-    Diagnostic::new(&policy.source, Code::TooLong, rule.span.clone(), message)
+    Diagnostic::new(&rule.source, Code::TooLong, rule.span.clone(), message)
         .label("too much for one filter")
         .help("policies stack: split the rule in two files, both of which must allow")
+}
+
+/// The error for a requirement that no single program can hold.
+fn require_too_long(require: &Requirement) -> Diagnostic {
+    let message = format!("the condition of `require` takes more than {BPF_MAXINSNS} instructions");
+    Diagnostic::new(&require.source, Code::TooLong, require.span.clone(), message)
+        .label("too much for one filter")
+        .help("policies stack: split the condition in two files, both of which must allow")
 }

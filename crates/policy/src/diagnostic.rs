@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 macro_rules! codes {
     ($($name:ident = $code:literal, $meaning:literal;)*) => {
-        /// What kind of error a [`Diagnostic`] is. Codes keep their meaning between versions.
+        /// What a [`Diagnostic`] is about; codes from `P401` on are warnings. Codes keep their meaning between versions.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -43,6 +43,9 @@ codes! {
     WrongType = "P005", "a TOML value of another type than the key takes";
     Default = "P006", "`default` is missing or is neither `\"allow\"` nor `\"deny\"`";
     UnknownOperation = "P007", "a key of `[ops]` that is neither an operation nor a group";
+    IncompleteTest = "P008", "a test that does not say which operation it is about or what it expects";
+    ImpossibleTest = "P009", "a test of a request that no program can make";
+    Extends = "P010", "a policy to extend that cannot be read";
     UnexpectedCharacter = "P101", "a character that no expression holds";
     BadNumber = "P102", "a number that cannot be read or exceeds 64 bits";
     BadAddress = "P103", "an IP address or network that cannot be read";
@@ -58,11 +61,41 @@ codes! {
     Constant = "P206", "a condition that is always true or always false";
     DoesNotFit = "P207", "a number with more bits than the field";
     Shift = "P208", "a shift by something other than a number below the field's size";
-    NotASet = "P209", "the right side of `in`, or an element of a set, is not constant";
+    NotASet = "P209", "the right side of `in`, an element of a set, or a value of a test is not constant";
     EmptySet = "P210", "a set or range that holds nothing";
     NotBits = "P211", "a constant that is a number, used as if it were a bit";
     KernelLacks = "P301", "a rule on a field that the chosen kernel does not show to filters";
     TooLong = "P302", "a rule that needs more than the 4096 instructions of a filter";
+    Contradiction = "P401", "parts of a condition of which one rules the other out, or that always hold together";
+    Redundant = "P402", "a part of a condition that changes nothing beside another";
+    Shadowed = "P403", "a rule of a group whose members all have rules of their own";
+    Bypassed = "P404", "an operation that is restricted while another one does the same and is allowed";
+}
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The policy cannot be used.
+    Error,
+    /// The policy can be used, and hardly means what it says.
+    Warning,
+}
+
+impl Severity {
+    /// The word in front of messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Code {
+    /// How bad that is.
+    pub fn severity(self) -> Severity {
+        if self >= Self::Contradiction { Severity::Warning } else { Severity::Error }
+    }
 }
 
 impl fmt::Display for Code {
@@ -71,7 +104,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// One error.
+/// One error or warning.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
     pub(crate) code: Code,
@@ -139,7 +172,7 @@ impl Diagnostic {
         self
     }
 
-    /// The error's code.
+    /// What it is about.
     pub fn code(&self) -> Code {
         self.code
     }
@@ -170,34 +203,41 @@ impl Diagnostic {
     }
 }
 
-/// `file:line:column: error[code]: message`, on one line.
+/// `file:line:column: error[code]: message`, on one line; `warning` for warnings.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.place();
-        write!(f, "{}:{line}:{column}: error[{}]: {}", self.file(), self.code, self.message)
+        write!(
+            f,
+            "{}:{line}:{column}: {}[{}]: {}",
+            self.file(),
+            self.code.severity().as_str(),
+            self.code,
+            self.message
+        )
     }
 }
 
-/// Everything that is wrong with a policy: never empty, in the order of the file.
+/// Everything that is wrong with a policy, or all warnings about it: never empty, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
 }
 
 impl Diagnostics {
-    /// `list` holds at least one error.
+    /// `list` holds at least one diagnostic.
     pub(crate) fn new(mut list: Vec<Diagnostic>) -> Self {
         // Stable: the layers of one compilation keep their order.
         list.sort_by_key(|diagnostic| diagnostic.primary.span.start);
         Self { list }
     }
 
-    /// The errors, in the order of the file.
+    /// The errors or warnings, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }
 
-    /// All errors for people: message, excerpt with the place underlined, expectation and
+    /// All of it for people: message, excerpt with the place underlined, expectation and
     /// suggestion. With `coloured`, ANSI escapes mark the parts; control characters of the file
     /// itself never reach the output.
     pub fn render(&self, coloured: bool) -> String {

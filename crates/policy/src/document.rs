@@ -2,32 +2,34 @@
 //!
 //! Whatever this version does not know is an error: a policy never means less than it says.
 
+mod all;
+mod extends;
 mod ops;
+mod tests;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::group::Group;
+use crate::lint::{self, Entry};
 use crate::policy::{Decision, Policy, RuleOrigin};
+use crate::request::Request;
 use crate::source::{Source, Span};
 use crate::suggest;
+pub use extends::Base;
+pub(crate) use extends::Library;
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a policy, as suggestions name them.
-const KEYS: &[&str] = &["version", "name", "default", "ops"];
+const KEYS: &[&str] = &["version", "name", "default", "extends", "all", "ops", "test"];
 
 /// Tables and keys that the language reserves, with how they are written.
-const LATER: &[(&str, &str)] = &[
-    ("all", "[all]"),
-    ("setup", "[setup]"),
-    ("register", "[register]"),
-    ("test", "[[test]]"),
-    ("extends", "extends"),
-];
+const LATER: &[(&str, &str)] =
+    &[("all", "[all]"), ("setup", "[setup]"), ("register", "[register]"), ("extends", "extends")];
 
 /// Reads a policy.
-pub(crate) fn policy(source: &Arc<Source>) -> Result<Policy, Diagnostics> {
+pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
     let (table, faults) = DeTable::parse_recoverable(&source.text);
     if !faults.is_empty() {
         // What the rest of the file says depends on its structure.
@@ -44,16 +46,29 @@ pub(crate) fn policy(source: &Arc<Source>) -> Result<Policy, Diagnostics> {
         });
         return Err(Diagnostics::new(errors.collect()));
     }
-    let mut document = Document { source, errors: Vec::new() };
-    match document.read(table.get_ref()) {
-        Some(policy) if document.errors.is_empty() => Ok(policy),
+    let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
+    match document.read(table.get_ref(), library) {
+        Some(mut policy) if document.errors.is_empty() => {
+            policy.warnings = document.warnings;
+            policy.warnings.extend(lint::rules(&policy, &document.entries));
+            Ok(policy)
+        }
         _ => Err(Diagnostics::new(document.errors)),
     }
+}
+
+/// Reads `field=value` lines as a request.
+pub(crate) fn question(source: &Arc<Source>, operation: Opcode) -> Result<Request, Diagnostics> {
+    let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
+    document.question(operation).ok_or_else(|| Diagnostics::new(document.errors))
 }
 
 struct Document<'s> {
     source: &'s Arc<Source>,
     errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+    /// The keys of `[ops]` that name something.
+    entries: Vec<Entry>,
 }
 
 type Key<'t> = Spanned<toml::de::DeString<'t>>;
@@ -64,14 +79,29 @@ impl Document<'_> {
     }
 
     /// `None` after an error.
-    fn read(&mut self, table: &DeTable<'_>) -> Option<Policy> {
+    fn read(&mut self, table: &DeTable<'_>, library: &mut Library<'_>) -> Option<Policy> {
         self.version(table)?;
         for (key, value) in table {
             self.known_key(key, value);
         }
         let name = table.get("name").and_then(|value| self.string(value, "a string").map(str::to_owned));
-        let default = self.default(table);
+        let bases = table.get("extends").map(|value| self.bases(value, library)).unwrap_or_default();
+        let default = match bases.last() {
+            Some(base) if !table.contains_key("default") => Some((base.default, base.default_origin.clone())),
+            // A base that is wrong might have said.
+            None if table.contains_key("extends") && !self.errors.is_empty() => None,
+            _ => self.default(table),
+        };
         let mut rules = vec![None; OPCODES.len()];
+        let mut requirement = None;
+        for base in bases {
+            for (rule, nearer) in rules.iter_mut().zip(base.rules) {
+                *rule = nearer.or(rule.take());
+            }
+            requirement = base.requirement.or(requirement);
+            self.warnings.extend(base.warnings);
+        }
+        requirement = table.get("all").and_then(|value| self.all(value)).or(requirement);
         match table.get("ops").map(Spanned::get_ref) {
             Some(DeValue::Table(ops)) => self.operations(ops, &mut rules),
             Some(_) => {
@@ -82,8 +112,18 @@ impl Document<'_> {
             }
             None => {}
         }
+        let tests = table.get("test").map(|value| self.tests(value)).unwrap_or_default();
         let (default, default_origin) = default?;
-        Some(Policy { source: Arc::clone(self.source), name, default, default_origin, rules })
+        Some(Policy {
+            source: Arc::clone(self.source),
+            name,
+            default,
+            default_origin,
+            rules,
+            requirement,
+            tests,
+            warnings: Vec::new(),
+        })
     }
 
     /// Only files of this version are read any further.
@@ -125,7 +165,7 @@ impl Document<'_> {
         self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
             _ if is_rule => error.help("rules stand below `[ops]`"),
             Some(closest) => error.help(format!("did you mean `{closest}`?")),
-            None => error.expected("`version`, `name`, `default` or `[ops]`"),
+            None => error.expected("`version`, `name`, `extends`, `default`, `[all]`, `[ops]` or `[[test]]`"),
         });
     }
 

@@ -11,13 +11,13 @@ use std::net::IpAddr;
 /// Whether a request, given as the words of its context, meets a condition.
 pub(crate) fn holds(cond: &Cond, words: &[u32]) -> bool {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    Request(&bytes).cond(cond) == Some(true)
+    View(&bytes).cond(cond) == Some(true)
 }
 
 /// The context of a request as the C structure that it is. `None` is an absent value.
-pub(crate) struct Request<'b>(pub(crate) &'b [u8]);
+pub(crate) struct View<'b>(pub(crate) &'b [u8]);
 
-impl Request<'_> {
+impl View<'_> {
     fn cond(&self, cond: &Cond) -> Option<bool> {
         match cond {
             Cond::Compare { op, left, right, width } => {

@@ -26,7 +26,7 @@
 //! The text of a file becomes tokens ([`lex`]), an expression ([`parse`]), and a checked condition
 //! ([`check`]). What a condition means is defined twice, on purpose: by the evaluator ([`eval`]),
 //! and by the compiler ([`lower`], [`emit`]); tests hold the two against each other.
-//! [`document`] reads the file around the expressions. Fields, constants and groups are data.
+//! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields, constants and groups are data.
 //!
 //! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
 //! the values of the architecture that this was built for.
@@ -49,6 +49,7 @@ mod group;
 mod kind;
 mod known;
 mod lex;
+mod lint;
 mod logic;
 mod lower;
 mod network;
@@ -58,6 +59,7 @@ mod policy;
 #[doc(hidden)]
 pub mod properties;
 mod render;
+mod request;
 mod show;
 mod source;
 mod suggest;
@@ -65,8 +67,10 @@ mod word;
 
 pub use compile::{Compiled, CompiledFilter, compile};
 pub use constant::{CONSTANTS, Constant};
-pub use diagnostic::{Code, Diagnostic, Diagnostics};
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+pub use document::Base;
 pub use field::{FIELDS, Field};
 pub use group::{GROUPS, Group};
 pub use kind::Kind;
-pub use policy::{Decision, Policy, Rule, RuleOrigin};
+pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
+pub use request::{FieldValue, Request};

@@ -1,9 +1,11 @@
 //! A policy: a default and one rule per operation.
 
 use crate::cond::Cond;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::{self, Base, Library};
+use crate::eval;
+use crate::request::Request;
 use crate::source::{Source, Span};
-use crate::{document, eval};
 use ringwarden_uapi::Opcode;
 use std::sync::Arc;
 
@@ -25,6 +27,23 @@ pub struct Policy {
     pub(crate) default_origin: RuleOrigin,
     /// Index: opcode. Operations without an entry follow the default.
     pub(crate) rules: Vec<Option<OperationRule>>,
+    pub(crate) requirement: Option<Requirement>,
+    pub(crate) tests: Vec<Test>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// What a policy says of itself: a `[[test]]`, with the decision that its author expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Test {
+    /// What it calls itself.
+    pub name: Option<String>,
+    /// What is asked for: one request, or the same of each member of a group.
+    pub requests: Vec<Request>,
+    /// What is to become of each.
+    pub expect: Decision,
+    /// The line of the file, from 1.
+    pub line: usize,
 }
 
 /// The rule of one operation.
@@ -32,7 +51,19 @@ pub struct Policy {
 pub(crate) struct OperationRule {
     pub(crate) effect: Effect,
     pub(crate) origin: RuleOrigin,
+    /// The file that it is in: the policy's, or one that the policy extends.
+    pub(crate) source: Arc<Source>,
     /// The value, with its quotes.
+    pub(crate) span: Span,
+}
+
+/// What every request must meet besides its rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Requirement {
+    pub(crate) cond: Cond,
+    pub(crate) origin: RuleOrigin,
+    /// The file that it is in.
+    pub(crate) source: Arc<Source>,
     pub(crate) span: Span,
 }
 
@@ -74,7 +105,7 @@ pub struct RuleOrigin {
     pub line: usize,
     /// The column of the key, from 1, in characters.
     pub column: usize,
-    /// The key: an operation, a group with its `@`, or `default`.
+    /// The key: an operation, a group with its `@`, `default`, or `require` of `[all]`.
     pub key: String,
     /// The value: `allow`, `deny` or an expression.
     pub text: String,
@@ -84,9 +115,24 @@ impl Policy {
     /// Reads a policy file's text; `file_name` is what diagnostics and origins call it.
     ///
     /// # Errors
-    /// Everything that is wrong with the file.
+    /// Everything that is wrong with the file. One that extends others is wrong here:
+    /// [`parse_with`](Self::parse_with) reads those.
     pub fn parse(source: &str, file_name: &str) -> Result<Self, Diagnostics> {
-        document::policy(&Arc::new(Source::new(file_name, source)))
+        Self::parse_with(source, file_name, |_, _| Err("there is no folder to find it in".to_owned()))
+    }
+
+    /// The same for a policy that may extend others. `read` gives the policy of a name, and is told
+    /// the name of the file that the name is written in; or says why there is none.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file and with those that it extends.
+    pub fn parse_with(
+        source: &str,
+        file_name: &str,
+        mut read: impl FnMut(&str, &str) -> Result<Base, String>,
+    ) -> Result<Self, Diagnostics> {
+        let mut library = Library { read: &mut read, count: 0 };
+        document::policy(&Arc::new(Source::new(file_name, source)), &mut library)
     }
 
     /// The policy's `name`, if it gives itself one.
@@ -119,15 +165,47 @@ impl Policy {
     /// as a kernel gives it to filters, in 32-bit words (`struct io_uring_bpf_ctx`, 10 words since
     /// Linux 7.0). A context too short for what the rule reads is refused.
     pub fn evaluate(&self, words: &[u32]) -> Decision {
-        // The opcode is byte 8.
-        let Some(word) = words.get(2) else { return Decision::Deny };
-        let allowed = match self.operation(Opcode(word.to_ne_bytes()[0])) {
-            Some(OperationRule { effect: Effect::When(cond), .. }) => eval::holds(cond, words),
-            Some(OperationRule { effect: Effect::Allow, .. }) => true,
-            Some(OperationRule { effect: Effect::Deny, .. }) => false,
-            None => return self.default,
+        self.decide(words).0
+    }
+
+    /// The same with the rule that decides: where a request is refused the one that refuses it,
+    /// which may be `require` of `[all]`, and else the operation's.
+    pub fn decide(&self, words: &[u32]) -> (Decision, &RuleOrigin) {
+        // The opcode is byte 8. Without one, what is left is what happens to unknown operations.
+        let operation = words.get(2).map(|word| Opcode(word.to_ne_bytes()[0]));
+        let known = operation.filter(|operation| usize::from(operation.0) < self.rules.len());
+        let (allowed, origin) = match known.and_then(|operation| self.operation(operation)) {
+            Some(OperationRule { effect: Effect::When(cond), origin, .. }) => {
+                (eval::holds(cond, words), origin)
+            }
+            Some(OperationRule { effect: Effect::Allow, origin, .. }) => (true, origin),
+            Some(OperationRule { effect: Effect::Deny, origin, .. }) => (false, origin),
+            None => (self.default == Decision::Allow && operation.is_some(), &self.default_origin),
         };
-        if allowed { Decision::Allow } else { Decision::Deny }
+        match &self.requirement {
+            _ if !allowed => (Decision::Deny, origin),
+            // Nothing can be required of operations that no filter can be registered for.
+            Some(require) if known.is_none() || !eval::holds(&require.cond, words) => {
+                (Decision::Deny, &require.origin)
+            }
+            _ => (Decision::Allow, origin),
+        }
+    }
+
+    /// The condition that every request must meet besides its operation's rule: `require` of
+    /// `[all]`.
+    pub fn requirement(&self) -> Option<&RuleOrigin> {
+        self.requirement.as_ref().map(|require| &require.origin)
+    }
+
+    /// What the policy says and hardly means; `None` where there is nothing to warn of.
+    pub fn warnings(&self) -> Option<Diagnostics> {
+        (!self.warnings.is_empty()).then(|| Diagnostics::new(self.warnings.clone()))
+    }
+
+    /// The policy's tests, in the order of the file.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
     }
 
     pub(crate) fn operation(&self, operation: Opcode) -> Option<&OperationRule> {

@@ -3,7 +3,7 @@
 //! Policies may come from strangers. The tests below feed in random texts for a moment; the fuzz
 //! target in `fuzz/` feeds in texts chosen by coverage for as long as it is left running.
 
-use crate::{Decision, Policy, compile};
+use crate::{Decision, Diagnostics, Policy, compile};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::KernelModel;
 
@@ -13,22 +13,30 @@ pub fn any_policy(text: &str) -> bool {
     let policy = match Policy::parse(text, "policy.toml") {
         Ok(policy) => policy,
         Err(errors) => {
-            let lines = text.split('\n').count();
-            assert!(errors.iter().count() > 0);
-            for error in &errors {
-                let (line, column) = error.place();
-                assert!((1..=lines).contains(&line) && column >= 1, "{error}");
-            }
-            let rendered = errors.render(false);
-            assert!(rendered.chars().all(|c| c == '\n' || !c.is_control()), "{rendered:?}");
+            are_of(&errors, text);
             assert!(errors.render(true).contains("error"));
             return false;
         }
     };
+    if let Some(warnings) = policy.warnings() {
+        are_of(&warnings, text);
+    }
     for model in KernelModel::ALL {
         decides_as_it_means(&policy, text, model);
     }
     true
+}
+
+/// Diagnostics point into the text and print safely.
+fn are_of(diagnostics: &Diagnostics, text: &str) {
+    let lines = text.split('\n').count();
+    assert!(diagnostics.iter().count() > 0);
+    for diagnostic in diagnostics {
+        let (line, column) = diagnostic.place();
+        assert!((1..=lines).contains(&line) && column >= 1, "{diagnostic}");
+    }
+    let rendered = diagnostics.render(false);
+    assert!(rendered.chars().all(|c| c == '\n' || !c.is_control()), "{rendered:?}");
 }
 
 fn decides_as_it_means(policy: &Policy, text: &str, model: KernelModel) {

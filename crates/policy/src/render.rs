@@ -1,10 +1,11 @@
 //! Diagnostics as text: the message, the lines of the file with places underlined, the notes.
 
-use crate::diagnostic::{Advice, Diagnostic, Label};
+use crate::diagnostic::{Advice, Diagnostic, Label, Severity};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const FRAME: Style = AnsiColor::Blue.on_default().bold();
 const SECOND: Style = AnsiColor::Blue.on_default();
 const HELP: Style = AnsiColor::Cyan.on_default().bold();
@@ -13,7 +14,7 @@ const STRONG: Style = Style::new().bold();
 /// Longer lines of the file are shown in part, around the place.
 const WIDTH: usize = 120;
 
-/// More errors than this are only counted.
+/// More diagnostics than this are only counted.
 const MOST: usize = 100;
 
 /// Every diagnostic, with an empty line between two and a count at the end.
@@ -23,14 +24,26 @@ pub(crate) fn all(list: &[Diagnostic], coloured: bool) -> String {
         page.diagnostic(diagnostic);
         page.text.push('\n');
     }
-    let count = match list.len() {
-        1 => "1 error".to_owned(),
-        n if n > MOST => format!("{n} errors, the first {MOST} of them shown"),
-        n => format!("{n} errors"),
-    };
-    page.styled(ERROR, &count);
+    let of = |severity| list.iter().filter(|diagnostic| diagnostic.code.severity() == severity).count();
+    let counts =
+        [Severity::Error, Severity::Warning].map(|severity| match (of(severity), severity.as_str()) {
+            (0, _) => None,
+            (1, word) => Some(format!("1 {word}")),
+            (n, word) => Some(format!("{n} {word}s")),
+        });
+    let shown = if list.len() > MOST { format!(", the first {MOST} of them shown") } else { String::new() };
+    let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let worst = list.iter().map(|diagnostic| diagnostic.code.severity()).min();
+    page.styled(style(worst.unwrap_or(Severity::Error)), &format!("{counts}{shown}"));
     page.text.push('\n');
     page.text
+}
+
+fn style(severity: Severity) -> Style {
+    match severity {
+        Severity::Error => ERROR,
+        Severity::Warning => WARNING,
+    }
 }
 
 struct Page {
@@ -50,7 +63,8 @@ impl Page {
 
     fn diagnostic(&mut self, diagnostic: &Diagnostic) {
         let (line, column) = diagnostic.place();
-        self.styled(ERROR, &format!("error[{}]", diagnostic.code));
+        let severity = diagnostic.code.severity();
+        self.styled(style(severity), &format!("{}[{}]", severity.as_str(), diagnostic.code));
         self.styled(STRONG, &format!(": {}", printable(&diagnostic.message)));
 
         // The primary line first, then every other line that a label speaks of.
@@ -115,7 +129,8 @@ impl Page {
             let from = columns(line, label.span.start - start);
             let to = columns(line, (label.span.end - start).min(line.len())).min(skip + WIDTH);
             let Some(indent) = from.checked_sub(skip).filter(|&indent| indent <= WIDTH) else { continue };
-            let (style, mark) = if primary { (ERROR, "^") } else { (SECOND, "-") };
+            let (style, mark) =
+                if primary { (style(diagnostic.code.severity()), "^") } else { (SECOND, "-") };
             self.frame(gutter, "");
             self.text.push_str(&" ".repeat(1 + head.len() + indent));
             let mut row = mark.repeat(to.saturating_sub(from).max(1));

@@ -1,9 +1,10 @@
 //! A request's values as people write them.
 
 use crate::constant::{CONSTANTS, Constant};
-use crate::eval::Request;
+use crate::eval::View;
 use crate::field::{Field, Form};
 use crate::kind::Kind;
+use crate::request::FieldValue;
 
 impl Field {
     /// The field's value in a request, given as the words of its context, written with the names of
@@ -11,19 +12,27 @@ impl Field {
     /// the request does not have the field, as a connection to an AF_UNIX address has no port.
     pub fn show(&self, words: &[u32]) -> Option<String> {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let request = Request(&bytes);
+        let view = View(&bytes);
         if self.form == Form::Address {
-            return request.address(self).map(|address| address.to_string());
+            return view.address(self).map(|address| address.to_string());
         }
-        let value = request.field(self)?;
-        Some(match self.kind {
+        view.field(self).map(|value| self.write(FieldValue::Number(value)))
+    }
+
+    /// A value of the field, written the same way.
+    pub(crate) fn write(&self, value: FieldValue) -> String {
+        let value = match value {
+            FieldValue::Address(address) => return address.to_string(),
+            FieldValue::Number(value) => value,
+        };
+        match self.kind {
             kind if kind.is_enumeration() => constants(kind)
                 .find(|constant| constant.value == value)
                 .map_or_else(|| value.to_string(), name),
             Kind::UserData | Kind::Port => value.to_string(),
             Kind::Mode => format!("{value:#o}"),
             kind => flags(kind, value),
-        })
+        }
     }
 }
 

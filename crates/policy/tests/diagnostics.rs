@@ -8,11 +8,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// What is wrong with a policy: nothing, if it compiles.
+/// What is wrong with a policy, or else what there is to warn of: nothing, if it is a good one.
 fn errors(text: &str, name: &str) -> Option<Diagnostics> {
     let kernel = text.lines().find_map(|line| line.strip_prefix("# kernel: ")).unwrap_or("7.3");
     let model = kernel.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
-    Policy::parse(text, name).and_then(|policy| compile(&[policy], model)).err()
+    match Policy::parse(text, name) {
+        Ok(policy) => compile(std::slice::from_ref(&policy), model).err().or_else(|| policy.warnings()),
+        Err(errors) => Some(errors),
+    }
 }
 
 /// A rule that takes more instructions than a filter may have.

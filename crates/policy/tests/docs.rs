@@ -91,8 +91,12 @@ fn generated(document: &str) -> String {
     let blocks = blocks(&document);
     for pair in blocks.windows(2) {
         let [(info, policy), (text, shown)] = pair else { continue };
-        if info.starts_with("toml P") && text == "text" {
-            let errors = Policy::parse(policy, "policy.toml").expect_err("it is wrong").render(false);
+        if text == "text" {
+            let errors = match Policy::parse(policy, "policy.toml") {
+                _ if !info.starts_with("toml") => continue,
+                Err(errors) => errors.render(false),
+                Ok(policy) => policy.warnings().expect("something to show").render(false),
+            };
             document = document.replace(&format!("```text\n{shown}```"), &format!("```text\n{errors}```"));
         }
     }
@@ -115,11 +119,15 @@ fn every_example_is_what_it_is_called() {
     let mut count = 0;
     for (info, text) in blocks(&document()) {
         let Some(codes) = info.strip_prefix("toml") else { continue };
-        let expected: BTreeSet<_> = codes.split_whitespace().collect();
-        let found = match Policy::parse(&text, "policy.toml")
-            .and_then(|policy| compile(&[policy], KernelModel::V7_3))
+        let expected: BTreeSet<_> =
+            codes.trim_start().trim_start_matches("warns").split_whitespace().collect();
+        let found: BTreeSet<&str> = match Policy::parse(&text, "policy.toml")
+            .and_then(|policy| compile(std::slice::from_ref(&policy), KernelModel::V7_3).map(|_| policy))
         {
-            Ok(_) => BTreeSet::new(),
+            Ok(policy) => {
+                let warnings = policy.warnings();
+                warnings.iter().flatten().map(|warning| warning.code().as_str()).collect()
+            }
             Err(errors) => errors.iter().map(|error| error.code().as_str()).collect(),
         };
         assert_eq!(found, expected, "{text}");

@@ -38,7 +38,9 @@ fn every_policy_loads_and_compiles() {
         let path = entry.expect("readable").path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let name = path.file_stem().expect("a name").to_string_lossy();
-            compile(&[load(&name)], KernelModel::V7_3).unwrap_or_else(|errors| panic!("{errors}"));
+            let policy = load(&name);
+            assert!(policy.warnings().is_none(), "{name}: {:?}", policy.warnings());
+            compile(&[policy], KernelModel::V7_3).unwrap_or_else(|errors| panic!("{errors}"));
             count += 1;
         }
     }

@@ -1,6 +1,6 @@
 //! From policies to filters, and from a refusal back to the rule.
 
-use ringwarden_filter::{Denial, DeniedBy, FilterSet, RegisterError, Registration};
+use ringwarden_filter::{Context, Denial, DeniedBy, FilterSet, RegisterError, Registration};
 use ringwarden_policy::{Diagnostics, Policy, RuleOrigin, compile};
 use ringwarden_uapi::bpf::FilterFlags;
 use ringwarden_uapi::{KernelModel, Opcode};
@@ -11,6 +11,7 @@ pub struct Enforcement {
     filters: FilterSet,
     /// Index: tag.
     rules: Vec<Origin>,
+    layers: Vec<Policy>,
     /// The rule behind DENY_REST, if some layer has it.
     rest: Option<Origin>,
 }
@@ -76,7 +77,7 @@ impl Enforcement {
             .and_then(|tag| rules.get(tag as usize))
             .zip(rest_layer)
             .map(|(origin, layer)| Origin { rule: origin.rule.clone(), layer });
-        Ok(Self { filters, rules, rest })
+        Ok(Self { filters, rules, layers: layers.to_vec(), rest })
     }
 
     /// The filters.
@@ -90,11 +91,16 @@ impl Enforcement {
         self.filters.filters(operation).filter_map(|filter| self.rules.get(filter.tag as usize))
     }
 
-    /// The rule that refused a request; `None` where no rule did.
-    pub fn origin(&self, denial: &Denial) -> Option<&Origin> {
+    /// The rule that refused a request, which showed `context`; `None` where no rule did.
+    pub fn origin(&self, denial: &Denial, context: &Context) -> Option<Origin> {
         match denial.by {
-            DeniedBy::Filter { tag } => self.rules.get(tag as usize),
-            DeniedBy::Rest => self.rest.as_ref(),
+            DeniedBy::Filter { tag } => {
+                // One program stands for the operation's rule and what is required of every one.
+                let layer = self.rules.get(tag as usize)?.layer;
+                let rule = self.layers.get(layer)?.decide(context.words()).1.clone();
+                Some(Origin { rule, layer })
+            }
+            DeniedBy::Rest => self.rest.clone(),
             _ => None,
         }
     }
@@ -103,7 +109,7 @@ impl Enforcement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringwarden_filter::{Context, Verdict};
+    use ringwarden_filter::Verdict;
     use ringwarden_uapi::ring::Sqe;
 
     fn refuser(layers: &[&str], opcode: Opcode) -> Option<(String, usize)> {
@@ -114,10 +120,11 @@ mod tests {
             .collect();
         let enforcement = Enforcement::new(&layers, KernelModel::default()).expect("enforceable");
         let sqe = Sqe { opcode: opcode.0, ..Sqe::default() };
-        match enforcement.filters().verdict(&Context::header(KernelModel::default(), &sqe)) {
+        let context = Context::header(KernelModel::default(), &sqe);
+        match enforcement.filters().verdict(&context) {
             Verdict::Allow => None,
             Verdict::Deny(denial) => {
-                let origin = enforcement.origin(&denial).expect("a rule");
+                let origin = enforcement.origin(&denial, &context).expect("a rule");
                 Some((origin.rule.key.clone(), origin.layer))
             }
         }
@@ -132,5 +139,10 @@ mod tests {
         assert_eq!(refuser(&layers, Opcode::NOP), Some(("nop".into(), 1)));
         assert_eq!(refuser(&layers, Opcode::WRITE), Some(("default".into(), 0)));
         assert_eq!(refuser(&[no_nop, read_only], Opcode::WRITE), Some(("default".into(), 1)));
+        let linked = "version = 1\ndefault = \"allow\"\n[all]\nrequire = \"sqe_flags & IOSQE_IO_LINK\"\n\
+                      [ops]\nnop = \"user_data == 0\"\nread = \"user_data == 1\"\n";
+        assert_eq!(refuser(&[read_only, linked], Opcode::NOP), Some(("require".into(), 1)));
+        assert_eq!(refuser(&[read_only, linked], Opcode::READ), Some(("read".into(), 1)));
+        assert_eq!(refuser(&[linked], Opcode::WRITE), Some(("require".into(), 0)));
     }
 }

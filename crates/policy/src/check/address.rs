@@ -97,7 +97,7 @@ impl Checker<'_> {
         Some(Cond::Address(field, networks.into_iter().collect::<Option<_>>()?))
     }
 
-    fn network(&mut self, field: &Field, expr: &Expr) -> Option<Network> {
+    pub(super) fn network(&mut self, field: &Field, expr: &Expr) -> Option<Network> {
         match expr.kind {
             ExprKind::Network(network) => Some(network),
             _ => {

@@ -3,10 +3,12 @@
 use super::{Document, Key};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::group::{GROUPS, Group};
+use crate::lint::Entry;
 use crate::policy::{Effect, OperationRule};
 use crate::source::{Excerpt, Span};
 use crate::{check, parse, suggest};
 use ringwarden_uapi::{OPCODES, Opcode};
+use std::sync::Arc;
 use toml::de::DeTable;
 
 impl Document<'_> {
@@ -15,21 +17,26 @@ impl Document<'_> {
         let (groups, single): (Vec<_>, Vec<_>) =
             ops.iter().partition(|(key, _)| key.get_ref().starts_with('@'));
         for (key, value) in groups.into_iter().chain(single) {
-            let members = self.members(key);
+            let members = self.members(key.get_ref(), key.span());
             let Some(text) = self.string(value, "`\"allow\"`, `\"deny\"` or a condition in quotes") else {
                 continue;
             };
             let Some(members) = members else { continue };
+            self.entries.push(Entry { key: key.get_ref().to_string(), span: key.span() });
             for (operation, effect) in self.effects(key, &members, text, value.span()) {
                 let origin = self.origin(key, text);
-                rules[usize::from(operation.0)] = Some(OperationRule { effect, origin, span: value.span() });
+                rules[usize::from(operation.0)] = Some(OperationRule {
+                    effect,
+                    origin,
+                    source: Arc::clone(self.source),
+                    span: value.span(),
+                });
             }
         }
     }
 
-    /// The operations that a key of `[ops]` names.
-    fn members(&mut self, key: &Key<'_>) -> Option<Vec<Opcode>> {
-        let name = key.get_ref().as_ref();
+    /// The operations that a key of `[ops]`, or a test, names.
+    pub(super) fn members(&mut self, name: &str, span: Span) -> Option<Vec<Opcode>> {
         if let Some(group) = Group::named(name) {
             return Some(group.members.to_vec());
         }
@@ -38,7 +45,7 @@ impl Document<'_> {
         }
         let is_group = name.starts_with('@');
         let what = if is_group { "group" } else { "operation" };
-        let error = self.error(Code::UnknownOperation, key.span(), format!("unknown {what} `{name}`"));
+        let error = self.error(Code::UnknownOperation, span, format!("unknown {what} `{name}`"));
         let plain = name.to_ascii_lowercase();
         let plain = plain.strip_prefix("ioring_op_").unwrap_or(&plain);
         let names: Vec<_> = OPCODES.iter().map(|info| info.name).filter(|_| !is_group).collect();
@@ -89,7 +96,12 @@ impl Document<'_> {
         let mut effects = Vec::new();
         for &operation in members {
             match check::rule(self.source, &excerpt, operation, &expr) {
-                Ok(cond) => effects.push((operation, Effect::When(cond))),
+                Ok((cond, warnings)) => {
+                    if effects.is_empty() {
+                        self.warnings.extend(warnings);
+                    }
+                    effects.push((operation, Effect::When(cond)));
+                }
                 Err(errors) => {
                     // One member is enough to show what is wrong with the expression.
                     let errors =

@@ -93,7 +93,7 @@ impl Log {
             Refused::Request { sqe, context, denial } => {
                 line.op = denial.opcode.to_string();
                 line.fields = fields(sqe, Some(context));
-                if let Some(origin) = self.enforcement.origin(denial) {
+                if let Some(origin) = self.enforcement.origin(denial, context) {
                     line.rule = format!("{} = {}", origin.rule.key, origin.rule.text);
                     line.at = Some(format!("{}:{}", origin.rule.file, origin.rule.line));
                     line.layer = Some(origin.layer);

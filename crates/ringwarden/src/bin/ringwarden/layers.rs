@@ -2,8 +2,9 @@
 
 use crate::style;
 use ringwarden::Enforcement;
-use ringwarden::policy::Policy;
+use ringwarden::policy::{Base, Diagnostics, Policy};
 use ringwarden::uapi::KernelModel;
+use std::path::{Path, PathBuf};
 
 /// Why there is nothing to enforce; printed by [`Unusable::print`].
 pub(crate) enum Unusable {
@@ -27,12 +28,27 @@ impl Unusable {
 
 /// Reads, parses and compiles the policies; the first is layer 0.
 pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, Unusable> {
+    enforce(&parse(names)?, model)
+}
+
+/// Compiles policies.
+pub(crate) fn enforce(layers: &[Policy], model: KernelModel) -> Result<Enforcement, Unusable> {
+    Enforcement::new(layers, model).map_err(|refused| match refused {
+        ringwarden::Refused::Policy(diagnostics) => {
+            Unusable::Wrong(diagnostics.render(style::stderr_is_coloured()))
+        }
+        other => Unusable::Wrong(format!("error: {other}\n")),
+    })
+}
+
+/// Reads and parses the policies.
+pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
     let coloured = style::stderr_is_coloured();
     let mut layers = Vec::new();
     let mut report = String::new();
     for name in names {
         let text = read(name)?;
-        match Policy::parse(&text, name) {
+        match policy(&text, name) {
             Ok(policy) => layers.push(policy),
             Err(diagnostics) => report.push_str(&diagnostics.render(coloured)),
         }
@@ -40,13 +56,30 @@ pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, 
     if !report.is_empty() {
         return Err(Unusable::Wrong(report));
     }
-    Enforcement::new(&layers, model).map_err(|refused| match refused {
-        ringwarden::Refused::Policy(diagnostics) => Unusable::Wrong(diagnostics.render(coloured)),
-        other => Unusable::Wrong(format!("error: {other}\n")),
+    Ok(layers)
+}
+
+/// Parses a policy, and those that it extends.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
+    Policy::parse_with(text, name, |base, file| {
+        // Relative to the file that names it, so that a folder of policies can be moved.
+        let path = match Path::new(file).parent() {
+            Some(folder) if !base.starts_with('@') => folder.join(base),
+            _ => PathBuf::from(base),
+        };
+        let file = path.to_string_lossy().into_owned();
+        match read(&file) {
+            Ok(text) => Ok(Base { file, text }),
+            Err(Unusable::Unreadable { reason, .. }) | Err(Unusable::Wrong(reason)) => Err(reason),
+        }
     })
 }
 
-fn read(name: &str) -> Result<String, Unusable> {
+/// The text of a policy.
+pub(crate) fn read(name: &str) -> Result<String, Unusable> {
     let unreadable = |reason: String| Unusable::Unreadable { name: name.to_owned(), reason };
     if name.starts_with('@') {
         let hint = "this version has no presets; name a file, for example one from `policies/`";

@@ -4,18 +4,29 @@
 
 mod audit;
 mod backend;
+mod check;
+mod compile;
 #[allow(unsafe_code)] // submitting requests that hold pointers
 mod demo;
+mod disasm;
 mod doctor;
+mod explain;
+mod format;
 mod layers;
+mod ops;
+mod request;
 mod run;
 mod style;
+mod test;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Exit status when Ringwarden itself failed, as `env`, `nohup` and container runtimes have it.
 const FAILED: u8 = 125;
+
+/// Exit status of commands about policies when what they were given is no policy: 1 is their answer.
+const UNUSABLE: u8 = 2;
 
 /// io_uring under a policy, on every kernel.
 ///
@@ -42,6 +53,12 @@ Run a program under it:
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Check(check::Check),
+    Test(test::Test),
+    Compile(compile::Compile),
+    Disasm(disasm::Disasm),
+    Explain(explain::Explain),
+    Ops(ops::Ops),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
@@ -61,6 +78,12 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(run) => run.execute(),
+        Command::Check(check) => check.execute(),
+        Command::Test(test) => test.execute(),
+        Command::Compile(compile) => compile.execute(),
+        Command::Disasm(disasm) => disasm.execute(),
+        Command::Explain(explain) => explain.execute(),
+        Command::Ops(ops) => ops.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::DemoClient(client) => client.execute(),

@@ -1,0 +1,62 @@
+//! `extends`: other policies that a policy starts from.
+
+use super::Document;
+use crate::diagnostic::Code;
+use crate::policy::Policy;
+use crate::source::Source;
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::DeValue;
+
+/// How many policies one may stand on, counted as often as they are named: circles end there, too.
+const MOST: usize = 32;
+
+/// A policy file that another one names.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// What diagnostics and origins call it, and what its own `extends` is relative to.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Where policies that others name come from.
+pub(crate) struct Library<'r> {
+    /// Gives the policy of the first name, as the file of the second name writes it.
+    pub(crate) read: &'r mut dyn FnMut(&str, &str) -> Result<Base, String>,
+    /// How many have been read.
+    pub(crate) count: usize,
+}
+
+impl Document<'_> {
+    /// The policies that this one extends, the nearest last.
+    pub(super) fn bases(&mut self, value: &Spanned<DeValue<'_>>, library: &mut Library<'_>) -> Vec<Policy> {
+        const EXPECTED: &str = "policies: `extends = [\"base.toml\"]`";
+        let DeValue::Array(names) = value.get_ref() else {
+            let error = self.wrong_type(value, "an array", EXPECTED);
+            self.errors.push(error);
+            return Vec::new();
+        };
+        let mut bases = Vec::new();
+        for value in names {
+            let Some(name) = self.string(value, EXPECTED) else { continue };
+            let base = match library.count {
+                MOST.. => Err(format!("it is one of more than {MOST}; perhaps they extend each other")),
+                _ => (library.read)(name, &self.source.name),
+            };
+            library.count += 1;
+            match base {
+                Err(reason) => {
+                    let message = format!("cannot extend `{name}`: {reason}");
+                    let error = self.error(Code::Extends, value.span(), message);
+                    self.errors.push(error.label("named here"));
+                }
+                Ok(base) => match super::policy(&Arc::new(Source::new(&base.file, &base.text)), library) {
+                    Ok(policy) => bases.push(policy),
+                    Err(errors) => self.errors.extend(errors.iter().cloned()),
+                },
+            }
+        }
+        bases
+    }
+}

@@ -1,0 +1,212 @@
+//! `[[test]]`: requests, and what is expected to become of them.
+
+use super::Document;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::field::{FIELDS, Field};
+use crate::policy::{Decision, Test};
+use crate::request::{FieldValue, Impossible, Request};
+use crate::source::{Excerpt, Span};
+use crate::{check, parse, suggest};
+use ringwarden_uapi::Opcode;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The keys of a test, as suggestions name them.
+const KEYS: &[&str] = &["name", "op", "with", "expect"];
+
+/// A field's value with the place of its key and its own.
+type Given = (&'static Field, FieldValue, Span);
+
+impl Document<'_> {
+    pub(super) fn tests(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<Test> {
+        let DeValue::Array(tests) = value.get_ref() else {
+            let error =
+                self.wrong_type(value, "an array of tables", "`[[test]]`, with `op` and `expect` below it");
+            self.errors.push(error);
+            return Vec::new();
+        };
+        tests.iter().filter_map(|test| self.test(test)).collect()
+    }
+
+    /// `None` after an error.
+    fn test(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Test> {
+        let before = self.errors.len();
+        let DeValue::Table(test) = value.get_ref() else {
+            let error = self.wrong_type(value, "a table", "`[[test]]`, with `op` and `expect` below it");
+            return self.refuse(error);
+        };
+        for key in test.keys().filter(|key| !KEYS.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref();
+            let error = self.error(Code::UnknownKey, key.span(), format!("unknown key `{name}`"));
+            let error = error.label("not part of a test");
+            self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
+                Some(closest) => error.help(format!("did you mean `{closest}`?")),
+                None if Field::of(Opcode::NOP, name).is_some() || FIELDS.iter().any(|f| f.name == *name) => {
+                    error.help(format!("fields stand in `with = {{ {name} = ... }}`"))
+                }
+                None => error.expected("`name`, `op`, `with` or `expect`"),
+            });
+        }
+        let name = test.get("name").and_then(|name| self.string(name, "a string").map(str::to_owned));
+        let operations = self.tested(test, value.span());
+        let expect = self.expectation(test, value.span());
+        let with = test.get("with").map(|with| self.table(with));
+        let (operations, expect) = (operations?, expect?);
+        let mut requests = Vec::new();
+        for operation in operations {
+            let request = match with {
+                Some(Some(with)) => self.request(operation, with),
+                Some(None) => None,
+                None => Request::new(operation, Vec::new()).ok(),
+            };
+            // One member of a group is enough to show what is wrong.
+            requests.push(request?);
+        }
+        let line = self.source.place(value.span().start).0;
+        (self.errors.len() == before).then_some(Test { name, requests, expect, line })
+    }
+
+    fn refuse<T>(&mut self, error: Diagnostic) -> Option<T> {
+        self.errors.push(error);
+        None
+    }
+
+    fn lacking<T>(&mut self, key: &str, span: Span, expected: &str) -> Option<T> {
+        let error = self.error(Code::IncompleteTest, span, format!("`{key}` is missing"));
+        self.refuse(error.label("in this test").expected(expected))
+    }
+
+    /// The operations that a test is about: one, or the members of a group.
+    fn tested(&mut self, test: &DeTable<'_>, whole: Span) -> Option<Vec<Opcode>> {
+        const EXPECTED: &str = "the operation: `op = \"openat2\"`";
+        match test.get("op") {
+            None => self.lacking("op", whole, EXPECTED),
+            Some(value) => {
+                let name = self.string(value, EXPECTED)?;
+                self.members(name, value.span())
+            }
+        }
+    }
+
+    fn expectation(&mut self, test: &DeTable<'_>, whole: Span) -> Option<Decision> {
+        const EXPECTED: &str = "`expect = \"allow\"` or `expect = \"deny\"`";
+        let Some(value) = test.get("expect") else { return self.lacking("expect", whole, EXPECTED) };
+        match self.string(value, EXPECTED)? {
+            "allow" => Some(Decision::Allow),
+            "deny" => Some(Decision::Deny),
+            text => {
+                let message = format!("`{text}` is nothing to expect");
+                let error = self.error(Code::IncompleteTest, value.span(), message);
+                self.refuse(error.label("neither allow nor deny").expected(EXPECTED))
+            }
+        }
+    }
+
+    fn table<'v, 't>(&mut self, value: &'v Spanned<DeValue<'t>>) -> Option<&'v DeTable<'t>> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some(table),
+            _ => {
+                let error = self.wrong_type(value, "a table", "fields: `with = { port = 443 }`");
+                self.refuse(error)
+            }
+        }
+    }
+
+    fn request(&mut self, operation: Opcode, with: &DeTable<'_>) -> Option<Request> {
+        let mut fields: Vec<_> = with.iter().collect();
+        fields.sort_by_key(|(key, _)| key.span().start);
+        // Every field is looked at, so that every error in them is reported.
+        let given: Vec<Option<Given>> = fields
+            .into_iter()
+            .map(|(key, value)| {
+                let field = self.field(operation, key.get_ref(), key.span())?;
+                Some((field, self.field_value(operation, field, value)?, key.span().start..value.span().end))
+            })
+            .collect();
+        self.possible(operation, given.into_iter().collect::<Option<_>>()?)
+    }
+
+    /// The request that a source of `field=value` lines asks about.
+    pub(super) fn question(&mut self, operation: Opcode) -> Option<Request> {
+        let source = self.source;
+        let (mut next, mut given) = (0, Vec::new());
+        for line in source.text.lines() {
+            let span = next..next + line.len();
+            next = span.end + 1;
+            let Some((name, value)) = line.split_once('=') else {
+                let error = self.error(Code::Syntax, span, format!("`{line}` gives no field a value"));
+                self.errors.push(error.label("without `=`").expected("`field=value`, such as `port=443`"));
+                given.push(None);
+                continue;
+            };
+            let equals = span.start + name.len();
+            let field = self.field(operation, name.trim(), span.start..equals);
+            let value = field.and_then(|field| self.constant(operation, field, value, equals + 1..span.end));
+            given.push(field.zip(value).map(|(field, value)| (field, value, span)));
+        }
+        self.possible(operation, given.into_iter().collect::<Option<_>>()?)
+    }
+
+    fn possible(&mut self, operation: Opcode, given: Vec<Given>) -> Option<Request> {
+        let values = given.iter().map(|(field, value, _)| (*field, *value)).collect();
+        match Request::new(operation, values) {
+            Ok(request) => Some(request),
+            Err(Impossible { at, reason }) => {
+                let (field, _, span) = given.get(at)?;
+                let message = format!("no request of {operation} has this `{}`", field.name);
+                let error = self.error(Code::ImpossibleTest, span.clone(), message);
+                self.refuse(error.label(reason))
+            }
+        }
+    }
+
+    fn field(&mut self, operation: Opcode, name: &str, span: Span) -> Option<&'static Field> {
+        if let Some(field) = Field::of(operation, name) {
+            return Some(field);
+        }
+        let names: Vec<_> = Field::all_of(operation).map(|field| field.name).collect();
+        let elsewhere = FIELDS.iter().any(|field| field.name == name);
+        let code = if elsewhere { Code::OtherOperation } else { Code::UnknownName };
+        let error = self.error(code, span, format!("`{name}` is no field of {operation}"));
+        let error = error.label("no such field");
+        self.refuse(match suggest::closest(name, names.iter().copied()) {
+            Some(closest) => error.help(format!("did you mean `{closest}`?")),
+            None => {
+                let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                error.expected(names.join(", "))
+            }
+        })
+    }
+
+    fn field_value(
+        &mut self,
+        operation: Opcode,
+        field: &'static Field,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<FieldValue> {
+        let text = match value.get_ref() {
+            DeValue::String(text) => text,
+            // Numbers are written alike in both languages.
+            DeValue::Integer(_) => self.source.slice(&value.span()),
+            _ => {
+                let error =
+                    self.wrong_type(value, "a value", "a number, or a constant or an address in quotes");
+                return self.refuse(error);
+            }
+        };
+        self.constant(operation, field, text, value.span())
+    }
+
+    fn constant(
+        &mut self,
+        operation: Opcode,
+        field: &'static Field,
+        text: &str,
+        span: Span,
+    ) -> Option<FieldValue> {
+        let excerpt = Excerpt::new(self.source, text, span);
+        let result = parse::expression(self.source, &excerpt)
+            .and_then(|expr| check::value(self.source, &excerpt, operation, field, &expr));
+        result.map_err(|errors| self.errors.extend(errors)).ok()
+    }
+}

@@ -1,0 +1,73 @@
+//! What a policy may well say and hardly means: warnings about its rules as a whole.
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::group::Group;
+use crate::policy::{Decision, Effect, OperationRule, Policy};
+use crate::source::Span;
+use ringwarden_uapi::Opcode;
+
+/// An operation, others that do the same, and what they do.
+const TWINS: &[(Opcode, &[Opcode], &str)] = &[
+    (Opcode::OPENAT, &[Opcode::OPENAT2], "opens the same files"),
+    (Opcode::OPENAT2, &[Opcode::OPENAT], "opens the same files"),
+    (Opcode::SEND, &[Opcode::SENDMSG, Opcode::SEND_ZC, Opcode::SENDMSG_ZC], "sends the same data"),
+    (Opcode::SENDMSG, &[Opcode::SENDMSG_ZC], "sends the same messages"),
+    (Opcode::RECV, &[Opcode::RECVMSG], "receives the same data"),
+    (Opcode::SOCKET, &[Opcode::URING_CMD, Opcode::URING_CMD128], "takes commands that can make sockets"),
+    (Opcode::URING_CMD, &[Opcode::URING_CMD128], "takes the same commands"),
+    (Opcode::URING_CMD128, &[Opcode::URING_CMD], "takes the same commands"),
+];
+
+/// A key of `[ops]` and where it stands.
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) span: Span,
+}
+
+/// Warnings about rules that others make pointless. `entries` are the keys of `[ops]`.
+pub(crate) fn rules(policy: &Policy, entries: &[Entry]) -> Vec<Diagnostic> {
+    let mut warnings = Vec::new();
+    for entry in entries {
+        match Group::named(&entry.key) {
+            Some(group) => warnings.extend(shadowed(policy, entry, group)),
+            None => warnings.extend(Opcode::from_name(&entry.key).and_then(|op| bypassed(policy, entry, op))),
+        }
+    }
+    warnings
+}
+
+/// A group each of whose members has a rule of its own.
+fn shadowed(policy: &Policy, entry: &Entry, group: &Group) -> Option<Diagnostic> {
+    let decides = |rule: Option<&OperationRule>| rule.is_some_and(|rule| rule.origin.key == entry.key);
+    if group.members.iter().any(|&member| decides(policy.operation(member))) {
+        return None;
+    }
+    let message = format!("the rule of `{}` decides nothing", entry.key);
+    let warning = Diagnostic::new(&policy.source, Code::Shadowed, entry.span.clone(), message);
+    Some(warning.label("each member has a rule of its own"))
+}
+
+/// An operation that is restricted, while another one does the same and is not.
+fn bypassed(policy: &Policy, entry: &Entry, operation: Opcode) -> Option<Diagnostic> {
+    let what = match policy.operation(operation)?.effect {
+        Effect::Allow => return None,
+        Effect::Deny => "denied",
+        Effect::When(_) => "restricted",
+    };
+    let is_open = |twin: &&Opcode| match policy.operation(**twin) {
+        Some(rule) => matches!(rule.effect, Effect::Allow),
+        None => policy.default == Decision::Allow,
+    };
+    let (_, twins, does) = TWINS.iter().find(|(of, ..)| *of == operation)?;
+    let twin = *twins.iter().find(is_open)?;
+    let message = format!("`{operation}` is {what}, but `{twin}` is allowed and {does}");
+    let origin = policy.rule(twin).origin();
+    Some(
+        Diagnostic::new(&policy.source, Code::Bypassed, entry.span.clone(), message)
+            .label("a program can go around this rule")
+            .note(format!(
+                "`{twin}` is allowed by `{} = {}` in line {}",
+                origin.key, origin.text, origin.line
+            )),
+    )
+}

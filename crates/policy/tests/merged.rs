@@ -1,0 +1,141 @@
+//! Policies that extend others, and what they require of every request.
+
+use ringwarden_cbpf::Program;
+use ringwarden_policy::{Base, Code, Compiled, Decision, Diagnostics, Policy, compile};
+use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
+
+/// The policy `top` of some files.
+fn read(files: &[(&str, &str)]) -> Result<Policy, Diagnostics> {
+    let text = |name: &str| files.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned());
+    Policy::parse_with(&text("top").expect("the top is there"), "top", |name, _| match text(name) {
+        Some(text) => Ok(Base { file: name.to_owned(), text }),
+        None => Err("no such file".to_owned()),
+    })
+}
+
+fn request(opcode: u8, sqe_flags: u8, user_data: u32) -> [u32; 10] {
+    let mut words = [0; 10];
+    words[0] = user_data;
+    words[2] = u32::from_ne_bytes([opcode, sqe_flags, 0, 0]);
+    words
+}
+
+/// What the programs say of a request, for operations with a filter, and DENY_REST for the others.
+fn enforced(compiled: &Compiled, words: &[u32; 10]) -> Decision {
+    let opcode = Opcode(words[2].to_ne_bytes()[0]);
+    let mut filters = compiled.filters.iter().filter(|filter| filter.opcode == opcode).peekable();
+    let rest = compiled.filters.iter().any(|filter| filter.deny_rest);
+    let allowed = match filters.peek() {
+        Some(_) => filters.all(|filter| Program::new(&filter.insns, 40).expect("acceptable").run(words) != 0),
+        None => !rest,
+    };
+    if allowed { Decision::Allow } else { Decision::Deny }
+}
+
+#[test]
+fn what_is_required_is_required_of_every_operation() {
+    for default in ["allow", "deny"] {
+        let policy = read(&[(
+            "top",
+            &format!(
+                "version = 1\ndefault = \"{default}\"\n[all]\nrequire = \"sqe_flags == 1\"\n\
+                 [ops]\nread = \"allow\"\nwrite = \"deny\"\nnop = \"user_data == 7\"\n"
+            ),
+        )]);
+        let policy = policy.unwrap_or_else(|errors| panic!("{errors}"));
+        let compiled = compile(std::slice::from_ref(&policy), KernelModel::V7_3).expect("it compiles");
+        for opcode in 0..=u8::MAX {
+            for (sqe_flags, user_data) in [(0, 0), (0, 7), (1, 0), (1, 7), (3, 7)] {
+                let words = request(opcode, sqe_flags, user_data);
+                let name = OPCODES.iter().find(|info| info.opcode.0 == opcode).map(|info| info.name);
+                let allowed = match name {
+                    Some("read") => true,
+                    Some("write") => false,
+                    Some("nop") => user_data == 7,
+                    Some(_) => default == "allow",
+                    None => false,
+                };
+                let expected = if allowed && sqe_flags == 1 { Decision::Allow } else { Decision::Deny };
+                assert_eq!(policy.evaluate(&words), expected, "{default} {name:?} {sqe_flags} {user_data}");
+                assert_eq!(
+                    enforced(&compiled, &words),
+                    expected,
+                    "{default} {name:?} {sqe_flags} {user_data}"
+                );
+                let origin = policy.decide(&words).1;
+                let of_requirement = allowed && sqe_flags != 1 || name.is_none() && default == "allow";
+                assert_eq!(origin.key == "require", of_requirement, "{default} {name:?} {sqe_flags}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_nearer_file_wins_rule_by_rule() {
+    let policy = read(&[
+        ("far", "version = 1\ndefault = \"allow\"\n[ops]\nread = \"deny\"\nnop = \"deny\"\n"),
+        (
+            "near",
+            "version = 1\ndefault = \"deny\"\n[all]\nrequire = \"sqe_flags == 0\"\n\
+             [ops]\nnop = \"allow\"\nopenat = \"deny\"\nclose = \"deny\"\n",
+        ),
+        (
+            "top",
+            "version = 1\nextends = [\"far\", \"near\"]\n[ops]\n\"@files\" = \"allow\"\nclose = \"user_data == 1\"\n",
+        ),
+    ]);
+    let policy = policy.unwrap_or_else(|errors| panic!("{errors}"));
+    for (operation, expected) in [
+        (Opcode::READ, "far: read = deny"),
+        (Opcode::NOP, "near: nop = allow"),
+        (Opcode::OPENAT, "top: @files = allow"),
+        (Opcode::CLOSE, "top: close = user_data == 1"),
+        (Opcode::WRITE, "near: default = deny"),
+    ] {
+        let origin = policy.rule(operation).origin();
+        assert_eq!(format!("{}: {} = {}", origin.file, origin.key, origin.text), expected);
+    }
+    assert_eq!(policy.requirement().map(|origin| origin.file.as_str()), Some("near"));
+    assert_eq!(policy.evaluate(&request(Opcode::OPENAT.0, 0, 0)), Decision::Allow);
+    assert_eq!(policy.evaluate(&request(Opcode::OPENAT.0, 1, 0)), Decision::Deny);
+}
+
+fn codes(files: &[(&str, &str)]) -> Vec<(String, Code)> {
+    let errors = read(files).expect_err("it is wrong");
+    errors.iter().map(|error| (error.file().to_owned(), error.code())).collect()
+}
+
+#[test]
+fn errors_are_told_of_the_file_that_has_them() {
+    let base = "version = 1\ndefault = \"deny\"\n[ops]\nraed = \"allow\"\n";
+    let top = "version = 1\nextends = [\"base\", \"missing\"]\n[ops]\nwirte = \"allow\"\n";
+    let mut found = codes(&[("base", base), ("top", top)]);
+    found.sort();
+    let expected =
+        [("base", Code::UnknownOperation), ("top", Code::UnknownOperation), ("top", Code::Extends)];
+    assert_eq!(found, expected.map(|(file, code)| (file.to_owned(), code)));
+    let on_connect = "version = 1\ndefault = \"deny\"\n[ops]\nconnect = \"port == 1\"\n";
+    let policy = read(&[("base", on_connect), ("top", "version = 1\nextends = [\"base\"]\n")]).expect("good");
+    let errors = compile(&[policy], KernelModel::V7_0).expect_err("CONNECT shows nothing there");
+    let places: Vec<_> = errors.iter().map(|error| (error.file(), error.place())).collect();
+    assert_eq!(places, [("base", (4, 11))]);
+}
+
+#[test]
+fn circles_and_crowds_end() {
+    let itself = "version = 1\nextends = [\"top\"]\n";
+    assert_eq!(codes(&[("top", itself)]), [("top".to_owned(), Code::Extends)]);
+    // Each names the next one eight times: 8 to the power of 8 files.
+    let names: Vec<_> =
+        (0..9).map(|level| if level == 0 { "top".into() } else { level.to_string() }).collect();
+    let texts: Vec<_> = (1..10)
+        .map(|level| {
+            format!(
+                "version = 1\ndefault = \"deny\"\nextends = [{}]\n",
+                vec![format!("\"{level}\""); 8].join(", ")
+            )
+        })
+        .collect();
+    let files: Vec<_> = names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
+    assert!(codes(&files).iter().all(|(_, code)| *code == Code::Extends));
+}

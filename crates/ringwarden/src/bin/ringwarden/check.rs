@@ -1,0 +1,125 @@
+//! `ringwarden check`: everything that is wrong with policies.
+
+use crate::format::{self, Format};
+use crate::layers::{self, Unusable};
+use crate::style::{self, GOOD};
+use crate::{FAILED, UNUSABLE};
+use clap::Args;
+use ringwarden::policy::{Diagnostic, Diagnostics, Severity};
+use ringwarden::uapi::KernelModel;
+use ringwarden::{Enforcement, Refused};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Say everything that is wrong with policies.
+///
+/// Each policy is read and compiled by itself. Errors make it unusable; warnings are about rules that are
+/// well-formed and hardly meant.
+#[derive(Args)]
+#[command(after_help = "\
+Exit status: 0 when every policy can be used;
+  1  some policy has errors, or warnings with --deny-warnings
+  2  a policy cannot be read")]
+pub(crate) struct Check {
+    /// Policy files
+    #[arg(required = true, value_name = "POLICY")]
+    policies: Vec<String>,
+    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3
+    #[arg(long, value_name = "KERNEL", default_value_t)]
+    kernel: KernelModel,
+    /// Take warnings for errors, in the exit status
+    #[arg(long)]
+    deny_warnings: bool,
+    /// For people or for scripts
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Everything that was found. The keys and their order are part of the format.
+#[derive(Serialize)]
+struct Report {
+    kernel: String,
+    errors: usize,
+    warnings: usize,
+    diagnostics: Vec<Entry>,
+}
+
+/// One error or warning.
+#[derive(Serialize)]
+struct Entry {
+    file: String,
+    line: usize,
+    column: usize,
+    severity: &'static str,
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<String>,
+}
+
+impl From<&Diagnostic> for Entry {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let (line, column) = diagnostic.place();
+        Self {
+            file: diagnostic.file().to_owned(),
+            line,
+            column,
+            severity: diagnostic.code().severity().as_str(),
+            code: diagnostic.code().as_str(),
+            message: diagnostic.message().to_owned(),
+            expected: diagnostic.expected_text().map(str::to_owned),
+            suggestion: diagnostic.suggestion().map(str::to_owned),
+        }
+    }
+}
+
+impl Check {
+    pub(crate) fn execute(self) -> ExitCode {
+        let mut found: Vec<(&str, Vec<Diagnostics>)> = Vec::new();
+        for name in &self.policies {
+            match self.of(name) {
+                Ok(diagnostics) => found.push((name, diagnostics)),
+                Err(refused) => return refused,
+            }
+        }
+        let all = || found.iter().flat_map(|(_, lists)| lists).flatten();
+        let count = |severity| all().filter(|diagnostic| diagnostic.code().severity() == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let is_good = errors == 0 && !(self.deny_warnings && warnings > 0);
+        let status = if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        if self.format == Format::Json {
+            let diagnostics = all().map(Entry::from).collect();
+            let report = Report { kernel: self.kernel.to_string(), errors, warnings, diagnostics };
+            return format::json(&report, status);
+        }
+        for (name, lists) in found {
+            for diagnostics in &lists {
+                anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
+            }
+            if lists.is_empty() {
+                anstream::println!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
+            }
+        }
+        status
+    }
+
+    /// What there is to say of a policy: nothing, if it is a good one.
+    fn of(&self, name: &str) -> Result<Vec<Diagnostics>, ExitCode> {
+        let text = layers::read(name).map_err(|unusable: Unusable| {
+            unusable.print();
+            ExitCode::from(UNUSABLE)
+        })?;
+        let policy = match layers::policy(&text, name) {
+            Ok(policy) => policy,
+            Err(errors) => return Ok(vec![errors]),
+        };
+        let errors = match Enforcement::new(std::slice::from_ref(&policy), self.kernel) {
+            Ok(_) => None,
+            Err(Refused::Policy(errors)) => Some(errors),
+            Err(other) => return Err(style::fail(other, FAILED)),
+        };
+        Ok(errors.into_iter().chain(policy.warnings()).collect())
+    }
+}

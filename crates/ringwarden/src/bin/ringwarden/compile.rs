@@ -1,0 +1,117 @@
+//! `ringwarden compile`: the filters that policies become.
+
+mod form;
+
+use crate::style::{self, BOLD};
+use crate::{FAILED, UNUSABLE, layers};
+use clap::{Args, ValueEnum};
+use ringwarden::policy::{self, Compiled};
+use ringwarden::uapi::{KernelModel, Opcode};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Print the filters that policies become.
+///
+/// The filters are in the order in which they are to be registered. Several policies are layers: all of
+/// their filters are registered, and every one must allow a request.
+#[derive(Args)]
+#[command(after_help = "\
+Exit status: 0 when it is done;
+  2  a policy cannot be read, has errors, or is not for this kernel, or FILE cannot be written
+
+Examples:
+  ringwarden compile policy.toml
+  ringwarden compile policy.toml --op socket --format raw | ringwarden disasm -")]
+pub(crate) struct Compile {
+    /// Policy files
+    #[arg(required = true, value_name = "POLICY")]
+    policies: Vec<String>,
+    /// The kernel to compile for: posted, 7.0, 7.2, 7.3
+    #[arg(long, value_name = "KERNEL", default_value_t)]
+    kernel: KernelModel,
+    /// Only the filters of one operation
+    #[arg(long, value_name = "OPERATION", value_parser = operation)]
+    op: Option<Opcode>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Where to [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Assembly, with the rules as comments
+    Text,
+    /// One JSON object
+    Json,
+    /// Arrays of struct sock_filter
+    C,
+    /// The bytes of one program: an array of struct sock_filter
+    Raw,
+}
+
+/// An operation by its name.
+pub(crate) fn operation(name: &str) -> Result<Opcode, String> {
+    Opcode::from_name(name).ok_or_else(|| "no such operation; `ringwarden ops` lists them".to_owned())
+}
+
+impl Compile {
+    pub(crate) fn execute(self) -> ExitCode {
+        let policies = match layers::parse(&self.policies) {
+            Ok(policies) => policies,
+            Err(unusable) => {
+                unusable.print();
+                return ExitCode::from(UNUSABLE);
+            }
+        };
+        let mut compiled = match policy::compile(&policies, self.kernel) {
+            Ok(compiled) => compiled,
+            Err(errors) => {
+                anstream::eprint!("{}", errors.render(style::stderr_is_coloured()));
+                return ExitCode::from(UNUSABLE);
+            }
+        };
+        if let Some(op) = self.op {
+            compiled.filters.retain(|filter| filter.opcode == op);
+        }
+        match self.written(&compiled) {
+            Err(reason) => style::fail(reason, UNUSABLE),
+            Ok(bytes) => self.write(&bytes),
+        }
+    }
+
+    fn written(&self, compiled: &Compiled) -> Result<Vec<u8>, String> {
+        match self.format {
+            Format::Text => Ok(form::text(compiled, self.kernel).into_bytes()),
+            Format::Json => form::json(compiled, self.kernel).map_err(|error| error.to_string()),
+            Format::C => Ok(form::c(compiled, self.kernel).into_bytes()),
+            Format::Raw => match &compiled.filters[..] {
+                [filter] => Ok(filter.insns.iter().flat_map(|insn| insn.to_ne_bytes()).collect()),
+                [] => Err("there is no filter: every request is allowed, or DENY_REST refuses it".to_owned()),
+                filters => Err(format!(
+                    "there are {} filters, and raw is one program: choose an operation by `--op`",
+                    filters.len()
+                )),
+            },
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> ExitCode {
+        let (done, name) = match &self.output {
+            Some(path) => (std::fs::write(path, bytes), path.display().to_string()),
+            None => {
+                let mut stdout = std::io::stdout().lock();
+                (stdout.write_all(bytes).and_then(|()| stdout.flush()), "standard output".to_owned())
+            }
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
+            Err(error) => style::fail(format_args!("cannot write {BOLD}{name}{BOLD:#}: {error}"), UNUSABLE),
+        }
+    }
+}
