@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod calls;
 mod context;
 mod limits;
 mod memory;
@@ -52,6 +53,7 @@ mod stack;
 mod task;
 
 pub use batch::Batch;
+pub use calls::{CallRules, RegisterRules, SetupRules};
 pub use context::Context;
 pub use limits::Limits;
 pub use memory::UserMemory;

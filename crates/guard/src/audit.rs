@@ -2,7 +2,7 @@
 
 use ringwarden_filter::{Context, Denial};
 use ringwarden_uapi::register::RegisterOp;
-use ringwarden_uapi::ring::Sqe;
+use ringwarden_uapi::ring::{Params, Sqe};
 use std::time::SystemTime;
 
 /// One refused request or call.
@@ -37,7 +37,15 @@ pub enum Refused {
     /// A request, or a whole submission, that the filters would have to judge by arguments which cannot
     /// be kept from changing: they could not be put out of the program's reach.
     Unverifiable,
-    /// An `io_uring_register` call that the guard cannot stand for.
+    /// A ring that the rules do not let the program have.
+    Setup {
+        /// The SQEs that were asked for.
+        entries: u32,
+        /// What else was, as the program wrote it.
+        params: Params,
+    },
+    /// An `io_uring_register` call, by the rules; or because the guard cannot stand for it, as for
+    /// SEND_MSG_RING where requests of MSG_RING have to be looked at.
     Register {
         /// Its opcode.
         op: RegisterOp,

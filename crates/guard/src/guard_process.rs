@@ -120,7 +120,7 @@ fn watch(
 ) -> Result<i32, i32> {
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
-    let rules = Rules::new(guard.filters, &kernel);
+    let rules = Rules::new(guard.filters, guard.calls, &kernel);
     let max_rings = (raise_limits() / FDS_PER_RING).min(MAX_RINGS) as usize;
     let listener = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
     let max_tasks = 2 * max_rings;

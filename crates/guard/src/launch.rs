@@ -8,7 +8,7 @@ use crate::supervisor::reads_pointers;
 use crate::tree::Children;
 use crate::watchdog::{HeldSignals, Tree};
 use crate::{guard_process, inherited, tree, watchdog};
-use ringwarden_filter::FilterSet;
+use ringwarden_filter::{CallRules, FilterSet};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -18,6 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 /// A guard for one program and everything it starts.
 pub struct Guard {
     pub(crate) filters: FilterSet,
+    pub(crate) calls: CallRules,
     pub(crate) audit: Box<dyn Audit>,
 }
 
@@ -93,7 +94,14 @@ impl Guard {
     /// A guard that lets through what `filters` allow.
     #[must_use]
     pub fn new(filters: FilterSet) -> Self {
-        Self { filters, audit: Box::new(()) }
+        Self { filters, calls: CallRules::default(), audit: Box::new(()) }
+    }
+
+    /// Lets the program make those rings and register calls only.
+    #[must_use]
+    pub fn with_calls(mut self, calls: CallRules) -> Self {
+        self.calls = calls;
+        self
     }
 
     /// Reports every refusal to `audit`.

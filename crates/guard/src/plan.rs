@@ -5,7 +5,8 @@
 //! `io_uring_sanitise_params`, Linux 6.18).
 
 use crate::mapping::{PAGE, page_align};
-use ringwarden_uapi::ring::{MAX_CQ_ENTRIES, MAX_ENTRIES, OFF_CQ_RING, OFF_SQES, Params, SetupFlags};
+use ringwarden_filter::SetupRules;
+use ringwarden_uapi::ring::{MAX_ENTRIES, OFF_CQ_RING, OFF_SQES, Params, SetupFlags};
 use rustix::io::Errno;
 
 /// A cache line: what the kernel aligns the index array to.
@@ -49,19 +50,30 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans the ring for `entries` and `params`; `cqes_offset` is the kernel's (see
+    /// Plans the ring for `entries` and `params`, as far as the rules have it; `cqes_offset` is the kernel's (see
     /// [`KernelRing`](crate::kernel_ring::KernelRing)), `spare` asks for private slots beyond the
     /// program's, so that slots need rarely be waited for.
     ///
     /// # Errors
-    /// The kernel's errno for the same request, or `EINVAL` for what cannot be split.
-    pub(crate) fn new(entries: u32, params: &Params, cqes_offset: usize, spare: bool) -> Result<Self, Errno> {
+    /// The kernel's errno for the same request, `EINVAL` for what cannot be split, or `EPERM` for what
+    /// the rules refuse.
+    pub(crate) fn new(
+        entries: u32,
+        params: &Params,
+        rules: SetupRules,
+        cqes_offset: usize,
+        spare: bool,
+    ) -> Result<Self, Errno> {
         let asked = SetupFlags::from_bits(params.flags).ok_or(Errno::INVAL)?;
         check_flags(asked)?;
+        if asked.intersects(rules.denied) {
+            return Err(Errno::PERM);
+        }
+        let most = rules.max_entries.clamp(1, MAX_ENTRIES);
         let clamp = asked.contains(SetupFlags::CLAMP);
-        let entries = clamped(entries, MAX_ENTRIES, clamp)?.next_power_of_two();
+        let entries = clamped(entries, most, clamp)?.next_power_of_two();
         let cq_entries = if asked.contains(SetupFlags::CQSIZE) {
-            let cq_entries = clamped(params.cq_entries, MAX_CQ_ENTRIES, clamp)?.next_power_of_two();
+            let cq_entries = clamped(params.cq_entries, 2 * most, clamp)?.next_power_of_two();
             if cq_entries < entries {
                 return Err(Errno::INVAL);
             }
@@ -192,7 +204,13 @@ mod tests {
     use super::*;
 
     fn plan(entries: u32, flags: SetupFlags, cq_entries: u32) -> Result<Plan, Errno> {
-        Plan::new(entries, &Params { flags: flags.bits(), cq_entries, ..Params::default() }, 64, false)
+        Plan::new(
+            entries,
+            &Params { flags: flags.bits(), cq_entries, ..Params::default() },
+            SetupRules::default(),
+            64,
+            false,
+        )
     }
 
     #[test]
@@ -224,7 +242,7 @@ mod tests {
             for spare in [false, true] {
                 for flags in [SetupFlags::empty(), SetupFlags::NO_SQARRAY, SetupFlags::SQE128] {
                     let params = Params { flags: flags.bits(), ..Params::default() };
-                    let plan = Plan::new(entries, &params, 64, spare).expect("a plan");
+                    let plan = Plan::new(entries, &params, SetupRules::default(), 64, spare).expect("a plan");
                     assert!(plan.slots.is_power_of_two());
                     assert!((plan.entries..=plan.cq_entries).contains(&plan.slots), "{plan:?}");
                     if flags.contains(SetupFlags::NO_SQARRAY) {
@@ -248,7 +266,7 @@ mod tests {
             assert_eq!(plan(8, flags, 0), Err(Errno::INVAL), "{flags:?}");
         }
         assert_eq!(
-            Plan::new(8, &Params { flags: 1 << 31, ..Params::default() }, 64, false),
+            Plan::new(8, &Params { flags: 1 << 31, ..Params::default() }, SetupRules::default(), 64, false),
             Err(Errno::INVAL)
         );
     }

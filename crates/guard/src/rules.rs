@@ -1,7 +1,7 @@
 //! From the filters to what happens to an SQE, settled per opcode before the first request.
 
 use crate::kernel_ring::KernelRing;
-use ringwarden_filter::FilterSet;
+use ringwarden_filter::{CallRules, FilterSet};
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use ringwarden_uapi::{OPCODES, OpTraits, Opcode};
 
@@ -27,6 +27,7 @@ pub(crate) enum Rule {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) filters: FilterSet,
+    pub(crate) calls: CallRules,
     rules: [Rule; 256],
     sacrifice: u8,
     /// The first opcode that this kernel or the filters' model lacks.
@@ -38,7 +39,7 @@ impl Rules {
     /// that the real ring's restrictions refuse: one that the filters deny outright, else RECV_ZC,
     /// which without a registered hardware queue can only fail (`io_recvzc_prep`), else TEE. Best is
     /// one that has no use for BUFFER_SELECT, see [`Rules::refusal`].
-    pub(crate) fn new(filters: FilterSet, kernel: &KernelRing) -> Self {
+    pub(crate) fn new(filters: FilterSet, calls: CallRules, kernel: &KernelRing) -> Self {
         let known = kernel.opcodes.min(filters.model().facts().opcodes);
         let denied = |op: Opcode| filters.outright(op) == Some(false);
         let sacrifice = OPCODES
@@ -60,7 +61,7 @@ impl Rules {
                 None => Rule::Weigh,
             };
         }
-        Self { filters, rules, sacrifice, known }
+        Self { filters, calls, rules, sacrifice, known }
     }
 
     /// What happens to requests of that opcode. One that this kernel or the filters' model lacks

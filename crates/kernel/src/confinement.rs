@@ -5,7 +5,7 @@ use crate::registration::{self, Filter, TASK};
 use crate::seccomp::RegisterFilter;
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_RET};
-use ringwarden_filter::FilterSet;
+use ringwarden_filter::{FilterSet, RegisterRules};
 use ringwarden_uapi::bpf::FilterFlags;
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 use rustix::io::Errno;
@@ -69,8 +69,9 @@ const DENY: &[Insn] = &[Insn::stmt(BPF_RET | BPF_K, 0)];
 const PAYLOAD_WORD: u32 = 4;
 
 impl Confinement {
-    /// What `filters` decide, for a kernel that keeps to their model.
-    pub fn new(filters: &FilterSet) -> Self {
+    /// What `filters` decide, for a kernel that keeps to their model, and of the register calls those
+    /// that `register` allows.
+    pub fn new(filters: &FilterSet, mut register: RegisterRules) -> Self {
         let model = filters.model();
         let known = || (0..model.facts().opcodes).map(Opcode);
         let rest: Vec<_> = known().filter(|&opcode| filters.is_rest_denied(opcode)).collect();
@@ -98,8 +99,10 @@ impl Confinement {
             prepared.iter_mut().last().into_iter().for_each(|last| last.flags |= FilterFlags::DENY_REST);
         }
         // `io_uring_sync_msg_ring` asks no filter.
-        let messages_pass = filters.outright(Opcode::MSG_RING) == Some(true);
-        let calls = (!messages_pass).then(|| RegisterFilter::refusing(&[RegisterOp::REGISTER_SEND_MSG_RING]));
+        if filters.outright(Opcode::MSG_RING) != Some(true) {
+            register.set(RegisterOp::REGISTER_SEND_MSG_RING, false);
+        }
+        let calls = (register != RegisterRules::default()).then(|| RegisterFilter::new(&register));
         Self { filters: prepared, rest, model, calls }
     }
 
@@ -114,9 +117,10 @@ impl Confinement {
     /// # use ringwarden_kernel::{Confinement, Facts};
     /// # let model = Facts::find().usable()?;
     /// # let filters = ringwarden_filter::FilterSet::new(model);
+    /// # let register = ringwarden_filter::RegisterRules::default();
     /// use std::os::unix::process::CommandExt;
     ///
-    /// let confinement = Confinement::new(&filters);
+    /// let confinement = Confinement::new(&filters, register);
     /// let mut command = std::process::Command::new("server");
     /// // SAFETY: `apply` may run between fork and exec.
     /// unsafe { command.pre_exec(move || confinement.apply().map_err(|error| error.errno().into())) };
@@ -140,11 +144,9 @@ impl Confinement {
             let filter = Filter { opcode: *opcode, flags: *flags, pdu_size, insns };
             filter.register(TASK).map_err(|error| ConfineError::Filter { opcode: *opcode, error })?;
         }
-        if let Some(calls) = &self.calls {
-            calls.install().map_err(ConfineError::Seccomp)?;
-        }
-        // Last: without io_uring_register there is no telling what is a ring.
-        descriptors::close_rings().map_err(ConfineError::Descriptors)
+        // As long as register calls are not refused, which tell what is a ring.
+        descriptors::close_rings().map_err(ConfineError::Descriptors)?;
+        self.calls.as_ref().map_or(Ok(()), |calls| calls.install().map_err(ConfineError::Seccomp))
     }
 
     /// Denies what DENY_REST is for one by one, up to the last opcode that the kernel knows. DENY_REST

@@ -4,7 +4,7 @@ use crate::confinement::{ConfineError, Confinement};
 use crate::descriptors;
 use crate::trial::last_errno;
 use crate::wait::Signals;
-use ringwarden_filter::FilterSet;
+use ringwarden_filter::{FilterSet, RegisterRules};
 use ringwarden_uapi::Opcode;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -56,10 +56,10 @@ pub enum Error {
 
 impl Kernel {
     /// The kernel with these filters, which were made for the model that
-    /// [`Facts::usable`](crate::Facts::usable) gives.
+    /// [`Facts::usable`](crate::Facts::usable) gives, and with only those register calls.
     #[must_use]
-    pub fn new(filters: &FilterSet) -> Self {
-        Self { confinement: Confinement::new(filters) }
+    pub fn new(filters: &FilterSet, register: RegisterRules) -> Self {
+        Self { confinement: Confinement::new(filters, register) }
     }
 
     /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it has ended. Gives its

@@ -1,10 +1,10 @@
-//! The seccomp side: register calls that are requests in disguise.
+//! The seccomp side: register calls that a policy refuses, or that are requests in disguise.
 
 use crate::trial::last_errno;
 use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 use libc::{seccomp_data, sock_filter, sock_fprog};
-use ringwarden_uapi::RegisterOp;
+use ringwarden_filter::RegisterRules;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use rustix::io::Errno;
 use std::mem::offset_of;
@@ -19,8 +19,8 @@ const X32_SYSCALL_BIT: u32 = 0x4000_0000;
 pub(crate) struct RegisterFilter(Vec<sock_filter>);
 
 impl RegisterFilter {
-    /// Refuses `ops`, fewer than 200.
-    pub(crate) fn refusing(ops: &[RegisterOp]) -> Self {
+    /// Refuses what `rules` do not allow.
+    pub(crate) fn new(rules: &RegisterRules) -> Self {
         let stmt = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
         let load = |offset: usize| stmt(BPF_LD | BPF_W | BPF_ABS, offset as u32);
         let ret = |action: u32| stmt(BPF_RET | BPF_K, action);
@@ -41,12 +41,16 @@ impl RegisterFilter {
             load(offset_of!(seccomp_data, args) + 8),
             and(!USE_REGISTERED_RING),
         ];
-        for (index, op) in ops.iter().enumerate() {
-            // Behind the other tests and the ALLOW.
-            insns.push(equal(op.0, (ops.len() - index) as u8, 0));
+        let refuse = SECCOMP_RET_ERRNO | libc::EACCES as u32;
+        let (rest, exception) =
+            if rules.allow_unknown() { (SECCOMP_RET_ALLOW, refuse) } else { (refuse, SECCOMP_RET_ALLOW) };
+        let exceptions: Vec<_> = rules.known(!rules.allow_unknown()).collect();
+        for (index, op) in exceptions.iter().enumerate() {
+            // Behind the other tests and what is the rest's. There are fewer than 64 opcodes.
+            insns.push(equal(op.0, (exceptions.len() - index) as u8, 0));
         }
-        insns.push(ret(SECCOMP_RET_ALLOW));
-        insns.push(ret(SECCOMP_RET_ERRNO | libc::EACCES as u32));
+        insns.push(ret(rest));
+        insns.push(ret(exception));
         Self(insns)
     }
 
@@ -69,12 +73,13 @@ impl RegisterFilter {
 mod tests {
     use super::*;
     use crate::trial::{self, TrialError};
+    use ringwarden_uapi::RegisterOp;
     use std::io;
 
-    fn register(number: i64, op: u64) -> Result<i32, TrialError> {
+    fn register(rules: &RegisterRules, number: i64, op: u64) -> Result<i32, TrialError> {
         trial::ask(|| {
             rustix::thread::set_no_new_privs(true)?;
-            RegisterFilter::refusing(&[RegisterOp::REGISTER_SEND_MSG_RING, RegisterOp(99)]).install()?;
+            RegisterFilter::new(rules).install()?;
             // SAFETY: no ring has that number, and no pointer is passed.
             match unsafe { libc::syscall(number, 9999, op, 0, 0) } {
                 -1 => Err(io::Error::last_os_error()),
@@ -87,14 +92,37 @@ mod tests {
     fn exactly_the_named_opcodes_are_refused_in_every_disguise() {
         let native = libc::SYS_io_uring_register;
         let refused = Err(TrialError::Failed(Errno::ACCESS));
-        let passed = Err(TrialError::Failed(Errno::BADF));
         let upper_half = 5 << 32;
-        for op in [31, 99, 31 | u64::from(USE_REGISTERED_RING), 31 | upper_half] {
-            assert_eq!(register(native, op), refused, "{op:#x}");
-            assert_eq!(register(native | i64::from(X32_SYSCALL_BIT), op), refused, "x32 {op:#x}");
+        let mut all_but_messages = RegisterRules::default();
+        all_but_messages.set(RegisterOp::REGISTER_SEND_MSG_RING, false);
+        let mut only_probes = RegisterRules::NONE;
+        only_probes.set(RegisterOp::REGISTER_PROBE, true);
+        let by_index = u64::from(USE_REGISTERED_RING);
+        for (rules, op, passes) in [
+            (&all_but_messages, 31, false),
+            (&all_but_messages, 0, true),
+            (&all_but_messages, 30, true),
+            (&all_but_messages, 32, true),
+            (&all_but_messages, 1000, true),
+            (&only_probes, 8, true),
+            (&only_probes, 0, false),
+            (&only_probes, 7, false),
+            (&only_probes, 9, false),
+            (&only_probes, 37, false),
+            (&only_probes, 1000, false),
+        ] {
+            for disguise in [0, by_index, upper_half] {
+                // Without a ring what passes fails, too, but otherwise.
+                let result = register(rules, native, op | disguise);
+                assert!(result.is_err());
+                assert_eq!(result != refused, passes, "{op} {disguise:#x}");
+            }
+            if !passes {
+                let x32 = register(rules, native | i64::from(X32_SYSCALL_BIT), op);
+                assert_eq!(x32, refused, "x32 {op}");
+            }
         }
-        for op in [0, 8, 30, 32, 8 | upper_half] {
-            assert_eq!(register(native, op), passed, "{op:#x}");
-        }
+        assert_eq!(register(&RegisterRules::default(), native, 31), Err(TrialError::Failed(Errno::BADF)));
+        assert_eq!(register(&RegisterRules::NONE, native, 8), refused);
     }
 }

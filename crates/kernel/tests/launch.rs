@@ -2,7 +2,7 @@
 //! kernel, and with another one it must fail where the kernel has none.
 
 use io_uring::IoUring;
-use ringwarden_filter::{FilterSet, Registration};
+use ringwarden_filter::{FilterSet, RegisterRules, Registration};
 use ringwarden_kernel::{ConfineError, Error, Facts, Kernel};
 use ringwarden_uapi::Opcode;
 use rustix::fd::BorrowedFd;
@@ -10,7 +10,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::os::fd::AsRawFd;
 
 fn run(argv: &[&str]) -> Result<i32, Error> {
-    Kernel::new(&FilterSet::default()).run(argv)
+    Kernel::new(&FilterSet::default(), RegisterRules::default()).run(argv)
 }
 
 fn shell(script: &str) -> i32 {
@@ -62,7 +62,9 @@ fn nothing_starts_without_its_filters() {
     filters.register(Registration::new(Opcode::WRITE, &deny)).expect("a filter");
     let folder = tempfile::tempdir().expect("a folder");
     let trace = folder.path().join("trace");
-    let error = Kernel::new(&filters).run(&["touch".as_ref(), trace.as_os_str()]).expect_err("refused");
+    let error = Kernel::new(&filters, RegisterRules::default())
+        .run(&["touch".as_ref(), trace.as_os_str()])
+        .expect_err("refused");
     let Error::Confine(ConfineError::Filter { opcode, error }) = error else { panic!("{error}") };
     assert_eq!(opcode, Opcode::WRITE);
     assert!(matches!(error, Errno::INVAL | Errno::BADF), "{error}");

@@ -8,6 +8,7 @@ use crate::lower;
 use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement, RuleOrigin};
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_MAXINSNS, BPF_RET};
+use ringwarden_filter::CallRules;
 use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub struct Compiled {
     /// The rule behind what DENY_REST refuses, as an index into `origins`: the `default` of the
     /// first layer that denies by default. Later ones find no slot empty.
     pub rest: Option<u32>,
+    /// What no filter sees: the rings and register calls that every layer allows.
+    pub calls: CallRules,
 }
 
 /// One filter to register, `struct io_uring_bpf_filter`.
@@ -56,10 +59,12 @@ pub struct CompiledFilter {
 /// # Errors
 /// Every rule that the kernel's filters cannot hold, with the reason.
 pub fn compile(layers: &[Policy], model: KernelModel) -> Result<Compiled, Diagnostics> {
-    let compiled = Compiled { filters: Vec::new(), origins: Vec::new(), rest: None };
+    let compiled =
+        Compiled { filters: Vec::new(), origins: Vec::new(), rest: None, calls: CallRules::default() };
     let mut compiler = Compiler { model, compiled, errors: Vec::new() };
     for (index, layer) in layers.iter().enumerate() {
         compiler.layer(index, layer);
+        compiler.compiled.calls.join(layer.calls());
     }
     if compiler.errors.is_empty() { Ok(compiler.compiled) } else { Err(Diagnostics::new(compiler.errors)) }
 }

@@ -39,13 +39,16 @@ codes! {
     Toml = "P001", "the file is not valid TOML";
     Version = "P002", "`version` is missing or is not one that this version reads";
     UnknownKey = "P003", "a key or table that the language does not have";
-    NotSupported = "P004", "a part of the language that this version does not have yet";
     WrongType = "P005", "a TOML value of another type than the key takes";
     Default = "P006", "`default` is missing or is neither `\"allow\"` nor `\"deny\"`";
     UnknownOperation = "P007", "a key of `[ops]` that is neither an operation nor a group";
     IncompleteTest = "P008", "a test that does not say which operation it is about or what it expects";
     ImpossibleTest = "P009", "a test of a request that no program can make";
     Extends = "P010", "a policy to extend that cannot be read";
+    UnknownSetupFlag = "P011", "a name in `[setup]` that is no flag of rings";
+    Entries = "P012", "`max_entries` is not a size that rings can have";
+    UnknownRegister = "P013", "a name in `[register]` that is neither a register opcode nor a group";
+    Conflict = "P014", "a register opcode that is both allowed and denied";
     UnexpectedCharacter = "P101", "a character that no expression holds";
     BadNumber = "P102", "a number that cannot be read or exceeds 64 bits";
     BadAddress = "P103", "an IP address or network that cannot be read";

@@ -3,10 +3,12 @@
 //! Whatever this version does not know is an error: a policy never means less than it says.
 
 mod all;
+mod calls;
 mod extends;
 mod ops;
 mod tests;
 
+use crate::calls::Calls;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::group::Group;
 use crate::lint::{self, Entry};
@@ -22,11 +24,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a policy, as suggestions name them.
-const KEYS: &[&str] = &["version", "name", "default", "extends", "all", "ops", "test"];
-
-/// Tables and keys that the language reserves, with how they are written.
-const LATER: &[(&str, &str)] =
-    &[("all", "[all]"), ("setup", "[setup]"), ("register", "[register]"), ("extends", "extends")];
+const KEYS: &[&str] = &["version", "name", "default", "extends", "all", "ops", "setup", "register", "test"];
 
 /// Reads a policy.
 pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
@@ -94,11 +92,13 @@ impl Document<'_> {
         };
         let mut rules = vec![None; OPCODES.len()];
         let mut requirement = None;
+        let mut calls = Calls::default();
         for base in bases {
             for (rule, nearer) in rules.iter_mut().zip(base.rules) {
                 *rule = nearer.or(rule.take());
             }
             requirement = base.requirement.or(requirement);
+            calls.extend(base.calls);
             self.warnings.extend(base.warnings);
         }
         requirement = table.get("all").and_then(|value| self.all(value)).or(requirement);
@@ -112,6 +112,12 @@ impl Document<'_> {
             }
             None => {}
         }
+        if let Some(setup) = table.get("setup") {
+            self.setup(setup, &mut calls);
+        }
+        if let Some(register) = table.get("register") {
+            self.register(register, &mut calls);
+        }
         let tests = table.get("test").map(|value| self.tests(value)).unwrap_or_default();
         let (default, default_origin) = default?;
         Some(Policy {
@@ -121,6 +127,7 @@ impl Document<'_> {
             default_origin,
             rules,
             requirement,
+            calls,
             tests,
             warnings: Vec::new(),
         })
@@ -152,12 +159,6 @@ impl Document<'_> {
         if KEYS.contains(&name) {
             return;
         }
-        if let Some((_, written)) = LATER.iter().find(|(later, _)| *later == name) {
-            let message = format!("`{written}` is not supported by this version");
-            let error = self.error(Code::NotSupported, key.span(), message).label("would have no effect");
-            self.errors.push(error.note("a policy is refused rather than enforced in part"));
-            return;
-        }
         let what = if matches!(value.get_ref(), DeValue::Table(_)) { "table" } else { "key" };
         let error = self.error(Code::UnknownKey, key.span(), format!("unknown {what} `{name}`"));
         let error = error.label("not part of the policy language");
@@ -165,7 +166,7 @@ impl Document<'_> {
         self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
             _ if is_rule => error.help("rules stand below `[ops]`"),
             Some(closest) => error.help(format!("did you mean `{closest}`?")),
-            None => error.expected("`version`, `name`, `extends`, `default`, `[all]`, `[ops]` or `[[test]]`"),
+            None => error.expected("`version`, `name`, `extends`, `default`, `[all]`, `[ops]`, `[setup]`, `[register]` or `[[test]]`"),
         });
     }
 
@@ -217,7 +218,7 @@ impl Document<'_> {
         };
         let error = self.error(Code::WrongType, value.span(), format!("{found} where {wanted} belongs"));
         let error = error.label(found).expected(expected);
-        match help.filter(|_| expected.contains("allow")) {
+        match help.filter(|_| expected.contains("`\"allow\"`")) {
             Some(help) => error.help(format!("write {help}")),
             None => error,
         }

@@ -36,6 +36,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod ast;
+mod calls;
 mod check;
 mod compile;
 mod cond;
@@ -58,8 +59,10 @@ mod policy;
 #[cfg(any(test, feature = "properties"))]
 #[doc(hidden)]
 pub mod properties;
+mod register_group;
 mod render;
 mod request;
+mod setup_flag;
 mod show;
 mod source;
 mod suggest;
@@ -73,4 +76,6 @@ pub use field::{FIELDS, Field};
 pub use group::{GROUPS, Group};
 pub use kind::Kind;
 pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
+pub use register_group::{REGISTER_GROUPS, RegisterGroup};
 pub use request::{FieldValue, Request};
+pub use setup_flag::{SETUP_FLAGS, SetupFlag};

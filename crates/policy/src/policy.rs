@@ -1,5 +1,6 @@
 //! A policy: a default and one rule per operation.
 
+use crate::calls::Calls;
 use crate::cond::Cond;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{self, Base, Library};
@@ -28,6 +29,7 @@ pub struct Policy {
     /// Index: opcode. Operations without an entry follow the default.
     pub(crate) rules: Vec<Option<OperationRule>>,
     pub(crate) requirement: Option<Requirement>,
+    pub(crate) calls: Calls,
     pub(crate) tests: Vec<Test>,
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -105,9 +107,10 @@ pub struct RuleOrigin {
     pub line: usize,
     /// The column of the key, from 1, in characters.
     pub column: usize,
-    /// The key: an operation, a group with its `@`, `default`, or `require` of `[all]`.
+    /// The key: an operation, a group with its `@`, `default`, `require` of `[all]`; or a key of
+    /// `[setup]` or `[register]` with its table, such as `register.default`.
     pub key: String,
-    /// The value: `allow`, `deny` or an expression.
+    /// The value: `allow`, `deny` or an expression; of the lists of `[register]` the name that decides.
     pub text: String,
 }
 

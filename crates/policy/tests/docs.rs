@@ -4,8 +4,10 @@
 //! anew.
 
 use ringwarden_cbpf::Program;
-use ringwarden_policy::{CONSTANTS, Code, Decision, FIELDS, GROUPS, Policy, compile};
-use ringwarden_uapi::{KernelModel, Opcode};
+use ringwarden_policy::{
+    CONSTANTS, Code, Decision, FIELDS, GROUPS, Policy, REGISTER_GROUPS, SETUP_FLAGS, compile,
+};
+use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
@@ -69,6 +71,24 @@ fn constants() -> String {
     table
 }
 
+fn setup_flags() -> String {
+    let mut table = "| flag | a ring with it |\n|---|---|\n".to_owned();
+    for flag in SETUP_FLAGS {
+        writeln!(table, "| `{}` | {} |", flag.name, flag.doc).expect("a String takes everything");
+    }
+    table
+}
+
+fn register_groups() -> String {
+    let mut table = "| group | members | |\n|---|---|---|\n".to_owned();
+    for group in REGISTER_GROUPS {
+        let members: Vec<_> = group.members.iter().map(RegisterOp::to_string).collect();
+        writeln!(table, "| `{}` | {} | {} |", group.name, members.join(", "), group.doc)
+            .expect("a String takes everything");
+    }
+    table
+}
+
 fn codes() -> String {
     let mut table = "| code | meaning |\n|---|---|\n".to_owned();
     for code in Code::ALL {
@@ -80,9 +100,14 @@ fn codes() -> String {
 /// The document with its generated parts as they should be.
 fn generated(document: &str) -> String {
     let mut document = document.to_owned();
-    for (name, table) in
-        [("fields", fields()), ("groups", groups()), ("constants", constants()), ("codes", codes())]
-    {
+    for (name, table) in [
+        ("fields", fields()),
+        ("groups", groups()),
+        ("constants", constants()),
+        ("setup flags", setup_flags()),
+        ("register groups", register_groups()),
+        ("codes", codes()),
+    ] {
         let start = format!("<!-- {name} -->\n");
         let from = document.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
         let to = from + document[from..].find("<!-- end -->").expect("an end");

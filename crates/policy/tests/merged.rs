@@ -1,8 +1,10 @@
 //! Policies that extend others, and what they require of every request.
 
 use ringwarden_cbpf::Program;
-use ringwarden_policy::{Base, Code, Compiled, Decision, Diagnostics, Policy, compile};
-use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
+use ringwarden_filter::{CallRules, SetupRules};
+use ringwarden_policy::{Base, Code, Compiled, Decision, Diagnostics, Policy, Rule, compile};
+use ringwarden_uapi::ring::{Params, SetupFlags};
+use ringwarden_uapi::{KernelModel, OPCODES, Opcode, RegisterOp};
 
 /// The policy `top` of some files.
 fn read(files: &[(&str, &str)]) -> Result<Policy, Diagnostics> {
@@ -138,4 +140,55 @@ fn circles_and_crowds_end() {
         .collect();
     let files: Vec<_> = names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
     assert!(codes(&files).iter().all(|(_, code)| *code == Code::Extends));
+}
+
+/// Each flag, size and opcode that a policy lets through, and by which line.
+#[test]
+fn tables_about_calls_merge_key_by_key() {
+    let base = "version = 1\ndefault = \"deny\"\n[setup]\ndeny_flags = [\"IOPOLL\"]\nmax_entries = 64\n\
+                [register]\ndefault = \"deny\"\nallow = [\"@files\", \"probe\"]\n";
+    let policy = |top: &str| {
+        let text = format!("version = 1\nextends = [\"base\"]\n{top}");
+        read(&[("base", base), ("top", &text)]).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let allowed = |policy: &Policy| -> Vec<String> {
+        policy.calls().register.known(true).map(|op| op.to_string()).collect()
+    };
+    let files = ["files", "unregister_files", "files_update", "files2", "files_update2", "file_alloc_range"];
+
+    let same = policy("");
+    assert_eq!(same.calls().setup, SetupRules { denied: SetupFlags::IOPOLL, max_entries: 64 });
+    let mut expected = files.map(str::to_owned).to_vec();
+    expected.insert(3, "probe".to_owned());
+    assert_eq!(allowed(&same), expected);
+    assert!(!same.calls().register.allow(RegisterOp(38)));
+
+    let nearer =
+        policy("[setup]\ndeny_flags = [\"SQPOLL\", \"SQE128\"]\n[register]\ndeny = [\"files\", \"probe\"]\n");
+    let denied = SetupFlags::SQPOLL | SetupFlags::SQE128;
+    assert_eq!(nearer.calls().setup, SetupRules { denied, max_entries: 64 });
+    assert_eq!(allowed(&nearer), files[1..]);
+    let origin = |op| nearer.register_rule(op).map(|rule| (rule.origin().to_owned(), rule));
+    let (by, rule) = origin(RegisterOp::REGISTER_PROBE).expect("a rule");
+    assert!(matches!(rule, Rule::Deny(_)));
+    assert_eq!((by.file.as_str(), by.key.as_str(), by.text.as_str()), ("top", "register.deny", "probe"));
+    let (by, _) = origin(RegisterOp::REGISTER_EVENTFD).expect("a rule");
+    assert_eq!((by.file.as_str(), by.key.as_str(), by.line), ("base", "register.default", 7));
+    let refusal = |entries, flags: SetupFlags| {
+        let params = Params { flags: flags.bits(), ..Params::default() };
+        nearer.setup_refusal(entries, &params).map(|origin| format!("{}:{}", origin.file, origin.key))
+    };
+    assert_eq!(refusal(64, SetupFlags::IOPOLL), None);
+    assert_eq!(refusal(65, SetupFlags::empty()).as_deref(), Some("base:setup.max_entries"));
+    assert_eq!(refusal(65, SetupFlags::SQPOLL).as_deref(), Some("top:setup.deny_flags"));
+
+    let open = policy("[setup]\ndeny_flags = []\nmax_entries = 32768\n[register]\ndefault = \"allow\"\n");
+    assert_eq!(open.calls(), CallRules::default());
+    // An opcode's own name beats its group, whichever list it is in.
+    let own = policy("[register]\ndefault = \"deny\"\ndeny = [\"@files\"]\nallow = [\"files2\"]\n");
+    assert_eq!(allowed(&own), ["probe", "files2"]);
+    assert_eq!(
+        read(&[("top", "version = 1\ndefault = \"deny\"\n")]).expect("good").calls(),
+        CallRules::default()
+    );
 }

@@ -1,14 +1,18 @@
 //! From policies to filters, and from a refusal back to the rule.
 
-use ringwarden_filter::{Context, Denial, DeniedBy, FilterSet, RegisterError, Registration};
-use ringwarden_policy::{Diagnostics, Policy, RuleOrigin, compile};
+use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError, Registration};
+use ringwarden_guard::Guard;
+use ringwarden_kernel::Kernel;
+use ringwarden_policy::{Diagnostics, Policy, Rule, RuleOrigin, compile};
 use ringwarden_uapi::bpf::FilterFlags;
-use ringwarden_uapi::{KernelModel, Opcode};
+use ringwarden_uapi::ring::Params;
+use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 
 /// Policies, compiled and registered: ready for a backend.
 #[derive(Clone, Debug)]
 pub struct Enforcement {
     filters: FilterSet,
+    calls: CallRules,
     /// Index: tag.
     rules: Vec<Origin>,
     layers: Vec<Policy>,
@@ -77,12 +81,47 @@ impl Enforcement {
             .and_then(|tag| rules.get(tag as usize))
             .zip(rest_layer)
             .map(|(origin, layer)| Origin { rule: origin.rule.clone(), layer });
-        Ok(Self { filters, rules, layers: layers.to_vec(), rest })
+        Ok(Self { filters, calls: compiled.calls, rules, layers: layers.to_vec(), rest })
     }
 
     /// The filters.
     pub fn filters(&self) -> &FilterSet {
         &self.filters
+    }
+
+    /// A guard that holds all of it.
+    pub fn guard(&self) -> Guard {
+        Guard::new(self.filters.clone()).with_calls(self.calls)
+    }
+
+    /// The kernel's own filters, for a kernel that keeps to the model that this was compiled for; `None`
+    /// where `[setup]` asks for what filters and seccomp cannot hold: the flags of a new ring are
+    /// behind a pointer.
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.calls.setup.allow_everything().then(|| Kernel::new(&self.filters, self.calls.register))
+    }
+
+    /// What no filter sees: the rings and register calls that are allowed.
+    pub fn calls(&self) -> CallRules {
+        self.calls
+    }
+
+    /// The rule that refuses such a ring.
+    pub fn setup_origin(&self, entries: u32, params: &Params) -> Option<Origin> {
+        self.first_of(|policy| policy.setup_refusal(entries, params))
+    }
+
+    /// The rule that refuses a register call.
+    pub fn register_origin(&self, op: RegisterOp) -> Option<Origin> {
+        self.first_of(|policy| match policy.register_rule(op) {
+            Some(Rule::Deny(origin)) => Some(origin),
+            _ => None,
+        })
+    }
+
+    fn first_of<'s>(&'s self, rule: impl Fn(&'s Policy) -> Option<&'s RuleOrigin>) -> Option<Origin> {
+        let mut layers = self.layers.iter().enumerate();
+        layers.find_map(|(layer, policy)| Some(Origin { rule: rule(policy)?.clone(), layer }))
     }
 
     /// The rules whose programs judge an operation's requests, the newest first; without what

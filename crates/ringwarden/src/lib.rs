@@ -8,7 +8,7 @@
 //!
 //! let policy = Policy::parse("version = 1\ndefault = \"allow\"\n[ops]\nsocket = \"deny\"\n", "mine.toml")?;
 //! let enforcement = Enforcement::new(&[policy], KernelModel::default())?;
-//! let status = Guard::new(enforcement.filters().clone()).run(&["postgres", "-D", "data"])?;
+//! let status = enforcement.guard().run(&["postgres", "-D", "data"])?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -261,7 +261,7 @@ fn a_library_user_can_confine_a_child() {
         let model = Facts::find().usable().expect("filters");
         let deny = Policy::parse(&policy("allow", "nop = \"deny\""), "test").expect("a policy");
         let enforcement = Enforcement::new(&[deny], model).expect("enforceable");
-        let confinement = Confinement::new(enforcement.filters());
+        let confinement = Confinement::new(enforcement.filters(), enforcement.calls().register);
         let mut command = stage.native(stage.example("captive"));
         // SAFETY: `apply` may run between fork and exec.
         unsafe { command.pre_exec(move || confinement.apply().map_err(|error| error.errno().into())) };
@@ -301,5 +301,23 @@ fn kernels_without_filters_are_refused() {
     assert_eq!(output.status.code(), Some(125), "{output:?}");
     for part in ["cannot be used here", "--backend guard", "ringwarden doctor"] {
         assert!(stderr(&output).contains(part), "{output:?}");
+    }
+}
+
+#[test]
+fn register_calls_are_what_the_policy_allows() {
+    for stage in stages() {
+        let client = stage.example("call_client");
+        let native = lines(stage.native(&client));
+        let policy =
+            "version = 1\ndefault = \"allow\"\n[register]\ndefault = \"deny\"\nallow = [\"probe\"]\n";
+        let guarded = lines(stage.guarded(policy, &client));
+        let refused = ["files", "unregister_files", "iowq_max_workers", "ring_fds", "files by index"];
+        for (native, guarded) in native.iter().zip(&guarded) {
+            let (what, _) = native.split_once(": ").expect("a label");
+            let expected = if refused.contains(&what) { format!("{what}: errno 13") } else { native.clone() };
+            assert_eq!(*guarded, expected);
+        }
+        assert_eq!(native.len(), guarded.len());
     }
 }

@@ -204,5 +204,3 @@ pub const OFF_SQES: u64 = 0x1000_0000;
 
 /// `IORING_MAX_ENTRIES`: the most SQEs a ring can have (`io_uring/io_uring.h`).
 pub const MAX_ENTRIES: u32 = 32768;
-/// `IORING_MAX_CQ_ENTRIES`.
-pub const MAX_CQ_ENTRIES: u32 = 2 * MAX_ENTRIES;

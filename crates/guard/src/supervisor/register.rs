@@ -33,6 +33,10 @@ impl Supervisor {
         let (fd, word) = (fd as i32, word as u32);
         let by_index = word & USE_REGISTERED_RING != 0;
         let op = RegisterOp(word & !USE_REGISTERED_RING);
+        if !self.rules.calls.register.allow(op) {
+            self.refused(tid, Refused::Register { op });
+            return self.listener.fail(call.id, Errno::ACCESS);
+        }
         // The kernel looks for this before it looks at the index bit (`io_uring_register`).
         if fd == -1 {
             return self.register_without_ring(call, tid, op);

@@ -1,6 +1,7 @@
 //! `io_uring_setup`: the program gets a split ring.
 
 use super::{After, Guarded, Supervisor};
+use crate::audit::Refused;
 use crate::kernel_ring;
 use crate::plan::Plan;
 use crate::seccomp::{INJECTED, Notification};
@@ -33,7 +34,11 @@ impl Supervisor {
         }
         // One ring alone can have slots to spare; many are kept small.
         let spare = self.rings.len() < 4;
-        let plan = Plan::new(entries as u32, &asked, self.kernel.cqes_offset, spare)?;
+        let rules = self.rules.calls.setup;
+        if !rules.allow(entries as u32, &asked) {
+            self.refused(tid, Refused::Setup { entries: entries as u32, params: asked });
+        }
+        let plan = Plan::new(entries as u32, &asked, rules, self.kernel.cqes_offset, spare)?;
         if plan.asked.contains(SetupFlags::SQ_AFF) && !is_online(asked.sq_thread_cpu) {
             return Err(Errno::INVAL);
         }

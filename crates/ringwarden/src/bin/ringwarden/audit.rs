@@ -1,11 +1,11 @@
 //! `--audit`: one line of JSON for each refusal; `--verbose`: one for people.
 
-use ringwarden::Enforcement;
 use ringwarden::filter::Context;
 use ringwarden::guard::{Audit, Refusal, Refused};
 use ringwarden::policy::Field;
 use ringwarden::uapi::Opcode;
-use ringwarden::uapi::ring::Sqe;
+use ringwarden::uapi::ring::{SetupFlags, Sqe};
+use ringwarden::{Enforcement, Origin};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Arguments;
@@ -93,11 +93,13 @@ impl Log {
             Refused::Request { sqe, context, denial } => {
                 line.op = denial.opcode.to_string();
                 line.fields = fields(sqe, Some(context));
-                if let Some(origin) = self.enforcement.origin(denial, context) {
-                    line.rule = format!("{} = {}", origin.rule.key, origin.rule.text);
-                    line.at = Some(format!("{}:{}", origin.rule.file, origin.rule.line));
-                    line.layer = Some(origin.layer);
-                }
+                line.name(self.enforcement.origin(denial, context));
+            }
+            Refused::Setup { entries, params } => {
+                line.op = "io_uring_setup".into();
+                line.fields.insert("entries".into(), (*entries).into());
+                line.fields.insert("flags".into(), setup_flags(params.flags).into());
+                line.name(self.enforcement.setup_origin(*entries, params));
             }
             Refused::Unverifiable => {
                 line.op = "io_uring_enter".into();
@@ -107,6 +109,7 @@ impl Log {
                 line.op = "io_uring_register".into();
                 line.fields.insert("op".into(), op.to_string().into());
                 line.rule = "the guard cannot stand for this call".into();
+                line.name(self.enforcement.register_origin(*op));
             }
             Refused::ForeignRing { fd } => {
                 line.op = "io_uring_enter".into();
@@ -117,6 +120,27 @@ impl Log {
         }
         line
     }
+}
+
+impl Line<'_> {
+    /// Names the rule that refuses.
+    fn name(&mut self, origin: Option<Origin>) {
+        let Some(Origin { rule, layer, .. }) = origin else { return };
+        self.rule = format!("{} = {}", rule.key, rule.text);
+        self.at = Some(format!("{}:{}", rule.file, rule.line));
+        self.layer = Some(layer);
+    }
+}
+
+/// The flags of a ring as policies name them, and what no name covers in hexadecimal.
+fn setup_flags(flags: u32) -> String {
+    let flags = SetupFlags::from_bits_retain(flags);
+    let mut names: Vec<_> = flags.iter_names().map(|(name, _)| name.to_owned()).collect();
+    let unknown = flags.bits() & !SetupFlags::all().bits();
+    if unknown != 0 || names.is_empty() {
+        names.push(if unknown == 0 { "0".into() } else { format!("{unknown:#x}") });
+    }
+    names.join("|")
 }
 
 /// What the request asked for: the policy's fields where they are known, and the descriptor.

@@ -3,7 +3,7 @@
 use crate::layers::Unusable;
 use clap::ValueEnum;
 use ringwarden::Enforcement;
-use ringwarden::kernel::Facts;
+use ringwarden::kernel::{Facts, Kernel};
 use ringwarden::uapi::KernelModel;
 
 /// What the command line asks for.
@@ -16,6 +16,9 @@ pub(crate) enum Backend {
     /// A supervisor that checks each request before the kernel sees it
     Guard,
 }
+
+/// Why [`Enforcement::kernel`] has none.
+const SETUP: &str = "only the guard can hold what `[setup]` says of new rings";
 
 /// What only the guard can do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +43,7 @@ impl Wishes {
 /// What it comes to: policies compiled for a backend.
 pub(crate) enum Choice {
     /// The kernel's filters, which keep to that model.
-    Kernel { enforcement: Enforcement, model: KernelModel },
+    Kernel { enforcement: Enforcement, kernel: Kernel, model: KernelModel },
     /// The guard; `why` not the kernel, unless it was asked for.
     Guard { enforcement: Enforcement, why: Option<String> },
 }
@@ -85,7 +88,10 @@ impl Backend {
         match Facts::find().usable() {
             Err(lacking) => guard(lacking.to_string()),
             Ok(model) => match load(model) {
-                Ok(enforcement) => Ok(Choice::Kernel { enforcement, model }),
+                Ok(enforcement) => match enforcement.kernel() {
+                    Some(kernel) => Ok(Choice::Kernel { enforcement, kernel, model }),
+                    None => guard(SETUP.into()),
+                },
                 Err(_) => guard(format!(
                     "this kernel's filters, those of Linux {model}, do not see what the policy asks for"
                 )),
@@ -115,5 +121,8 @@ fn by_kernel(
             "the policies are compiled for what this kernel's filters see; `--backend guard` sees more",
         ),
     })?;
-    Ok(Choice::Kernel { enforcement, model })
+    match enforcement.kernel() {
+        Some(kernel) => Ok(Choice::Kernel { enforcement, kernel, model }),
+        None => Err(NoChoice::Machine(format!("{SETUP}: use `--backend guard`, or leave that table out"))),
+    }
 }

@@ -9,7 +9,6 @@ use io_uring::{IoUring, opcode, squeue, types};
 use ringwarden::Enforcement;
 use ringwarden::filter::{Context, Payload};
 use ringwarden::guard::Guard;
-use ringwarden::kernel::Kernel;
 use ringwarden::policy::{Decision, Policy};
 use ringwarden::uapi::ring::Sqe;
 use ringwarden::uapi::{KernelModel, Opcode};
@@ -75,8 +74,8 @@ impl Demo {
             folder.0.clone().into(),
         ];
         let status = match choice {
-            Choice::Kernel { enforcement, .. } => Kernel::new(enforcement.filters()).run(&argv)?,
-            Choice::Guard { enforcement, .. } => Guard::new(enforcement.filters().clone()).run(&argv)?,
+            Choice::Kernel { kernel, .. } => kernel.run(&argv)?,
+            Choice::Guard { enforcement, .. } => enforcement.guard().run(&argv)?,
         };
         Ok(ExitCode::from(u8::try_from(status).unwrap_or(FAILED)))
     }

@@ -5,7 +5,7 @@ use crate::backend::{Backend, Choice, NoChoice, Wishes};
 use crate::{FAILED, layers, style};
 use clap::Args;
 use ringwarden::Enforcement;
-use ringwarden::guard::{self, Guard};
+use ringwarden::guard;
 use ringwarden::kernel::{self, ConfineError, Kernel};
 use ringwarden::uapi::{KernelModel, Opcode};
 use std::ffi::OsString;
@@ -63,7 +63,7 @@ impl Run {
     pub(crate) fn execute(self) -> ExitCode {
         let wishes = Wishes { reports: self.audit.is_some() || self.verbose, model: self.model };
         match self.backend.choose(wishes, |model| layers::load(&self.policies, model)) {
-            Ok(Choice::Kernel { enforcement, .. }) => self.by_kernel(&enforcement),
+            Ok(Choice::Kernel { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel),
             Ok(Choice::Guard { enforcement, why }) => self.by_guard(enforcement, why),
             Err(NoChoice::Policies { unusable, hint }) => {
                 unusable.print();
@@ -74,8 +74,8 @@ impl Run {
         }
     }
 
-    fn by_kernel(self, enforcement: &Enforcement) -> ExitCode {
-        let error = match Kernel::new(enforcement.filters()).run(&self.command) {
+    fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel) -> ExitCode {
+        let error = match kernel.run(&self.command) {
             Ok(status) => return ended(status),
             Err(error) => error,
         };
@@ -100,9 +100,9 @@ impl Run {
                 return style::fail(format_args!("cannot write to {}: {error}", path.display()), FAILED);
             }
         };
-        let filters = enforcement.filters().clone();
+        let guard = enforcement.guard();
         let log = Log { enforcement, file, verbose: self.verbose };
-        match Guard::new(filters).with_audit(log).run(&self.command) {
+        match guard.with_audit(log).run(&self.command) {
             Ok(status) => ended(status),
             Err(error @ guard::Error::CannotExecute { .. }) => style::fail(error, 126),
             Err(error @ guard::Error::NotFound { .. }) => style::fail(error, 127),
