@@ -5,6 +5,7 @@ use crate::insn::{BPF_MEMWORDS, Insn};
 use crate::op::Op;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// A checked program: it ends, reads nothing but its context and cannot be changed. Clones share it.
 ///
@@ -47,7 +48,7 @@ impl Program {
             _ => loads,
         });
         // No load gets past an empty context: what ends all the same has not read it.
-        let constant = execute(&ops, &[]);
+        let constant = execute(&ops, &[], |_| {});
         Ok(Self(Arc::new(Checked {
             insns: insns.into(),
             ops: ops.into_boxed_slice(),
@@ -66,7 +67,17 @@ impl Program {
         if context.len() < self.0.context_bytes / 4 {
             return 0;
         }
-        execute(&self.0.ops, context).unwrap_or(0)
+        execute(&self.0.ops, context, |_| {}).unwrap_or(0)
+    }
+
+    /// The instructions that [`run`](Self::run) executes, in order; the last is the RET, or the division
+    /// by 0 that returns 0. Empty where the context is too short.
+    pub fn trace(&self, context: &[u32]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if context.len() >= self.0.context_bytes / 4 {
+            execute(&self.0.ops, context, |step| steps.push(step));
+        }
+        steps
     }
 
     /// The instructions as they were given.
@@ -101,16 +112,30 @@ impl core::fmt::Debug for Program {
     }
 }
 
+/// An instruction as it is about to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its place in the program, from 0.
+    pub index: usize,
+    /// The accumulator before it.
+    pub a: u32,
+    /// The index register before it.
+    pub x: u32,
+}
+
 /// Runs decoded instructions to their RET, or gives `None` where a load finds no word in `context`.
+/// `see` is shown each instruction before it runs.
 ///
 /// Checked instructions always reach a RET: `pc` grows with every step and no jump leaves the
 /// program. Running off its end would give `None` as well.
-fn execute(ops: &[Op], context: &[u32]) -> Option<u32> {
+fn execute(ops: &[Op], context: &[u32], mut see: impl FnMut(Step)) -> Option<u32> {
     let (mut a, mut x) = (0u32, 0u32);
     let mut cells = [0; BPF_MEMWORDS as usize];
     let mut pc = 0;
     loop {
         let op = *ops.get(pc)?;
+        see(Step { index: pc, a, x });
         pc += 1;
         match op {
             Op::LdAbs(word) => a = *context.get(usize::from(word))?,
@@ -198,6 +223,19 @@ mod tests {
     fn loads_are_those_of_every_instruction() {
         assert_eq!(program("ld [0]\n ret #1\n ld [36]\n ret a").loads(), 1 << 0 | 1 << 9);
         assert_eq!(program("ld len\n ld #8\n ret a").loads(), 0);
+    }
+
+    #[test]
+    fn a_trace_is_what_runs() {
+        let program = program("ld [16]\n jeq #2, yes, no\n yes: tax\n ld [20]\n div x\n no: ret a");
+        let seen = |context: &[u32]| {
+            program.trace(context).iter().map(|step| (step.index, step.a, step.x)).collect::<Vec<_>>()
+        };
+        let mut context = [0, 0, 0, 0, 2, 9, 0, 0, 0, 0];
+        assert_eq!(seen(&context), [(0, 0, 0), (1, 2, 0), (2, 2, 0), (3, 2, 2), (4, 9, 2), (5, 4, 2)]);
+        context[4] = 3;
+        assert_eq!(seen(&context), [(0, 0, 0), (1, 3, 0), (5, 3, 0)]);
+        assert_eq!(seen(&context[1..]), []);
     }
 
     #[test]

@@ -47,4 +47,4 @@ pub mod properties;
 
 pub use check::{CheckError, check};
 pub use insn::Insn;
-pub use interp::Program;
+pub use interp::{Program, Step};

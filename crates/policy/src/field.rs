@@ -4,6 +4,7 @@
 
 use crate::kind::Kind;
 use ringwarden_uapi::{KernelModel, Opcode, open};
+use std::ops::Range;
 
 /// The compiler names single bytes of little-endian words.
 #[cfg(target_endian = "big")]
@@ -207,6 +208,18 @@ impl Field {
             .filter(move |field| field.operations.is_empty() || field.operations.contains(&operation))
     }
 
+    /// The words of the context that it is in, from 0.
+    pub fn words(&self) -> Range<usize> {
+        let bytes = match self.form {
+            Form::U8 => 1,
+            Form::Be16 => 2,
+            Form::U32 => 4,
+            Form::U64 => 8,
+            Form::Address => 16,
+        };
+        self.byte / 4..(self.byte + bytes).div_ceil(4)
+    }
+
     /// Whether computing with it takes 64 bits.
     pub(crate) fn is_wide(&self) -> bool {
         self.form == Form::U64
@@ -231,17 +244,10 @@ mod tests {
     #[test]
     fn fields_lie_in_the_payload_of_every_kernel_that_shows_them() {
         for field in FIELDS {
-            let size = match field.form {
-                Form::U8 => 1,
-                Form::Be16 => 2,
-                Form::U32 => 4,
-                Form::U64 => 8,
-                Form::Address => 16,
-            };
             for model in KernelModel::ALL {
                 for &operation in field.operations {
                     let payload = 16 + usize::from(model.payload_size(operation));
-                    let shown = field.byte + size <= payload;
+                    let shown = field.words().end * 4 <= payload;
                     assert_eq!(shown, model >= field.since, "{} of {operation} on {model}", field.name);
                 }
             }

@@ -51,11 +51,13 @@ mod kind;
 mod known;
 mod lex;
 mod lint;
+mod listing;
 mod logic;
 mod lower;
 mod network;
 mod parse;
 mod policy;
+mod preset;
 #[cfg(any(test, feature = "properties"))]
 #[doc(hidden)]
 pub mod properties;
@@ -76,6 +78,7 @@ pub use field::{FIELDS, Field};
 pub use group::{GROUPS, Group};
 pub use kind::Kind;
 pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
+pub use preset::{PRESETS, Preset};
 pub use register_group::{REGISTER_GROUPS, RegisterGroup};
 pub use request::{FieldValue, Request};
 pub use setup_flag::{SETUP_FLAGS, SetupFlag};

@@ -118,14 +118,15 @@ impl Policy {
     /// Reads a policy file's text; `file_name` is what diagnostics and origins call it.
     ///
     /// # Errors
-    /// Everything that is wrong with the file. One that extends others is wrong here:
+    /// Everything that is wrong with the file. One that extends other files is wrong here:
     /// [`parse_with`](Self::parse_with) reads those.
     pub fn parse(source: &str, file_name: &str) -> Result<Self, Diagnostics> {
         Self::parse_with(source, file_name, |_, _| Err("there is no folder to find it in".to_owned()))
     }
 
     /// The same for a policy that may extend others. `read` gives the policy of a name, and is told
-    /// the name of the file that the name is written in; or says why there is none.
+    /// the name of the file that the name is written in; or says why there is none. It is not asked for
+    /// [presets](crate::PRESETS), whose names begin with `@`.
     ///
     /// # Errors
     /// Everything that is wrong with the file and with those that it extends.

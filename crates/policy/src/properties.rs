@@ -5,7 +5,8 @@
 
 use crate::{Decision, Diagnostics, Policy, compile};
 use ringwarden_cbpf::Program;
-use ringwarden_uapi::KernelModel;
+use ringwarden_uapi::{KernelModel, OPCODES};
+use std::mem::discriminant;
 
 /// A text is a policy, whose programs decide as it means on every kernel that can hold it, or it is
 /// refused with diagnostics that point into it and print safely. Returns whether it is a policy.
@@ -24,7 +25,25 @@ pub fn any_policy(text: &str) -> bool {
     for model in KernelModel::ALL {
         decides_as_it_means(&policy, text, model);
     }
+    lists_as_it_is(&policy);
     true
+}
+
+/// Its listing is a policy that says the same.
+fn lists_as_it_is(policy: &Policy) {
+    let listing = policy.listing();
+    let listed = Policy::parse(&listing, "listing").unwrap_or_else(|errors| panic!("{errors}"));
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for info in OPCODES {
+        let (left, right) = (policy.rule(info.opcode), listed.rule(info.opcode));
+        assert_eq!(discriminant(&left), discriminant(&right), "{}\n{listing}", info.name);
+        assert_eq!(words(&left.origin().text), words(&right.origin().text), "{}\n{listing}", info.name);
+    }
+    let require = |policy: &Policy| policy.requirement().map(|origin| words(&origin.text));
+    assert_eq!(require(policy), require(&listed), "{listing}");
+    assert_eq!(policy.name(), listed.name(), "{listing}");
+    assert_eq!(policy.default_action(), listed.default_action(), "{listing}");
+    assert_eq!(policy.calls(), listed.calls(), "{listing}");
 }
 
 /// Diagnostics point into the text and print safely.
@@ -154,6 +173,15 @@ connect = '''
   family == AF_INET && addr in 10.0.0.0/8
   && port in {443, 8000..=8099}'''
 openat2 = "!(flags & (O_WRONLY | O_RDWR)) && resolve & RESOLVE_BENEATH != 0"
+
+[setup]
+deny_flags = ["SQPOLL", "IOPOLL"]
+max_entries = 4096
+
+[register]
+default = "deny"
+allow = ["@files", "probe", "buffers"]
+deny = ["files2"]
 "#;
 
     #[test]

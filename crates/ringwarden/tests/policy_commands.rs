@@ -48,7 +48,8 @@ impl File {
 /// The policies that come with the project.
 fn examples() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
-    let entries = fs::read_dir(folder).expect("the folder is there");
+    let folders = [folder.clone(), folder.join("presets")];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the folder is there"));
     let paths = entries.map(|entry| entry.expect("readable").path());
     let mut names: Vec<_> = paths
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
@@ -250,7 +251,7 @@ mod check {
         assert_eq!(status(&output), 1);
         assert!(stderr(&output).contains("bases/../deny.toml:2:11"), "{output:?}");
 
-        for missing in ["nothing.toml", "@container-default"] {
+        for missing in ["nothing.toml", "@container"] {
             let name = write("policy.toml", &format!("version = 1\nextends = [\"{missing}\"]\n"));
             let output = ringwarden(&["check", &name]);
             assert_eq!(status(&output), 1);
@@ -459,6 +460,37 @@ mod explain {
     }
 
     #[test]
+    fn the_program_is_stepped_through() {
+        let file =
+            File::new("version = 1\ndefault = \"deny\"\n[ops]\nsocket = \"family in {AF_UNIX, AF_INET6}\"\n");
+        let site = File::new("version = 1\ndefault = \"allow\"\n[ops]\nsocket = \"type == SOCK_DGRAM\"\n");
+        let question =
+            ["explain", file.name(), "-p", site.name(), "socket", "family=AF_INET6", "type=SOCK_STREAM"];
+        let output = ringwarden(&question);
+        assert_eq!(status(&output), 1, "{output:?}");
+        let text = stdout(&output);
+        assert!(
+            text.contains(&format!("by socket = type == SOCK_DGRAM\nat {}:4, layer 1\n", site.name())),
+            "{text}"
+        );
+        let programs: Vec<_> = text.split("\nThe program").skip(1).collect();
+        let [newest, oldest] = programs[..] else { panic!("{text}") };
+        let steps = |program: &str| program.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            steps(newest),
+            [
+                "     0  ld [20]                    A = 0x1  type, type_flags",
+                "     1  and #15                    A = 0x1",
+                "     2  jeq #2, L3, L4             goes to 4",
+                "     4  ret #0                     refuses",
+                "  4 of 5 instructions",
+            ],
+            "{text}"
+        );
+        assert!(oldest.contains(" of layer 0") && oldest.contains("allows"), "{text}");
+    }
+
+    #[test]
     fn questions_that_make_no_sense_are_refused() {
         let file = File::new(POLICY);
         for (question, code) in [
@@ -473,4 +505,91 @@ mod explain {
             assert!(stderr(&output).contains(&format!("error[{code}]")), "{output:?}");
         }
     }
+}
+
+#[test]
+fn check_shows_a_policy_as_one_file() {
+    let base = File::new(
+        "version = 1\ndefault = \"deny\"\n[ops]\n\"@timeouts\" = \"allow\"\n\"@poll\" = \"allow\"\n\
+         [register]\ndefault = \"deny\"\nallow = [\"@files\"]\n",
+    );
+    let top = base.path.with_file_name("top.toml");
+    let text = "version = 1\nname = \"top\"\nextends = [\"policy.toml\"]\n[all]\nrequire = \"\"\"!(sqe_flags &\n\
+                IOSQE_ASYNC)\"\"\"\n[ops]\npoll_add = \"deny\"\n[setup]\nmax_entries = 64\n\
+                [register]\ndeny = [\"files\"]\n";
+    fs::write(&top, text).expect("writable");
+    let output = ringwarden(&["check", "--show", top.to_str().expect("UTF-8")]);
+    assert_eq!(status(&output), 0, "{output:?}");
+    let folder = format!("{}/", base.path.parent().expect("a folder").display());
+    let listing = stdout(&output).replace(&folder, "");
+    let expected = r#"version = 1
+name = "top"
+default = "deny"                         # policy.toml:2
+
+[all]
+require = "!(sqe_flags & IOSQE_ASYNC)"   # top.toml:5
+
+[ops]
+"@timeouts" = "allow"                    # policy.toml:4
+poll_add = "deny"                        # top.toml:8
+poll_remove = "allow"                    # policy.toml:5, @poll
+epoll_ctl = "allow"                      # policy.toml:5, @poll
+epoll_wait = "allow"                     # policy.toml:5, @poll
+
+[setup]
+max_entries = 64                         # top.toml:10
+
+[register]
+default = "deny"                         # policy.toml:7
+allow = [
+  "unregister_files",                    # policy.toml:8, @files
+  "files_update",                        # policy.toml:8, @files
+  "files2",                              # policy.toml:8, @files
+  "files_update2",                       # policy.toml:8, @files
+  "file_alloc_range",                    # policy.toml:8, @files
+]
+deny = [
+  "files",                               # top.toml:12
+]
+"#;
+    assert_eq!(listing, expected);
+    let listed = File::new(&listing);
+    let again = ringwarden(&["check", "--show", listed.name()]);
+    assert_eq!(stdout(&again).lines().count(), expected.lines().count(), "{again:?}");
+}
+
+#[test]
+fn presets_stand_where_policies_do() {
+    let listed = ringwarden(&["presets"]);
+    assert_eq!(status(&listed), 0);
+    let names: Vec<_> = stdout(&listed).lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["@container-default", "@file-io", "@net-server", "@nothing"]);
+    for name in names {
+        let printed = ringwarden(&["presets", name]);
+        let file = File::new(stdout(&printed));
+        for arguments in [["check", "--deny-warnings", name], ["check", "--deny-warnings", file.name()]] {
+            let output = ringwarden(&arguments);
+            assert_eq!(status(&output), 0, "{output:?}");
+        }
+        for policy in [name, file.name()] {
+            let output = ringwarden(&["test", policy]);
+            assert_eq!(status(&output), 0, "{output:?}");
+        }
+        let on_top =
+            File::new(&format!("version = 1\nextends = [\"{name}\"]\n[ops]\nnop = \"user_data == 7\"\n"));
+        let allowed = ringwarden(&["explain", on_top.name(), "nop", "user_data=7"]);
+        assert_eq!(status(&allowed), 0, "{allowed:?}");
+    }
+    for (arguments, said) in [
+        (["presets", "@file-oi"], "there is no such preset"),
+        (["check", "@file-oi"], "there is no such preset"),
+    ] {
+        let output = ringwarden(&arguments);
+        assert_eq!(status(&output), 2, "{output:?}");
+        assert!(stderr(&output).contains(said), "{output:?}");
+    }
+    let on_top = File::new("version = 1\nextends = [\"@file-oi\"]\n");
+    let output = ringwarden(&["check", on_top.name()]);
+    assert_eq!(status(&output), 1, "{output:?}");
+    assert!(stderr(&output).contains("did you mean `@file-io`?"), "{output:?}");
 }

@@ -3,7 +3,9 @@
 use super::Document;
 use crate::diagnostic::Code;
 use crate::policy::Policy;
+use crate::preset::{PRESETS, Preset};
 use crate::source::Source;
+use crate::suggest;
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -42,6 +44,7 @@ impl Document<'_> {
             let Some(name) = self.string(value, EXPECTED) else { continue };
             let base = match library.count {
                 MOST.. => Err(format!("it is one of more than {MOST}; perhaps they extend each other")),
+                _ if name.starts_with('@') => preset(name),
                 _ => (library.read)(name, &self.source.name),
             };
             library.count += 1;
@@ -59,4 +62,16 @@ impl Document<'_> {
         }
         bases
     }
+}
+
+/// The preset of that name.
+fn preset(name: &str) -> Result<Base, String> {
+    if let Some(preset) = Preset::named(name) {
+        return Ok(Base { file: name.to_owned(), text: preset.text.to_owned() });
+    }
+    let names = PRESETS.iter().map(|preset| preset.name);
+    Err(match suggest::closest(name, names.clone()) {
+        Some(closest) => format!("there is no such preset; did you mean `{closest}`?"),
+        None => format!("there is no such preset; there are {}", names.collect::<Vec<_>>().join(", ")),
+    })
 }

@@ -2,10 +2,10 @@
 
 use crate::format::{self, Format};
 use crate::layers::{self, Unusable};
-use crate::style::{self, GOOD};
+use crate::style::{self, GOOD, say};
 use crate::{FAILED, UNUSABLE};
 use clap::Args;
-use ringwarden::policy::{Diagnostic, Diagnostics, Severity};
+use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Severity};
 use ringwarden::uapi::KernelModel;
 use ringwarden::{Enforcement, Refused};
 use serde::Serialize;
@@ -21,7 +21,7 @@ Exit status: 0 when every policy can be used;
   1  some policy has errors, or warnings with --deny-warnings
   2  a policy cannot be read")]
 pub(crate) struct Check {
-    /// Policy files
+    /// Policy files, or presets such as @file-io
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
     /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3
@@ -30,6 +30,9 @@ pub(crate) struct Check {
     /// Take warnings for errors, in the exit status
     #[arg(long)]
     deny_warnings: bool,
+    /// Print each policy as one file, with all that it extends: where each rule is from stands behind it
+    #[arg(long, conflicts_with = "format")]
+    show: bool,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -75,16 +78,23 @@ impl From<&Diagnostic> for Entry {
     }
 }
 
+/// What a file turned out to be.
+struct Found {
+    /// Unless it has errors of its own.
+    policy: Option<Policy>,
+    diagnostics: Vec<Diagnostics>,
+}
+
 impl Check {
     pub(crate) fn execute(self) -> ExitCode {
-        let mut found: Vec<(&str, Vec<Diagnostics>)> = Vec::new();
+        let mut found = Vec::new();
         for name in &self.policies {
             match self.of(name) {
-                Ok(diagnostics) => found.push((name, diagnostics)),
+                Ok(of_one) => found.push((name, of_one)),
                 Err(refused) => return refused,
             }
         }
-        let all = || found.iter().flat_map(|(_, lists)| lists).flatten();
+        let all = || found.iter().flat_map(|(_, found)| &found.diagnostics).flatten();
         let count = |severity| all().filter(|diagnostic| diagnostic.code().severity() == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let is_good = errors == 0 && !(self.deny_warnings && warnings > 0);
@@ -94,32 +104,35 @@ impl Check {
             let report = Report { kernel: self.kernel.to_string(), errors, warnings, diagnostics };
             return format::json(&report, status);
         }
-        for (name, lists) in found {
-            for diagnostics in &lists {
+        for (name, Found { policy, diagnostics }) in found {
+            for diagnostics in &diagnostics {
                 anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
             }
-            if lists.is_empty() {
-                anstream::println!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
+            match policy {
+                Some(policy) if self.show => say!("{}", policy.listing().trim_end()),
+                _ if diagnostics.is_empty() => say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel),
+                _ => {}
             }
         }
         status
     }
 
     /// What there is to say of a policy: nothing, if it is a good one.
-    fn of(&self, name: &str) -> Result<Vec<Diagnostics>, ExitCode> {
+    fn of(&self, name: &str) -> Result<Found, ExitCode> {
         let text = layers::read(name).map_err(|unusable: Unusable| {
             unusable.print();
             ExitCode::from(UNUSABLE)
         })?;
         let policy = match layers::policy(&text, name) {
             Ok(policy) => policy,
-            Err(errors) => return Ok(vec![errors]),
+            Err(errors) => return Ok(Found { policy: None, diagnostics: vec![errors] }),
         };
         let errors = match Enforcement::new(std::slice::from_ref(&policy), self.kernel) {
             Ok(_) => None,
             Err(Refused::Policy(errors)) => Some(errors),
             Err(other) => return Err(style::fail(other, FAILED)),
         };
-        Ok(errors.into_iter().chain(policy.warnings()).collect())
+        let diagnostics = errors.into_iter().chain(policy.warnings()).collect();
+        Ok(Found { policy: Some(policy), diagnostics })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::style;
 use ringwarden::Enforcement;
-use ringwarden::policy::{Base, Diagnostics, Policy};
+use ringwarden::policy::{Base, Diagnostics, PRESETS, Policy, Preset};
 use ringwarden::uapi::KernelModel;
 use std::path::{Path, PathBuf};
 
@@ -66,10 +66,7 @@ pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
 pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
     Policy::parse_with(text, name, |base, file| {
         // Relative to the file that names it, so that a folder of policies can be moved.
-        let path = match Path::new(file).parent() {
-            Some(folder) if !base.starts_with('@') => folder.join(base),
-            _ => PathBuf::from(base),
-        };
+        let path = Path::new(file).parent().map_or_else(|| PathBuf::from(base), |folder| folder.join(base));
         let file = path.to_string_lossy().into_owned();
         match read(&file) {
             Ok(text) => Ok(Base { file, text }),
@@ -78,12 +75,17 @@ pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
     })
 }
 
-/// The text of a policy.
+/// The text of a policy: a file's or, under a name that begins with `@`, a preset's.
 pub(crate) fn read(name: &str) -> Result<String, Unusable> {
     let unreadable = |reason: String| Unusable::Unreadable { name: name.to_owned(), reason };
     if name.starts_with('@') {
-        let hint = "this version has no presets; name a file, for example one from `policies/`";
-        return Err(unreadable(hint.to_owned()));
+        return match Preset::named(name) {
+            Some(preset) => Ok(preset.text.to_owned()),
+            None => {
+                let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+                Err(unreadable(format!("there is no such preset; there are {}", names.join(", "))))
+            }
+        };
     }
     std::fs::read_to_string(name).map_err(|error| unreadable(error.to_string()))
 }

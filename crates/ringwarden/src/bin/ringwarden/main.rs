@@ -14,6 +14,7 @@ mod explain;
 mod format;
 mod layers;
 mod ops;
+mod presets;
 mod request;
 mod run;
 mod style;
@@ -59,6 +60,7 @@ enum Command {
     Disasm(disasm::Disasm),
     Explain(explain::Explain),
     Ops(ops::Ops),
+    Presets(presets::Presets),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Disasm(disasm) => disasm.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Ops(ops) => ops.execute(),
+        Command::Presets(presets) => presets.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::DemoClient(client) => client.execute(),

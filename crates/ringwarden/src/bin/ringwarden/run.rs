@@ -27,7 +27,8 @@ use std::process::ExitCode;
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Run {
-    /// A policy file; given several times, every one must allow a request
+    /// A policy file, or a preset such as @container-default; given several times, every one must allow a
+    /// request
     #[arg(short, long = "policy", value_name = "POLICY", required = true)]
     policies: Vec<String>,
     /// What enforces the policy
