@@ -29,23 +29,20 @@ const KEYS: &[&str] = &["version", "name", "default", "extends", "all", "ops", "
 /// Reads a policy.
 pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
     let (table, faults) = DeTable::parse_recoverable(&source.text);
-    if !faults.is_empty() {
-        // What the rest of the file says depends on its structure.
-        let errors = faults.iter().map(|fault| {
-            let message = fault.message().replace('\n', ", ");
-            let (message, expected) = match message.split_once(", expected ") {
-                Some((message, expected)) => (message, Some(expected)),
-                None => (message.as_str(), None),
-            };
-            let span = fault.span().unwrap_or_default();
-            let error = Diagnostic::new(source, Code::Toml, span, format!("not valid TOML: {message}"));
-            let error = error.label("here");
-            expected.into_iter().fold(error, Diagnostic::expected)
-        });
-        return Err(Diagnostics::new(errors.collect()));
-    }
+    let faults: Vec<_> = faults.iter().map(|fault| not_toml(source, fault)).collect();
     let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
-    match document.read(table.get_ref(), library) {
+    let policy = document.read(table.get_ref(), library);
+    if !faults.is_empty() {
+        let mut errors = document.errors;
+        // What is missing may be where the fault is, and what seems out of place follows from it.
+        errors.retain(|error| {
+            let line = error.place().0;
+            let follows = error.primary.span.is_empty() || error.code == Code::UnknownKey;
+            !follows && faults.iter().all(|fault| fault.place().0 != line)
+        });
+        return Err(Diagnostics::new(faults.into_iter().chain(errors).collect()));
+    }
+    match policy {
         Some(mut policy) if document.errors.is_empty() => {
             policy.warnings = document.warnings;
             policy.warnings.extend(lint::rules(&policy, &document.entries));
@@ -53,6 +50,17 @@ pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<
         }
         _ => Err(Diagnostics::new(document.errors)),
     }
+}
+
+fn not_toml(source: &Arc<Source>, fault: &toml::de::Error) -> Diagnostic {
+    let message = fault.message().replace('\n', ", ");
+    let (message, expected) = match message.split_once(", expected ") {
+        Some((message, expected)) => (message, Some(expected)),
+        None => (message.as_str(), None),
+    };
+    let span = fault.span().unwrap_or_default();
+    let error = Diagnostic::new(source, Code::Toml, span, format!("not valid TOML: {message}"));
+    expected.into_iter().fold(error.label("here"), Diagnostic::expected)
 }
 
 /// Reads `field=value` lines as a request.
@@ -133,25 +141,25 @@ impl Document<'_> {
         })
     }
 
-    /// Only files of this version are read any further.
+    /// Files of another version are not read any further.
     fn version(&mut self, table: &DeTable<'_>) -> Option<()> {
-        let error = match table.get("version") {
-            None => self.error(Code::Version, 0..0, "`version` is missing").label("in this file"),
+        let (error, go_on) = match table.get("version") {
+            None => (self.error(Code::Version, 0..0, "`version` is missing").label("in this file"), Some(())),
             Some(value) => match value.get_ref() {
                 DeValue::Integer(number) if number.to_string() == "1" => return Some(()),
-                DeValue::Integer(number) => self
-                    .error(
-                        Code::Version,
-                        value.span(),
-                        format!("version {number} of the policy language is not known"),
-                    )
-                    .label("another version")
-                    .note("a newer release may read it"),
-                _ => self.error(Code::Version, value.span(), "`version` is a number").label("not a number"),
+                DeValue::Integer(number) => {
+                    let message = format!("version {number} of the policy language is not known");
+                    let error = self.error(Code::Version, value.span(), message).label("another version");
+                    (error.note("a newer release may read it"), None)
+                }
+                _ => {
+                    let error = self.error(Code::Version, value.span(), "`version` is a number");
+                    (error.label("not a number"), Some(()))
+                }
             },
         };
         self.errors.push(error.expected("`version = 1` in the first line"));
-        None
+        go_on
     }
 
     fn known_key(&mut self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) {
