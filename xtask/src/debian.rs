@@ -4,6 +4,7 @@
 use crate::cache;
 use anyhow::{Context, bail, ensure};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -69,6 +70,29 @@ impl Suite {
         succeed(Command::new("dpkg-deb").arg("-x").args([&file, into]))
     }
 
+    /// Downloads binary packages with all that they depend on and unpacks them: a root to change to. No
+    /// script of a package is run.
+    pub(crate) fn unpack_with_dependencies(&self, packages: &[&str], into: &Path) -> anyhow::Result<()> {
+        let download = tempfile::tempdir_in(&self.state)?;
+        fs::create_dir(download.path().join("partial"))?;
+        let archives = format!("Dir::Cache::Archives={}", download.path().display());
+        let mut apt = self.apt("apt-get");
+        apt.args(["-o", &archives, "install", "--download-only", "--no-install-recommends", "-y"]);
+        succeed(apt.args(packages))?;
+        // Packages put files below /usr and rely on these links for the rest.
+        for folder in ["bin", "sbin", "lib", "lib64"] {
+            fs::create_dir_all(into.join("usr").join(folder))?;
+            symlink(Path::new("usr").join(folder), into.join(folder))?;
+        }
+        for file in fs::read_dir(&download)? {
+            let file = file?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                succeed(Command::new("dpkg-deb").arg("-x").args([&file, into]))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Downloads a source package and unpacks it below a folder.
     pub(crate) fn source(&self, package: &str, into: &Path) -> anyhow::Result<()> {
         succeed(self.apt("apt-get").args(["source", package]).current_dir(into))
@@ -129,7 +153,8 @@ pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<()> {
     output(command).map(drop)
 }
 
-fn output(command: &mut Command) -> anyhow::Result<String> {
+/// Runs a command that must succeed, and gives what it printed.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
     ensure!(
         output.status.success(),

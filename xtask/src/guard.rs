@@ -16,10 +16,7 @@ pub(crate) struct Guard {
 impl Guard {
     /// Allows everything: the guard's work without any refusal.
     pub(crate) fn allowing_everything(binary: Option<&Path>) -> anyhow::Result<Self> {
-        let binary = match binary {
-            Some(path) => path.canonicalize().with_context(|| format!("no guard at {}", path.display()))?,
-            None => build_release()?,
-        };
+        let binary = ringwarden(binary)?;
         let mut policy = tempfile::Builder::new().suffix(".toml").tempfile()?;
         policy.write_all(b"version = 1\nname = \"allow-all\"\ndefault = \"allow\"\n")?;
         Ok(Self { binary, policy })
@@ -30,6 +27,14 @@ impl Guard {
         let mut command = Command::new(&self.binary);
         command.args(["run", "--backend", "guard", "-p"]).arg(self.policy.path()).arg("--").arg(program);
         command
+    }
+}
+
+/// The `ringwarden` binary at that path, or a release build of this tree.
+pub(crate) fn ringwarden(path: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match path {
+        Some(path) => path.canonicalize().with_context(|| format!("no guard at {}", path.display())),
+        None => build_release(),
     }
 }
 

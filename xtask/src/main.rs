@@ -11,6 +11,8 @@ mod guest;
 mod initramfs;
 mod kernel;
 mod kernel_fuzz;
+mod postgresql;
+mod programs;
 mod transparency;
 mod vm;
 
@@ -26,6 +28,8 @@ enum Command {
     Conformance(conformance::Args),
     KernelFuzz(kernel_fuzz::Args),
     Boot(boot::Args),
+    Programs(programs::Args),
+    Postgresql(postgresql::Args),
     #[command(subcommand, hide = true)]
     BenchClient(bench::client::Client),
 }
@@ -33,7 +37,9 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     match Command::parse() {
         Command::Transparency(args) => transparency::run(&args)?,
+        Command::Programs(args) => programs::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
+        Command::Postgresql(args) => postgresql::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),
         Command::KernelFuzz(args) => return kernel_fuzz::run(&args),
         Command::Boot(args) => return boot::run(&args),

@@ -49,9 +49,13 @@ pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: Owne
         Ok((started, children)) => {
             report(Report::Started { pid: started.pid.as_raw_nonzero().get() });
             let program_ended = |status| report(Report::ProgramEnded { status });
+            let observer = guard.observer.clone();
             let ended = watch(guard, kernel, started, &children, life.as_fd(), program_ended);
             // Whatever the reason, nobody runs on without the guard.
             children.kill_all_but(&[]);
+            if let Some(observer) = observer {
+                observer.ended();
+            }
             match ended {
                 Ok(status) => {
                     report(Report::Ended { status });
@@ -120,13 +124,17 @@ fn watch(
 ) -> Result<i32, i32> {
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
-    let rules = Rules::new(guard.filters, guard.calls, &kernel);
+    let mut rules = Rules::new(guard.filters, guard.calls, &kernel);
+    if guard.observer.is_some() {
+        rules.show_all();
+    }
     let max_rings = (raise_limits() / FDS_PER_RING).min(MAX_RINGS) as usize;
     let listener = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
     let max_tasks = 2 * max_rings;
-    let supervisor =
+    let mut supervisor =
         Supervisor::new(started.listener, kernel, rules, max_rings, max_tasks, guard.audit, shared.clone())
             .map_err(raw)?;
+    supervisor.observer = guard.observer;
     let served = serve(supervisor).map_err(raw)?;
     rustix::io::write(&started.handshake, b"x").map_err(raw)?;
     drop(started.handshake);

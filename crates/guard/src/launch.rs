@@ -4,6 +4,7 @@ use crate::arena;
 use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::kernel_ring::KernelRing;
+use crate::observe::Observe;
 use crate::supervisor::reads_pointers;
 use crate::tree::Children;
 use crate::watchdog::{HeldSignals, Tree};
@@ -14,12 +15,14 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 /// A guard for one program and everything it starts.
 pub struct Guard {
     pub(crate) filters: FilterSet,
     pub(crate) calls: CallRules,
     pub(crate) audit: Box<dyn Audit>,
+    pub(crate) observer: Option<Arc<dyn Observe>>,
 }
 
 /// Why a program could not be run, or not to its end.
@@ -94,7 +97,7 @@ impl Guard {
     /// A guard that lets through what `filters` allow.
     #[must_use]
     pub fn new(filters: FilterSet) -> Self {
-        Self { filters, calls: CallRules::default(), audit: Box::new(()) }
+        Self { filters, calls: CallRules::default(), audit: Box::new(()), observer: None }
     }
 
     /// Lets the program make those rings and register calls only.
@@ -108,6 +111,13 @@ impl Guard {
     #[must_use]
     pub fn with_audit(mut self, audit: impl Audit + 'static) -> Self {
         self.audit = Box::new(audit);
+        self
+    }
+
+    /// Tells `observer` of everything that is allowed, which takes a look at every request.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -134,7 +144,7 @@ impl Guard {
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
     pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<i32, Error> {
         let kernel = machine()?;
-        if reads_pointers(&self.filters) {
+        if reads_pointers(&self.filters) || self.observer.is_some() {
             arena::can_be_sealed().map_err(Error::NoSealing)?;
         }
         if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {

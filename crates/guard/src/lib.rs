@@ -50,6 +50,7 @@ mod limits;
 mod mapping;
 #[allow(unsafe_code)] // process_vm_readv and process_vm_writev
 mod memory;
+mod observe;
 mod plan;
 mod registered;
 mod rules;
@@ -68,3 +69,4 @@ mod watchdog;
 
 pub use audit::{Audit, Refusal, Refused};
 pub use launch::{Error, Guard};
+pub use observe::Observe;

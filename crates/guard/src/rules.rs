@@ -64,6 +64,23 @@ impl Rules {
         Self { filters, calls, rules, sacrifice, known }
     }
 
+    /// Shows every request of an operation that exists to the filters, with its argument in memory where
+    /// some kernel's filters see that: none just passes.
+    pub(crate) fn show_all(&mut self) {
+        let model = self.filters.model();
+        for (number, rule) in self.rules.iter_mut().enumerate().take(usize::from(self.known)) {
+            let opcode = Opcode(number as u8);
+            let has_argument = matches!(opcode, Opcode::OPENAT2 | Opcode::CONNECT);
+            *rule = match *rule {
+                Rule::Pass | Rule::Weigh if has_argument && model.payload_size(opcode) != 0 => {
+                    Rule::WeighArgument
+                }
+                Rule::Pass => Rule::Weigh,
+                rule => rule,
+            };
+        }
+    }
+
     /// What happens to requests of that opcode. One that this kernel or the filters' model lacks
     /// passes: the kernel refuses it, by itself or by the ring's restrictions.
     pub(crate) fn of(&self, opcode: u8) -> Rule {

@@ -39,8 +39,6 @@ pub(crate) struct Incoming<'a> {
     pub(crate) words: &'a mut SqeWords,
     /// The private slot that it will take.
     pub(crate) slot: u32,
-    /// Whether the very same was judged and published before, and not consumed since.
-    pub(crate) repeated: bool,
 }
 
 /// What became of an [`Incoming`] SQE.
@@ -68,6 +66,9 @@ pub(crate) trait Publisher {
 
     /// Stores the argument of the SQE judged last, now that nobody reads `slot` any more.
     fn store_argument(&mut self, slot: u32);
+
+    /// The SQE judged last is published, as one that was not before.
+    fn published(&mut self);
 
     /// Returns when no submission on the ring that began before is in progress.
     fn wait(&mut self, ring: &Watch) -> Result<(), Self::Stop>;
@@ -196,7 +197,7 @@ impl SplitRing {
             }
             let mut words = self.shadow_sqe(index, first);
             let valid = self.slots.is_valid(slot);
-            let judged = publisher.judge(Incoming { words: &mut words, slot, repeated: valid })?;
+            let judged = publisher.judge(Incoming { words: &mut words, slot })?;
             if valid {
                 let same = judged == Judged::Whole || publisher.holds_argument(slot);
                 if same && self.slots.holds(slot, &words) {
@@ -208,6 +209,7 @@ impl SplitRing {
                 publisher.store_argument(slot);
             }
             self.slots.fill(slot, &words);
+            publisher.published();
         }
         self.published = head.wrapping_add(window.max(ahead));
         Ok(())
@@ -254,7 +256,7 @@ impl SplitRing {
             &mut words,
             Sqe { opcode: Opcode::NOP.0, flags: SqeFlags::CQE_SKIP_SUCCESS.bits(), ..Sqe::default() },
         );
-        publisher.judge(Incoming { words: &mut words, slot, repeated: true })?;
+        publisher.judge(Incoming { words: &mut words, slot })?;
         self.slots.fill(slot, &words);
         self.shared.u32_at(self.dropped_at).fetch_add(1, Ordering::Relaxed);
         Ok(())

@@ -26,7 +26,9 @@
 //! The text of a file becomes tokens ([`lex`]), an expression ([`parse`]), and a checked condition
 //! ([`check`]). What a condition means is defined twice, on purpose: by the evaluator ([`eval`]),
 //! and by the compiler ([`lower`], [`emit`]); tests hold the two against each other.
-//! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields, constants and groups are data.
+//! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields,
+//! constants and groups are data, and so are the system calls that operations stand for ([`twin`]),
+//! which [`import`] makes policies of seccomp profiles with.
 //!
 //! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
 //! the values of the architecture that this was built for.
@@ -47,6 +49,7 @@ mod emit;
 mod eval;
 mod field;
 mod group;
+pub mod import;
 mod kind;
 mod known;
 mod lex;
@@ -64,10 +67,12 @@ pub mod properties;
 mod register_group;
 mod render;
 mod request;
+mod schema;
 mod setup_flag;
 mod show;
 mod source;
 mod suggest;
+mod twin;
 mod word;
 
 pub use compile::{Compiled, CompiledFilter, compile};
@@ -81,4 +86,6 @@ pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
 pub use preset::{PRESETS, Preset};
 pub use register_group::{REGISTER_GROUPS, RegisterGroup};
 pub use request::{FieldValue, Request};
+pub use schema::schema;
 pub use setup_flag::{SETUP_FLAGS, SetupFlag};
+pub use twin::{Argument, StandsFor, TWINS, Twin};

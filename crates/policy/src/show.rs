@@ -7,20 +7,25 @@ use crate::kind::Kind;
 use crate::request::FieldValue;
 
 impl Field {
-    /// The field's value in a request, given as the words of its context, written with the names of
-    /// constants where there are any: `AF_INET`, `O_WRONLY|O_CREAT`, `10.1.2.3`, `443`. `None` where
-    /// the request does not have the field, as a connection to an AF_UNIX address has no port.
-    pub fn show(&self, words: &[u32]) -> Option<String> {
+    /// The field's value in a request, given as the words of its context. `None` where the request does
+    /// not have the field, as a connection to an AF_UNIX address has no port.
+    pub fn value(&self, words: &[u32]) -> Option<FieldValue> {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let view = View(&bytes);
-        if self.form == Form::Address {
-            return view.address(self).map(|address| address.to_string());
+        match self.form {
+            Form::Address => view.address(self).map(FieldValue::Address),
+            _ => view.field(self).map(FieldValue::Number),
         }
-        view.field(self).map(|value| self.write(FieldValue::Number(value)))
+    }
+
+    /// The same written with the names of constants where there are any: `AF_INET`,
+    /// `O_WRONLY|O_CREAT`, `10.1.2.3`, `443`.
+    pub fn show(&self, words: &[u32]) -> Option<String> {
+        self.value(words).map(|value| self.write(value))
     }
 
     /// A value of the field, written the same way.
-    pub(crate) fn write(&self, value: FieldValue) -> String {
+    pub fn write(&self, value: FieldValue) -> String {
         let value = match value {
             FieldValue::Address(address) => return address.to_string(),
             FieldValue::Number(value) => value,

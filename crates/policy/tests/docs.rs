@@ -210,3 +210,16 @@ fn the_size_of_sets_is_as_described() {
     let most = (1000..4000).collect::<Vec<_>>().partition_point(|&count| compiles(count)) + 999;
     assert!(most.abs_diff(said) < 50, "{most}");
 }
+
+/// The first policy that people see.
+#[test]
+fn the_policy_of_the_readme_is_good() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = fs::read_to_string(readme).expect("README.md is there");
+    let policies: Vec<_> = blocks(&readme).into_iter().filter(|(info, _)| info == "toml").collect();
+    assert_eq!(policies.len(), 1);
+    for (_, text) in policies {
+        let policy = Policy::parse(&text, "README.md").unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(policy.warnings().is_none(), "{}", policy.warnings().expect("some"));
+    }
+}

@@ -19,8 +19,10 @@ mod enforcement;
 
 pub use enforcement::{Enforcement, Origin, Refused};
 pub use ringwarden_cbpf as cbpf;
+pub use ringwarden_diff as diff;
 pub use ringwarden_filter as filter;
 pub use ringwarden_guard as guard;
 pub use ringwarden_kernel as kernel;
+pub use ringwarden_learn as learn;
 pub use ringwarden_policy as policy;
 pub use ringwarden_uapi as uapi;

@@ -6,6 +6,7 @@ use crate::audit::Refused;
 use crate::identity::Watch;
 use crate::kernel_ring::wait_for_submissions;
 use crate::memory::Caller;
+use crate::observe::Observe;
 use crate::registered::{self, Registered};
 use crate::rules::{Rule, Rules};
 use crate::seccomp::Notification;
@@ -81,6 +82,8 @@ impl Supervisor {
             reach,
             arguments: self.arena.as_ref().zip(*arguments).filter(|_| settled),
             argument: [0; SLOT],
+            observer: self.observer.as_deref(),
+            outcome: None,
             refusals: Vec::new(),
         };
         let published = ring.publish(pending.max(to_submit), &mut clerk);
@@ -160,6 +163,12 @@ enum Reach {
     Held(Arc<OwnedFd>),
 }
 
+/// What came out about an SQE.
+enum Outcome {
+    Allowed(Sqe, Context),
+    Refused(Refused),
+}
+
 /// Judges the SQEs of one call.
 struct Clerk<'a> {
     rules: &'a Rules,
@@ -177,6 +186,9 @@ struct Clerk<'a> {
     arguments: Option<(&'a Arena, u32)>,
     /// The copied argument of the SQE that is being judged.
     argument: [u8; SLOT],
+    observer: Option<&'a dyn Observe>,
+    /// What is to be told of the SQE judged last.
+    outcome: Option<Outcome>,
     refusals: Vec<Refused>,
 }
 
@@ -188,7 +200,8 @@ impl Publisher for Clerk<'_> {
     }
 
     fn judge(&mut self, incoming: Incoming<'_>) -> Result<Judged, Errno> {
-        let Incoming { words, slot, repeated } = incoming;
+        let Incoming { words, slot } = incoming;
+        self.outcome = None;
         if !self.restrictions.is_empty() {
             let sqe = slots::sqe(words);
             let opcode = Opcode(sqe.opcode);
@@ -207,9 +220,9 @@ impl Publisher for Clerk<'_> {
             Rule::Refuse | Rule::Weigh => {
                 let sqe = slots::sqe(words);
                 let context = Context::header(self.rules.filters.model(), &sqe);
-                self.weigh(words, &sqe, context, repeated);
+                self.weigh(words, &sqe, context);
             }
-            Rule::WeighArgument => return self.weigh_argument(words, slot, repeated),
+            Rule::WeighArgument => return self.weigh_argument(words, slot),
         }
         Ok(Judged::Whole)
     }
@@ -217,6 +230,18 @@ impl Publisher for Clerk<'_> {
     fn store_argument(&mut self, slot: u32) {
         if let Some((arena, first)) = self.arguments {
             arena.store(first + slot, &self.argument);
+        }
+    }
+
+    fn published(&mut self) {
+        match self.outcome.take() {
+            Some(Outcome::Refused(refused)) => self.refusals.push(refused),
+            Some(Outcome::Allowed(sqe, context)) => {
+                if let Some(observer) = self.observer {
+                    observer.request(&sqe, &context);
+                }
+            }
+            None => {}
         }
     }
 
@@ -272,10 +297,11 @@ impl Clerk<'_> {
 
     /// Leaves an allowed SQE as it is and turns a refused one into its refusal, or into a malformed
     /// one if it is so itself: an operation looks at its SQE before its filters run.
-    fn weigh(&mut self, words: &mut SqeWords, sqe: &Sqe, context: Context, repeated: bool) -> bool {
+    fn weigh(&mut self, words: &mut SqeWords, sqe: &Sqe, context: Context) -> bool {
         let verdict = self.rules.filters.verdict(&context);
         let own = self.filters.as_deref().map_or(Verdict::Allow, |filters| filters.verdict(&context));
         if (verdict, own) == (Verdict::Allow, Verdict::Allow) {
+            self.outcome = self.observer.map(|_| Outcome::Allowed(*sqe, context));
             return true;
         }
         if prep::is_malformed(sqe, self.setup) {
@@ -283,15 +309,15 @@ impl Clerk<'_> {
             return false;
         }
         slots::set_sqe(words, self.rules.refusal(sqe));
-        if let (Verdict::Deny(denial), false) = (verdict, repeated) {
-            self.refusals.push(Refused::Request { sqe: *sqe, context, denial });
+        if let Verdict::Deny(denial) = verdict {
+            self.outcome = Some(Outcome::Refused(Refused::Request { sqe: *sqe, context, denial }));
         }
         false
     }
 
     /// The same for an operation whose argument in memory is judged, too: by a copy, which the kernel
     /// is then made to read.
-    fn weigh_argument(&mut self, words: &mut SqeWords, slot: u32, repeated: bool) -> Result<Judged, Errno> {
+    fn weigh_argument(&mut self, words: &mut SqeWords, slot: u32) -> Result<Judged, Errno> {
         let mut sqe = slots::sqe(words);
         let written = sqe;
         let opening = Opcode(sqe.opcode) == Opcode::OPENAT2;
@@ -315,7 +341,7 @@ impl Clerk<'_> {
         };
         let judged = Context::new(self.rules.filters.model(), &sqe, payload);
         let pointer = match (judged, self.arguments) {
-            (Ok(context), _) if !self.weigh(words, &written, context, repeated) => return Ok(Judged::Whole),
+            (Ok(context), _) if !self.weigh(words, &written, context) => return Ok(Judged::Whole),
             // Nobody judged it, so it must fail whatever the kernel knows.
             (Err(error), _) if readable && error != KernelErrno::E2BIG => {
                 slots::set_sqe(words, self.rules.unknown(&written));
@@ -328,7 +354,7 @@ impl Clerk<'_> {
             }
             (Ok(_), Some((_, first))) if readable => Arena::address_of(first + slot),
             _ if readable => {
-                self.refusals.push(Refused::Unverifiable);
+                self.outcome = Some(Outcome::Refused(Refused::Unverifiable));
                 slots::set_sqe(words, self.rules.refusal(&written));
                 return Ok(Judged::Whole);
             }

@@ -16,6 +16,7 @@ use crate::inject::Injection;
 use crate::kernel_ring::{Confinement, KernelRing};
 use crate::limits::TaskLimits;
 use crate::memory::Caller;
+use crate::observe::Observe;
 use crate::rules::Rules;
 use crate::seccomp::{Listener, Notification};
 use crate::shared::Shared;
@@ -27,6 +28,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A split ring and what the guard keeps with it.
@@ -81,6 +83,8 @@ pub(crate) struct Supervisor {
     /// Notifications that came while the guard waited for another.
     waiting: VecDeque<Notification>,
     audit: Box<dyn Audit>,
+    /// Who is told of what is allowed.
+    pub(crate) observer: Option<Arc<dyn Observe>>,
     /// Why a refusal could not be recorded: the end.
     unrecorded: Option<Errno>,
     shared: Shared,
@@ -114,6 +118,7 @@ impl Supervisor {
             tasks: Tasks::new(Closer::start()?),
             arena,
             audit,
+            observer: None,
             unrecorded: None,
             shared,
         })

@@ -37,6 +37,9 @@ impl Supervisor {
             self.refused(tid, Refused::Register { op });
             return self.listener.fail(call.id, Errno::ACCESS);
         }
+        if let Some(observer) = &self.observer {
+            observer.register(op);
+        }
         // The kernel looks for this before it looks at the index bit (`io_uring_register`).
         if fd == -1 {
             return self.register_without_ring(call, tid, op);

@@ -37,6 +37,8 @@ impl Supervisor {
         let rules = self.rules.calls.setup;
         if !rules.allow(entries as u32, &asked) {
             self.refused(tid, Refused::Setup { entries: entries as u32, params: asked });
+        } else if let Some(observer) = &self.observer {
+            observer.setup(entries as u32, &asked);
         }
         let plan = Plan::new(entries as u32, &asked, rules, self.kernel.cqes_offset, spare)?;
         if plan.asked.contains(SetupFlags::SQ_AFF) && !is_online(asked.sq_thread_cpu) {

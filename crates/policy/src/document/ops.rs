@@ -6,6 +6,7 @@ use crate::group::{GROUPS, Group};
 use crate::lint::Entry;
 use crate::policy::{Effect, OperationRule};
 use crate::source::{Excerpt, Span};
+use crate::twin::TWINS;
 use crate::{check, parse, suggest};
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
@@ -53,7 +54,15 @@ impl Document<'_> {
         // A group without its @ comes before an operation of similar name.
         let unmarked = groups.clone().find(|group| group[1..] == *plain);
         let closest = unmarked.or_else(|| suggest::closest(plain, names.into_iter().chain(groups)));
+        // A system call of another name than its operation.
+        let is_call = Opcode::from_name(plain).is_none();
+        let stand_for: Vec<_> =
+            TWINS.iter().filter(|twin| is_call && twin.calls().contains(&plain)).collect();
         self.errors.push(match closest {
+            _ if !stand_for.is_empty() => {
+                let names: Vec<_> = stand_for.iter().map(|twin| format!("`{}`", twin.operation)).collect();
+                error.label("a system call").help(format!("what does its work: {}", names.join(", ")))
+            }
             Some(closest) => error.label("no such name").help(format!("did you mean `{closest}`?")),
             None if is_group => {
                 let names: Vec<_> = GROUPS.iter().map(|group| group.name).collect();

@@ -28,14 +28,10 @@ pub(crate) struct Disasm {
 
 impl Disasm {
     pub(crate) fn execute(self) -> ExitCode {
-        let mut bytes = Vec::new();
-        let read = match self.file.as_str() {
-            "-" => std::io::stdin().read_to_end(&mut bytes).map(|_| ()),
-            file => std::fs::read(file).map(|content| bytes = content),
+        let bytes = match read(&self.file) {
+            Ok(bytes) => bytes,
+            Err(error) => return style::fail(format_args!("cannot read `{}`: {error}", self.file), UNUSABLE),
         };
-        if let Err(error) = read {
-            return style::fail(format_args!("cannot read `{}`: {error}", self.file), UNUSABLE);
-        }
         let insns = match program(&bytes) {
             Ok(insns) => insns,
             Err(reason) => return style::fail(reason, UNUSABLE),
@@ -48,7 +44,18 @@ impl Disasm {
     }
 }
 
-fn program(bytes: &[u8]) -> Result<Vec<Insn>, String> {
+/// The bytes of a file, or of standard input for `-`.
+pub(crate) fn read(file: &str) -> std::io::Result<Vec<u8>> {
+    if file != "-" {
+        return std::fs::read(file);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A program as an array of `struct sock_filter` or as text.
+pub(crate) fn program(bytes: &[u8]) -> Result<Vec<Insn>, String> {
     // No program is without a zero byte, and no text has one.
     match std::str::from_utf8(bytes) {
         Ok(text) if !bytes.contains(&0) => asm::assemble(text).map_err(|error| error.to_string()),

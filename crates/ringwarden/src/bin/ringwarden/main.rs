@@ -8,15 +8,19 @@ mod check;
 mod compile;
 #[allow(unsafe_code)] // submitting requests that hold pointers
 mod demo;
+mod diff;
 mod disasm;
 mod doctor;
 mod explain;
 mod format;
+mod import;
 mod layers;
+mod learn;
 mod ops;
 mod presets;
 mod request;
 mod run;
+mod schema;
 mod style;
 mod test;
 
@@ -45,8 +49,9 @@ A first policy:
   version = 1
   default = \"allow\"
   [ops]
-  openat2 = \"flags & (O_WRONLY | O_RDWR | O_CREAT) == 0\"
+  \"@commands\" = \"deny\"
   socket  = \"family == AF_UNIX\"
+  connect = \"family == AF_UNIX || addr in 10.0.0.0/8 && port == 443\"
 
 Run a program under it:
   ringwarden run -p policy.toml -- fio job.fio";
@@ -58,9 +63,13 @@ enum Command {
     Test(test::Test),
     Compile(compile::Compile),
     Disasm(disasm::Disasm),
+    Diff(diff::Diff),
     Explain(explain::Explain),
+    Import(import::Import),
+    Learn(learn::Learn),
     Ops(ops::Ops),
     Presets(presets::Presets),
+    Schema(schema::Schema),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     #[command(hide = true)]
@@ -84,9 +93,13 @@ fn main() -> ExitCode {
         Command::Test(test) => test.execute(),
         Command::Compile(compile) => compile.execute(),
         Command::Disasm(disasm) => disasm.execute(),
+        Command::Diff(diff) => diff.execute(),
         Command::Explain(explain) => explain.execute(),
+        Command::Import(import) => import.execute(),
+        Command::Learn(learn) => learn.execute(),
         Command::Ops(ops) => ops.execute(),
         Command::Presets(presets) => presets.execute(),
+        Command::Schema(schema) => schema.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::DemoClient(client) => client.execute(),

@@ -3,12 +3,13 @@
 use crate::format::{self, Format};
 use crate::style::BOLD;
 use clap::Args;
-use ringwarden::policy::{Field, GROUPS};
+use ringwarden::policy::{Field, GROUPS, Twin};
 use ringwarden::uapi::{OPCODES, Opcode};
 use serde::Serialize;
 use std::process::ExitCode;
 
-/// List the operations that policies name, by group, with the fields that conditions can use.
+/// List the operations that policies name, by group, with the system calls that they stand for and the
+/// fields that conditions can use.
 #[derive(Args)]
 pub(crate) struct Ops {
     /// For people or for scripts
@@ -35,6 +36,8 @@ struct Operation {
     opcode: u8,
     /// The first Linux release that has it.
     since: &'static str,
+    /// The system calls that it stands for.
+    calls: &'static [&'static str],
     fields: Vec<Value>,
 }
 
@@ -63,12 +66,15 @@ impl Ops {
                     .filter(|field| Field::of(Opcode::NOP, field.name).is_none())
                     .map(|field| field.name)
                     .collect();
-                let line = format!("  {:<18} {:<6} {}", operation.name, operation.since, own.join(", "));
+                let calls = operation.calls.join(", ");
+                let line =
+                    format!("  {:<17} {:<5} {calls:<26} {}", operation.name, operation.since, own.join(", "));
                 anstream::println!("{}", line.trim_end());
             }
         }
         let every: Vec<_> = Field::all_of(Opcode::NOP).map(|field| field.name).collect();
-        anstream::println!("\nFields of every operation: {}", every.join(", "));
+        anstream::println!("\nEach with the first kernel that has it, its system calls, and its own fields.");
+        anstream::println!("Fields of every operation: {}", every.join(", "));
         ExitCode::SUCCESS
     }
 }
@@ -80,6 +86,7 @@ impl Group {
             name: info.name,
             opcode: info.opcode.0,
             since: info.since,
+            calls: Twin::of(info.opcode).map_or(&[], Twin::calls),
             fields: Field::all_of(info.opcode)
                 .map(|field| Value {
                     name: field.name,

@@ -1,0 +1,40 @@
+//! From what was seen of an operation to its rule.
+
+mod connect;
+mod open;
+mod socket;
+
+use crate::level::Level;
+use crate::observations::Seen;
+use ringwarden_uapi::Opcode;
+
+/// One part of a rule: conditions that hold together. None of them is an `||`.
+pub(crate) type Clause = Vec<String>;
+
+/// A rule of `[ops]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Every request.
+    Allow,
+    /// The requests of which some clause holds.
+    When(Vec<Clause>),
+}
+
+impl Rule {
+    /// The rule that allows what was seen of an operation.
+    pub(crate) fn of(operation: Opcode, seen: &Seen, level: Level) -> Self {
+        if seen.crowded {
+            return Self::Allow;
+        }
+        let clauses = match operation {
+            Opcode::SOCKET => socket::clauses(&seen.families, level),
+            Opcode::CONNECT => connect::clauses(&seen.families, level),
+            Opcode::OPENAT | Opcode::OPENAT2 => open::clauses(operation, &seen.families, level),
+            _ => Vec::new(),
+        };
+        if clauses.is_empty() || clauses.iter().any(Vec::is_empty) {
+            return Self::Allow;
+        }
+        Self::When(clauses)
+    }
+}

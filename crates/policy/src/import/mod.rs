@@ -1,0 +1,151 @@
+//! A seccomp profile to a policy: the widest one that lets nothing through which the profile denies
+//! as a system call.
+//!
+//! The profile is read ([`profile`]); its rules that apply ([`setting`]) say of each call that an
+//! operation stands for ([`twin`](crate::twin)) whether it is allowed ([`verdict`]), under
+//! conditions that are sets of an argument's values ([`condition`], [`formula`]); those are written
+//! as expressions ([`expression`]), and all of it as a file ([`file`]).
+
+mod condition;
+mod expression;
+mod file;
+mod formula;
+mod profile;
+mod ranges;
+mod sample;
+mod setting;
+mod verdict;
+
+pub use setting::{Capability, kernel_version};
+
+use crate::compile::compile;
+use crate::policy::Policy;
+use crate::twin::{StandsFor, TWINS, Twin};
+use formula::Formula;
+use ringwarden_uapi::{KernelModel, Opcode};
+use setting::Setting;
+use verdict::{Decided, Verdict};
+
+/// How a seccomp profile becomes a policy.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// What the policy is called.
+    pub name: String,
+    /// What the policy's comments call the profile, such as the name of its file.
+    pub origin: String,
+    /// What the container may do besides: rules of the profile depend on it.
+    pub capabilities: Vec<Capability>,
+    /// Major and minor number of the oldest kernel that the policy is for: rules depend on it.
+    pub kernel: (u32, u32),
+    /// Operations to allow that stand for no system call; others are the profile's to allow.
+    pub allow: Vec<Opcode>,
+}
+
+/// Why a profile does not become a policy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The text is no JSON, or not a profile.
+    #[error("{line}:{column}: {message}")]
+    Profile {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1; 0 at the end of a line.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// An operation was asked for by [`Import::allow`] that is the profile's to allow.
+    #[error("`{operation}` stands for {}, which the profile decides", calls.join(", "))]
+    HasTwin {
+        /// The operation.
+        operation: Opcode,
+        /// The system calls that it stands for.
+        calls: &'static [&'static str],
+    },
+}
+
+impl From<serde_json::Error> for ImportError {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let text = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        Self::Profile { line, column, message: text.strip_suffix(&place).unwrap_or(&text).to_owned() }
+    }
+}
+
+/// An operation in the policy.
+#[derive(Debug)]
+struct Ruling {
+    twin: &'static Twin,
+    rule: Rule,
+    /// What the reader should know of it.
+    notes: Vec<String>,
+}
+
+/// What a policy says of an operation.
+#[derive(Debug)]
+enum Rule {
+    Allow,
+    /// Where this holds of the arguments of the call; the expression that says so.
+    When(&'static str, Formula, String),
+    /// The call that is denied, and why.
+    Deny(&'static str, String),
+    /// It stands for no call, and nobody asked for it.
+    Unasked,
+}
+
+impl Import {
+    /// The widest policy that lets nothing through which a seccomp profile denies: the text of a file
+    /// that [`Policy::parse`] reads, with comments for the people who review it.
+    ///
+    /// `json` is the profile as OCI runtimes, Docker and Podman have it, a container's `config.json`
+    /// of which it is a part, or a Kubernetes `SeccompProfile`.
+    ///
+    /// # Errors
+    /// The text is not a profile, or has keys that profiles do not have: what is not understood may
+    /// be what denies. Or an operation is asked for that the profile decides.
+    pub fn seccomp(&self, json: &str) -> Result<String, ImportError> {
+        for &operation in &self.allow {
+            if let Some(StandsFor::Calls(calls)) = Twin::of(operation).map(|twin| twin.stands_for) {
+                return Err(ImportError::HasTwin { operation, calls });
+            }
+        }
+        let profile = profile::read(json)?;
+        let setting = Setting { capabilities: &self.capabilities, kernel: self.kernel };
+        let rulings = TWINS.iter().map(|twin| self.ruling(&profile, &setting, twin)).collect::<Vec<_>>();
+        Ok(file::write(self, &profile, &setting, &rulings))
+    }
+
+    fn ruling(&self, profile: &profile::Profile, setting: &Setting<'_>, twin: &'static Twin) -> Ruling {
+        let mut ruling = Ruling { twin, rule: Rule::Allow, notes: Vec::new() };
+        if twin.stands_for == StandsFor::Unlike && !self.allow.contains(&twin.operation) {
+            ruling.rule = Rule::Unasked;
+        }
+        for &call in twin.calls() {
+            let Decided { verdict, notes } = verdict::decide(profile, setting, twin.operation, call);
+            ruling.rule = match verdict {
+                Verdict::Allowed => continue,
+                Verdict::Denied(why) => {
+                    ruling.rule = Rule::Deny(call, why);
+                    break;
+                }
+                Verdict::Depends(formula) => {
+                    let text = expression::of(&formula, twin.operation, call);
+                    match is_usable(twin.operation, &text) {
+                        true => Rule::When(call, formula, text),
+                        false => Rule::Deny(call, "its conditions are too long for a filter".to_owned()),
+                    }
+                }
+            };
+            ruling.notes = notes;
+        }
+        ruling
+    }
+}
+
+/// Whether an expression is one that kernels can hold.
+fn is_usable(operation: Opcode, expression: &str) -> bool {
+    let text = format!("version = 1\ndefault = \"deny\"\n[ops]\n{operation} = \"{expression}\"\n");
+    Policy::parse(&text, "").and_then(|policy| compile(&[policy], KernelModel::default())).is_ok()
+}

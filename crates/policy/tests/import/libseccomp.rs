@@ -1,0 +1,163 @@
+//! Imported policies against the filters that libseccomp makes of the same profiles, which is what
+//! container runtimes put in force.
+
+use crate::compare::{calls_of, import, numbers, payload, requests, seen};
+use crate::oracle::{Oracle, Place};
+use crate::random::{CALLS, profile};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, TestRunner};
+use ringwarden_cbpf::{Insn, Program};
+use ringwarden_filter::Context;
+use ringwarden_policy::{Decision, Policy, TWINS};
+use ringwarden_uapi::KernelModel;
+use serde_json::Value;
+use std::env;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const PLAIN: Place<'_> = Place { capabilities: &[], kernel: (6, 10) };
+
+/// `SECCOMP_RET_ALLOW`, `SECCOMP_RET_LOG` (`include/uapi/linux/seccomp.h`).
+const ALLOWING: [u32; 2] = [0x7fff_0000, 0x7ffc_0000];
+
+fn number(call: &str) -> i64 {
+    match call {
+        "socket" => libc::SYS_socket,
+        "openat" => libc::SYS_openat,
+        "read" => libc::SYS_read,
+        "pread64" => libc::SYS_pread64,
+        "preadv2" => libc::SYS_preadv2,
+        "connect" => libc::SYS_connect,
+        "openat2" => libc::SYS_openat2,
+        other => panic!("{other}"),
+    }
+}
+
+fn action(value: &Value, errno: &Value) -> u32 {
+    match value.as_str().expect("an action") {
+        "SCMP_ACT_ALLOW" => ALLOWING[0],
+        "SCMP_ACT_LOG" => ALLOWING[1],
+        "SCMP_ACT_ERRNO" => 0x0005_0000 | errno.as_u64().unwrap_or(1) as u32,
+        // NOTIFY stops the call, too, and takes a kernel that has it.
+        "SCMP_ACT_KILL" => 0,
+        _ => 0x0003_0000,
+    }
+}
+
+/// The profile's rules about the calls of the test, as the C program reads them.
+fn rules(profile: &Value) -> String {
+    let default = action(&profile["defaultAction"], &Value::Null);
+    let mut text = format!("{default}\n");
+    for call in CALLS {
+        for rule in Oracle::new(profile, &PLAIN, call).rules() {
+            let action = action(&rule["action"], &rule["errnoRet"]);
+            let args = rule["args"].as_array().map_or(&[][..], Vec::as_slice);
+            let operators = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
+            let condition = |arg: &Value| {
+                let op = arg["op"].as_str().and_then(|op| op.strip_prefix("SCMP_CMP_")).expect("an operator");
+                let op = operators.iter().position(|known| *known == op).expect("an operator") + 1;
+                format!(" {} {op} {} {}", arg["index"], arg["value"], arg["valueTwo"])
+            };
+            let conditions: Vec<_> = args.iter().map(condition).collect();
+            let mut indices: Vec<_> = args.iter().map(|arg| arg["index"].as_u64()).collect();
+            indices.sort_unstable();
+            indices.dedup();
+            let head = format!("{action} {}", number(call));
+            match indices.len() == conditions.len() {
+                true => text += &format!("{head} {}{}\n", conditions.len(), conditions.concat()),
+                false => conditions.iter().for_each(|one| text += &format!("{head} 1{one}\n")),
+            }
+        }
+    }
+    text
+}
+
+/// The filter of a profile; `None` where libseccomp takes no such rules.
+fn filter(maker: &Path, profile: &Value) -> Option<Program> {
+    let mut child = Command::new(maker)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", maker.display()));
+    let mut input = child.stdin.take().expect("a pipe");
+    // One that refuses a rule reads no more.
+    let _ = input.write_all(rules(profile).as_bytes());
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    match output.status.code() {
+        Some(0) => {
+            let insns: Vec<_> =
+                output.stdout.as_chunks().0.iter().map(|insn| Insn::from_ne_bytes(*insn)).collect();
+            // A `struct seccomp_data` has 64 bytes.
+            Some(Program::new(&insns, 64).expect("a filter"))
+        }
+        Some(1) => None,
+        _ => panic!("{output:?}"),
+    }
+}
+
+/// Whether the filter lets a call through.
+fn lets_through(filter: &Program, call: &str, arguments: [u64; 6]) -> bool {
+    const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+    let halves = arguments.iter().flat_map(|&argument| [argument as u32, (argument >> 32) as u32]);
+    let words: Vec<u32> = [number(call) as u32, AUDIT_ARCH_X86_64, 0, 0].into_iter().chain(halves).collect();
+    ALLOWING.contains(&filter.run(&words))
+}
+
+/// The C program, where it can be built; `None` where it cannot, which `RINGWARDEN_REQUIRE_ALL` does
+/// not allow.
+fn maker() -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/libseccomp.c");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libseccomp");
+    let built = Command::new("cc").arg("-o").arg(&program).arg(source).arg("-l:libseccomp.so.2").output();
+    match built {
+        Ok(output) if output.status.success() => Some(program),
+        other => {
+            assert!(env::var_os("RINGWARDEN_REQUIRE_ALL").is_none(), "{other:?}");
+            eprintln!("skipped: no C compiler, or no libseccomp");
+            None
+        }
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn nothing_passes_that_libseccomp_stops() {
+    let Some(maker) = maker() else { return };
+    let mut runner = TestRunner::new(Config::default());
+    let (mut profiles, mut calls) = (0, 0);
+    while profiles < 128 {
+        let profile = profile().new_tree(&mut runner).expect("a profile").current();
+        let Some(filter) = filter(&maker, &profile) else { continue };
+        profiles += 1;
+        let json = profile.to_string();
+        let text = import(&json, &PLAIN);
+        let policy =
+            Policy::parse(&text, "imported.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        for twin in TWINS.iter().filter(|twin| twin.calls().iter().all(|call| CALLS.contains(call))) {
+            let oracles: Vec<_> =
+                twin.calls().iter().map(|call| Oracle::new(&profile, &PLAIN, call)).collect();
+            let numbers = numbers(&oracles);
+            for request in requests(twin.operation, &numbers) {
+                let context =
+                    Context::new(KernelModel::V7_3, &request, payload(twin.operation)).expect("well-formed");
+                if policy.evaluate(context.words()) == Decision::Deny {
+                    continue;
+                }
+                let known = seen(twin.operation, &request, context.words());
+                for (call, oracle) in twin.calls().iter().zip(&oracles) {
+                    for arguments in calls_of(oracle, known, &numbers) {
+                        calls += 1;
+                        let passes = lets_through(&filter, call, arguments);
+                        assert!(
+                            passes,
+                            "{call} {arguments:x?} is stopped, {request:?} is not\n{text}\n{json}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+    assert!(calls > 10_000, "{calls} calls");
+}

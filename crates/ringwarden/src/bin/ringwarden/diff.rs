@@ -1,0 +1,78 @@
+//! `ringwarden diff`: what a change to a policy, or to a filter, allows and refuses.
+
+mod calls;
+mod example;
+mod report;
+mod side;
+
+use crate::format::{self, Format};
+use crate::{FAILED, UNUSABLE, compile, style};
+use clap::Args;
+use report::Report;
+use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
+use side::Side;
+use std::process::ExitCode;
+
+/// Say exactly how two policies, or two filters, differ.
+///
+/// For every operation: whether NEW equals OLD, tightens it (allows less), loosens it (allows more) or
+/// does neither, with a request for each direction in which they differ and the rules that decide it.
+///
+/// OLD and NEW are policies, or layers of policies separated by commas; or a filter's program as `disasm`
+/// reads it, which needs `--op`.
+#[derive(Args)]
+#[command(after_help = "\
+Exit status: 0 when both allow the same;
+  1  they differ, or it could not be found out for some operation
+  2  a file cannot be read or used
+
+Examples:
+  ringwarden diff policy.toml policy-new.toml
+  ringwarden diff base.toml base.toml,extra.toml
+  ringwarden diff --op socket old.bin new.bin")]
+pub(crate) struct Diff {
+    /// What there was
+    #[arg(value_name = "OLD")]
+    old: String,
+    /// What takes its place
+    #[arg(value_name = "NEW")]
+    new: String,
+    /// The kernel that both are for: posted, 7.0, 7.2, 7.3
+    #[arg(long, value_name = "KERNEL", default_value_t)]
+    kernel: KernelModel,
+    /// Only this operation; the one that a filter is for
+    #[arg(long, value_name = "OPERATION", value_parser = compile::operation)]
+    op: Option<Opcode>,
+    /// For people or for scripts
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+impl Diff {
+    pub(crate) fn execute(self) -> ExitCode {
+        let sides = [&self.old, &self.new].map(|name| Side::load(name, self.kernel, self.op));
+        let (old, new) = match sides {
+            [Ok(old), Ok(new)] => (old, new),
+            sides => {
+                sides.into_iter().filter_map(Result::err).for_each(|unusable| unusable.print());
+                return ExitCode::from(UNUSABLE);
+            }
+        };
+        let opcodes: Vec<_> = match self.op {
+            Some(op) => vec![op],
+            None => OPCODES.iter().map(|info| info.opcode).filter(|op| self.kernel.has_opcode(*op)).collect(),
+        };
+        let report = match Report::new(&old, &new, &opcodes) {
+            Ok(report) => report,
+            Err(error) => return style::fail(error, FAILED),
+        };
+        let status = if report.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        match self.format {
+            Format::Json => format::json(&report, status),
+            Format::Human => {
+                report.print();
+                status
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A request on which the two sides differ, and who decides it.
+
+use super::side::Side;
+use crate::request;
+use crate::style::{BOLD, DIM, say};
+use ringwarden::filter::Context;
+use ringwarden::policy::{Field, Request, RuleOrigin};
+use ringwarden::uapi::{KernelModel, Opcode};
+use serde::Serialize;
+
+/// A request that one side allows and the other refuses.
+#[derive(PartialEq, Serialize)]
+pub(super) struct Example {
+    /// Its fields as `explain` takes them.
+    fields: Vec<String>,
+    /// Whether those fields make exactly that request. Where not, only the context says it all.
+    exact: bool,
+    /// The words that filters load.
+    context: Vec<String>,
+    old: Vec<Rule>,
+    new: Vec<Rule>,
+}
+
+/// A rule that decides.
+#[derive(PartialEq, Serialize)]
+struct Rule {
+    rule: String,
+    at: String,
+}
+
+impl Example {
+    pub(super) fn new(model: KernelModel, context: &Context, old: &Side, new: &Side) -> Self {
+        let (opcode, words) = (context.opcode(), context.words());
+        let makes_it = |fields: &Vec<String>| {
+            let request = Request::parse(opcode, fields).ok();
+            let shown = request.and_then(|request| request::context(model, &request).ok());
+            shown.is_some_and(|shown| shown.words() == words)
+        };
+        // Some flags come with the operation: they go without saying.
+        let short = fields(model, opcode, words, |field| field.name != "sqe_flags");
+        let exact = makes_it(&short);
+        let all = || fields(model, opcode, words, |_| true);
+        let fields = if exact { short } else { all() };
+        let rules = |side: &Side| side.decide(context).iter().map(Rule::new).collect();
+        Self {
+            exact: exact || makes_it(&fields),
+            fields,
+            context: words.iter().map(|word| format!("{word:#x}")).collect(),
+            old: rules(old),
+            new: rules(new),
+        }
+    }
+
+    /// Whether the same can be said of a request of another operation.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        // The context of one is never that of another.
+        let exact = self.exact && other.exact;
+        exact && self.fields == other.fields && self.old == other.old && self.new == other.new
+    }
+
+    /// Prints the request after `heading`, and below it what each side makes of it.
+    pub(super) fn print(&self, heading: &str, operation: &str, [old, new]: [&str; 2]) {
+        let fields: String = self.fields.iter().map(|field| format!(" {field}")).collect();
+        say!("  {heading}  {operation}{fields}");
+        if !self.exact {
+            say!("    {DIM}context{DIM:#}  {}", self.context.join(" "));
+        }
+        self.old.iter().for_each(|rule| rule.print("old", old));
+        self.new.iter().for_each(|rule| rule.print("new", new));
+    }
+}
+
+/// The fields of a request that are not 0, which is what they are where they are not given.
+fn fields(model: KernelModel, opcode: Opcode, words: &[u32], wanted: impl Fn(&Field) -> bool) -> Vec<String> {
+    let fields = Field::all_of(opcode).filter(|field| field.since <= model && wanted(field));
+    let values = fields.filter_map(|field| Some((field.name, field.show(words)?)));
+    let given = values.filter(|(_, value)| value != "0" && value != "0o0");
+    given.map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+impl Rule {
+    fn new(origin: &RuleOrigin) -> Self {
+        // One line, however many the rule has.
+        let text = origin.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { rule: format!("{} = {text}", origin.key), at: format!("{}:{}", origin.file, origin.line) }
+    }
+
+    fn print(&self, side: &str, decision: &str) {
+        say!("    {side}: {decision} by {BOLD}{}{BOLD:#} {DIM}at {}{DIM:#}", self.rule, self.at);
+    }
+}

@@ -1,0 +1,180 @@
+//! What was found, for people and for scripts.
+
+use super::calls::Calls;
+use super::example::Example;
+use super::side::Side;
+use crate::style::{BAD, BOLD, GOOD, say};
+use ringwarden::diff::{CompareError, Difference, Effort, Relation, compare};
+use ringwarden::uapi::Opcode;
+use serde::Serialize;
+
+/// Everything that was compared. The keys and their order are part of the format.
+#[derive(Serialize)]
+pub(super) struct Report {
+    old: String,
+    new: String,
+    kernel: String,
+    summary: Summary,
+    operations: Vec<Operation>,
+    /// Operations that kernels may get after this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newer: Option<Newer>,
+    /// What is no request: rings and register calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<Calls>,
+}
+
+/// How many operations there are of each kind.
+#[derive(Default, Serialize)]
+struct Summary {
+    equal: usize,
+    tightens: usize,
+    loosens: usize,
+    neither: usize,
+    unknown: usize,
+}
+
+#[derive(Serialize)]
+struct Operation {
+    operation: String,
+    relation: &'static str,
+    /// A request that OLD allows and NEW refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tightened: Option<Example>,
+    /// A request that OLD refuses and NEW allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loosened: Option<Example>,
+}
+
+/// What becomes of operations that only later kernels have.
+#[derive(Serialize)]
+struct Newer {
+    old: &'static str,
+    new: &'static str,
+}
+
+impl Report {
+    /// Compares those operations; where there are several, what is no operation too.
+    pub(super) fn new(old: &Side, new: &Side, opcodes: &[Opcode]) -> Result<Self, CompareError> {
+        let model = old.filters().model();
+        let mut summary = Summary::default();
+        let mut operations = Vec::new();
+        for &opcode in opcodes {
+            let comparison = compare(old.filters(), new.filters(), opcode, Effort::default())?;
+            let example = |difference| match difference {
+                Difference::Example(context) => Some(Example::new(model, &context, old, new)),
+                Difference::Never | Difference::Unknown => None,
+            };
+            operations.push(Operation {
+                operation: opcode.to_string(),
+                relation: summary.count(comparison.relation()),
+                tightened: example(comparison.tightened),
+                loosened: example(comparison.loosened),
+            });
+        }
+        let whole = opcodes.len() > 1;
+        let newer = old.allows_newer().zip(new.allows_newer()).filter(|_| whole);
+        let calls = old.enforcement().zip(new.enforcement()).filter(|_| whole);
+        Ok(Self {
+            old: old.name.clone(),
+            new: new.name.clone(),
+            kernel: model.to_string(),
+            summary,
+            operations,
+            newer: newer.map(|(old, new)| Newer { old: decision(old), new: decision(new) }),
+            calls: calls.map(|(old, new)| Calls::new(old.calls(), new.calls())),
+        })
+    }
+
+    /// Whether both allow the same of everything.
+    pub(super) fn is_equal(&self) -> bool {
+        self.summary.equal == self.operations.len()
+            && self.newer.as_ref().is_none_or(|newer| newer.old == newer.new)
+            && self.calls.as_ref().is_none_or(Calls::is_equal)
+    }
+
+    pub(super) fn print(&self) {
+        self.print_operations();
+        if let Some(Newer { old, new }) = self.newer.as_ref().filter(|newer| newer.old != newer.new) {
+            say!("{BOLD}operations of later kernels{BOLD:#}: OLD says {old}, NEW says {new}");
+        }
+        if let Some(calls) = &self.calls {
+            calls.print();
+        }
+        let Self { old, new, kernel, .. } = self;
+        if self.is_equal() {
+            say!("equal: {old} and {new} allow the same, kernel {kernel}");
+        } else {
+            say!("{new} {}, kernel {kernel}", self.summary.sentence());
+        }
+    }
+
+    fn print_operations(&self) {
+        let mut groups: Vec<Vec<&Operation>> = Vec::new();
+        for operation in self.operations.iter().filter(|operation| operation.relation != "equal") {
+            // What can be said of several is said once.
+            match groups.iter_mut().find(|group| group[0].is_like(operation)) {
+                Some(group) => group.push(operation),
+                None => groups.push(vec![operation]),
+            }
+        }
+        for group in groups {
+            let Operation { operation, relation, tightened, loosened } = group[0];
+            let names: Vec<_> = group.iter().map(|one| one.operation.as_str()).collect();
+            let what = match *relation {
+                "neither" => "NEW does neither: it refuses some more and allows some more".to_owned(),
+                "unknown" => "unknown: too much to compute".to_owned(),
+                relation => format!("NEW {relation}"),
+            };
+            say!("{BOLD}{}{BOLD:#}: {what}", names.join(", "));
+            if let Some(example) = tightened {
+                example.print(&format!("{BAD}now refused{BAD:#}"), operation, ["allowed", "refused"]);
+            }
+            if let Some(example) = loosened {
+                example.print(&format!("{GOOD}now allowed{GOOD:#}"), operation, ["refused", "allowed"]);
+            }
+        }
+    }
+}
+
+impl Operation {
+    /// Whether the same can be said of both.
+    fn is_like(&self, other: &Self) -> bool {
+        let alike = |mine: &Option<Example>, theirs: &Option<Example>| match (mine, theirs) {
+            (None, None) => true,
+            (Some(mine), Some(theirs)) => mine.is_like(theirs),
+            _ => false,
+        };
+        self.relation == other.relation
+            && alike(&self.tightened, &other.tightened)
+            && alike(&self.loosened, &other.loosened)
+    }
+}
+
+impl Summary {
+    /// Counts an operation, and says what it is.
+    fn count(&mut self, relation: Relation) -> &'static str {
+        let (count, name) = match relation {
+            Relation::Equal => (&mut self.equal, "equal"),
+            Relation::Tightens => (&mut self.tightens, "tightens"),
+            Relation::Loosens => (&mut self.loosens, "loosens"),
+            Relation::Neither => (&mut self.neither, "neither"),
+            Relation::Unknown => (&mut self.unknown, "unknown"),
+        };
+        *count += 1;
+        name
+    }
+
+    fn sentence(&self) -> String {
+        let Self { equal, tightens, loosens, neither, unknown } = self;
+        let operations = if *tightens == 1 { "operation" } else { "operations" };
+        let unknown = if *unknown == 0 { String::new() } else { format!(", unknown {unknown}") };
+        format!(
+            "tightens {tightens} {operations}, loosens {loosens}, neither {neither}{unknown}; {equal} equal"
+        )
+    }
+}
+
+fn decision(allowed: bool) -> &'static str {
+    if allowed { "allow" } else { "deny" }
+}

@@ -1,0 +1,100 @@
+//! One of the two things compared: policies, or a single filter.
+
+use crate::disasm;
+use crate::layers::{self, Unusable};
+use ringwarden::Enforcement;
+use ringwarden::cbpf::Insn;
+use ringwarden::filter::{Context, FilterSet, Registration, Verdict};
+use ringwarden::policy::{Decision, Policy, RuleOrigin};
+use ringwarden::uapi::{KernelModel, Opcode};
+
+/// What is compared.
+pub(super) struct Side {
+    /// As the command line names it.
+    pub(super) name: String,
+    source: Source,
+}
+
+enum Source {
+    Policies { enforcement: Enforcement, layers: Vec<Policy> },
+    Filter(FilterSet),
+}
+
+impl Side {
+    /// Reads a policy, or several separated by commas, or the program of a filter for `op`.
+    pub(super) fn load(name: &str, model: KernelModel, op: Option<Opcode>) -> Result<Self, Unusable> {
+        let source = match program(name, op)? {
+            Some(insns) => Source::Filter(filter(&insns, name, model, op)?),
+            None => {
+                let names: Vec<String> = name.split(',').map(str::to_owned).collect();
+                let layers = layers::parse(&names)?;
+                Source::Policies { enforcement: layers::enforce(&layers, model)?, layers }
+            }
+        };
+        Ok(Self { name: name.to_owned(), source })
+    }
+
+    /// The filters that are compared.
+    pub(super) fn filters(&self) -> &FilterSet {
+        match &self.source {
+            Source::Policies { enforcement, .. } => enforcement.filters(),
+            Source::Filter(filters) => filters,
+        }
+    }
+
+    /// The policies and what they come to; `None` for a single filter.
+    pub(super) fn enforcement(&self) -> Option<&Enforcement> {
+        match &self.source {
+            Source::Policies { enforcement, .. } => Some(enforcement),
+            Source::Filter(_) => None,
+        }
+    }
+
+    /// Whether operations that kernels may get after this version are allowed; `None` for a single
+    /// filter, which says nothing of them.
+    pub(super) fn allows_newer(&self) -> Option<bool> {
+        let Source::Policies { layers, .. } = &self.source else { return None };
+        let unknown = [0, 0, Opcode(u8::MAX).0.into(), 0, 0, 0, 0, 0, 0, 0];
+        Some(layers.iter().all(|layer| layer.evaluate(&unknown) == Decision::Allow))
+    }
+
+    /// The rules that decide a request: all layers' where it is allowed, and where it is refused the one
+    /// that refuses. A single filter has none.
+    pub(super) fn decide(&self, context: &Context) -> Vec<RuleOrigin> {
+        let Source::Policies { enforcement, layers } = &self.source else { return Vec::new() };
+        match enforcement.filters().verdict(context) {
+            Verdict::Allow => layers.iter().map(|layer| layer.decide(context.words()).1.clone()).collect(),
+            Verdict::Deny(denial) => {
+                enforcement.origin(&denial, context).into_iter().map(|origin| origin.rule).collect()
+            }
+        }
+    }
+}
+
+/// The program in a file that is no policy. Policies end in `.toml`, and where no `--op` was given, what
+/// cannot be read as a program is taken for one, too.
+fn program(name: &str, op: Option<Opcode>) -> Result<Option<Vec<Insn>>, Unusable> {
+    if name.starts_with('@') || name.ends_with(".toml") {
+        return Ok(None);
+    }
+    let unreadable =
+        |error: std::io::Error| Unusable::Unreadable { name: name.to_owned(), reason: error.to_string() };
+    let bytes = disasm::read(name).map_err(unreadable)?;
+    match disasm::program(&bytes) {
+        Ok(insns) if !insns.is_empty() => Ok(Some(insns)),
+        Err(reason) if op.is_some() || bytes.contains(&0) => Err(unusable(name, &reason)),
+        _ => Ok(None),
+    }
+}
+
+/// The set of that one filter.
+fn filter(insns: &[Insn], name: &str, model: KernelModel, op: Option<Opcode>) -> Result<FilterSet, Unusable> {
+    let opcode = op.ok_or_else(|| unusable(name, &"it is a filter; say by `--op` for which operation"))?;
+    let mut filters = FilterSet::new(model);
+    filters.register(Registration::new(opcode, insns)).map_err(|error| unusable(name, &error))?;
+    Ok(filters)
+}
+
+fn unusable(name: &str, reason: &dyn std::fmt::Display) -> Unusable {
+    Unusable::Wrong(format!("error: cannot use `{name}`: {reason}\n"))
+}

@@ -1,0 +1,201 @@
+//! `ringwarden import`: policies from what other sandboxes have.
+
+use crate::format::{self, Format};
+use crate::style::{self, BOLD, say};
+use crate::{FAILED, UNUSABLE};
+use clap::{Args, Subcommand};
+use ringwarden::policy::import::{self, Capability, ImportError};
+use ringwarden::policy::{Argument, StandsFor, TWINS};
+use ringwarden::uapi::Opcode;
+use serde::Serialize;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Make a policy of what another sandbox allows.
+#[derive(Args)]
+pub(crate) struct Import {
+    #[command(subcommand)]
+    from: From,
+}
+
+#[derive(Subcommand)]
+enum From {
+    Seccomp(Seccomp),
+}
+
+/// Make a policy of a seccomp profile: as wide as can be, and nothing passes that the profile denies.
+///
+/// Each io_uring operation stands for system calls: `read` for read, pread64 and preadv2. It is allowed
+/// where the profile allows all of them, under the profile's conditions on arguments that filters see.
+/// Operations that do what no system call does are denied unless --allow names them.
+///
+/// PROFILE is JSON as Docker, Podman, containerd and CRI-O take it, a container's config.json, or a
+/// SeccompProfile of Kubernetes. Rules for other capabilities, kernels and architectures than said here
+/// do not count. The profile still has to let the program make io_uring_setup, io_uring_enter and
+/// io_uring_register, which Docker's does not: allow them where the policy is in force.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  ringwarden import seccomp docker-default.json -o policy.toml
+  ringwarden check policy.toml
+  ringwarden run -p policy.toml -- PROGRAM
+
+Exit status: 0 when there is a policy;
+  2  the profile cannot be read, or is not one")]
+struct Seccomp {
+    /// The profile, or - for standard input
+    #[arg(required_unless_present = "map")]
+    profile: Option<String>,
+    /// Where the policy goes, in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// A capability that the container has, such as CAP_SYS_ADMIN [default: none]
+    #[arg(long = "cap", value_name = "CAP", value_parser = capability)]
+    capabilities: Vec<Capability>,
+    /// The oldest kernel that the policy is for
+    #[arg(long, value_name = "VERSION", default_value = "6.10", value_parser = kernel)]
+    kernel_version: (u32, u32),
+    /// An operation to allow that stands for no system call, such as msg_ring
+    #[arg(long, value_name = "OP", value_parser = operation)]
+    allow: Vec<Opcode>,
+    /// Print which system calls each operation stands for, and import nothing
+    #[arg(long, conflicts_with_all = ["profile", "output", "capabilities", "allow"])]
+    map: bool,
+    /// How --map prints
+    #[arg(long, value_enum, default_value_t = Format::Human, conflicts_with = "profile")]
+    format: Format,
+}
+
+fn capability(name: &str) -> Result<Capability, String> {
+    Capability::from_name(name).ok_or_else(|| "not a capability of Linux".to_owned())
+}
+
+fn kernel(version: &str) -> Result<(u32, u32), String> {
+    import::kernel_version(version).ok_or_else(|| "not a version such as 6.10".to_owned())
+}
+
+fn operation(name: &str) -> Result<Opcode, String> {
+    Opcode::from_name(name).ok_or_else(|| "not an operation; `ringwarden ops` lists them".to_owned())
+}
+
+/// The map. The keys and their order are part of the format.
+#[derive(Serialize)]
+struct Map {
+    operations: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    /// What becomes of it: `profile` where the calls decide, `allow` and `deny` where there are none.
+    decided_by: &'static str,
+    calls: Vec<Call>,
+    reason: &'static str,
+}
+
+/// A system call, with the parameters that conditions can speak of.
+#[derive(Serialize)]
+struct Call {
+    name: &'static str,
+    arguments: Vec<Parameter>,
+}
+
+#[derive(Serialize)]
+struct Parameter {
+    index: u8,
+    fields: &'static [&'static str],
+}
+
+impl Import {
+    pub(crate) fn execute(self) -> ExitCode {
+        match self.from {
+            From::Seccomp(seccomp) if seccomp.map => seccomp.map(),
+            From::Seccomp(seccomp) => seccomp.import(),
+        }
+    }
+}
+
+impl Seccomp {
+    fn import(self) -> ExitCode {
+        let profile = self.profile.as_deref().unwrap_or("-");
+        let json = match read(profile) {
+            Ok(json) => json,
+            Err(error) => return style::fail(format_args!("cannot read `{profile}`: {error}"), UNUSABLE),
+        };
+        let path = Path::new(profile);
+        let import = import::Import {
+            name: match profile {
+                "-" => "imported".to_owned(),
+                _ => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            },
+            origin: match profile {
+                "-" => "from standard input".to_owned(),
+                _ => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            },
+            capabilities: self.capabilities,
+            kernel: self.kernel_version,
+            allow: self.allow,
+        };
+        let policy = match import.seccomp(&json) {
+            Ok(policy) => policy,
+            Err(error @ ImportError::Profile { .. }) => {
+                return style::fail(format_args!("{profile}:{error}"), UNUSABLE);
+            }
+            Err(error) => return style::fail(error, UNUSABLE),
+        };
+        match &self.output {
+            None => anstream::print!("{policy}"),
+            Some(file) => {
+                if let Err(error) = std::fs::write(file, policy) {
+                    return style::fail(format_args!("cannot write `{}`: {error}", file.display()), FAILED);
+                }
+            }
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn map(self) -> ExitCode {
+        if self.format == Format::Json {
+            let rows = TWINS.iter().map(|twin| Row {
+                name: twin.operation.to_string(),
+                decided_by: match twin.stands_for {
+                    StandsFor::Harmless => "allow",
+                    StandsFor::Unlike => "deny",
+                    _ => "profile",
+                },
+                calls: twin
+                    .calls()
+                    .iter()
+                    .map(|name| Call {
+                        name,
+                        arguments: Argument::of(name)
+                            .iter()
+                            .map(|argument| Parameter { index: argument.index, fields: argument.fields })
+                            .collect(),
+                    })
+                    .collect(),
+                reason: twin.reason,
+            });
+            return format::json(&Map { operations: rows.collect() }, ExitCode::SUCCESS);
+        }
+        for twin in TWINS {
+            let calls = match twin.stands_for {
+                StandsFor::Harmless => "- allowed".to_owned(),
+                StandsFor::Unlike => "- denied".to_owned(),
+                _ => twin.calls().join(", "),
+            };
+            say!("{BOLD}{:<17}{BOLD:#} {calls:<26} {}", twin.operation.to_string(), twin.reason);
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn read(profile: &str) -> io::Result<String> {
+    if profile == "-" {
+        let mut json = String::new();
+        io::stdin().read_to_string(&mut json)?;
+        return Ok(json);
+    }
+    std::fs::read_to_string(profile)
+}

@@ -1,0 +1,169 @@
+//! `ringwarden learn`.
+
+mod output;
+mod recorder;
+
+use crate::style::{self, BOLD};
+use crate::{FAILED, layers};
+use clap::Args;
+use output::{Output, Standing};
+use recorder::{Outcome, Recorder};
+use ringwarden::Enforcement;
+use ringwarden::guard;
+use ringwarden::learn::{Level, Record};
+use ringwarden::policy::Policy;
+use ringwarden::uapi::KernelModel;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Run a program, and write the smallest policy that its run needs.
+///
+/// The program runs under the guard and may do everything; what it asks of io_uring is counted. Then a
+/// policy is written that allows what was seen and denies the rest. It is a suggestion: read it, run what
+/// the program does not do every day, and learn again.
+///
+/// Learning again adds to what earlier runs showed: beside POLICY.toml there is POLICY.learned.json, which
+/// holds that. A policy that was edited since is left as it is; if it would refuse something that was seen,
+/// the policy learned from all runs is written to POLICY.new.toml.
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Learn {
+    /// Where the policy goes; `-` is standard output, after the program's own [default:
+    /// PROGRAM.policy.toml]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Allow the values that were seen, and no flags that were not
+    #[arg(long)]
+    strict: bool,
+    /// Allow the operations that were seen, with conditions on address families only
+    #[arg(long, conflicts_with = "strict")]
+    loose: bool,
+    /// Forget what earlier runs showed, and replace the policy, whoever wrote it
+    #[arg(long)]
+    fresh: bool,
+    /// Hold the program to a policy meanwhile: what that refuses is not learned
+    #[arg(short, long = "policy", value_name = "POLICY")]
+    policies: Vec<String>,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: that of the program, or 128 + N when signal N ended it;
+  125  the policy cannot be written, and unless only that failed, the program has not
+       run; or the guard has failed, and has killed it
+  126  the program cannot be executed
+  127  the program was not found
+
+Examples:
+  ringwarden learn -o fio.toml -- fio job.fio       # learn
+  ringwarden learn -o fio.toml -- fio other.fio     # learn more
+  ringwarden run -p fio.toml -- fio job.fio         # hold the program to it";
+
+/// What the program is held to while nothing else is asked for.
+const EVERYTHING: &str = "version = 1\ndefault = \"allow\"\n";
+
+/// Why nothing was learned, after it has been told.
+struct Told(ExitCode);
+
+impl Learn {
+    pub(crate) fn execute(self) -> ExitCode {
+        self.learn().unwrap_or_else(|Told(status)| status)
+    }
+
+    fn learn(self) -> Result<ExitCode, Told> {
+        let program = Path::new(self.command.first().map_or("".as_ref(), OsString::as_os_str));
+        let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let output = self.output.clone().unwrap_or_else(|| format!("{program}.policy.toml").into());
+        let output = Output::open(output, self.fresh).map_err(failed)?;
+        let kept = match &output.standing {
+            Standing::Edited(policy) => Some(policy.clone()),
+            _ => None,
+        };
+        let enforcement = self.enforcement()?;
+        let recorder = Arc::new(Recorder::new(kept).map_err(|error| failed(error.to_string()))?);
+        let ended = enforcement.guard().with_observer(recorder.clone()).run(&self.command);
+        let status = match ended {
+            Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(FAILED)),
+            Err(error @ guard::Error::CannotExecute { .. }) => return Err(Told(style::fail(error, 126))),
+            Err(error @ guard::Error::NotFound { .. }) => return Err(Told(style::fail(error, 127))),
+            // The program may have run for a long time: what was seen until then is worth keeping.
+            Err(error @ guard::Error::Died(_)) => style::fail(error, FAILED),
+            Err(error) => return Err(failed(error)),
+        };
+        let outcome = recorder.outcome().map_err(failed)?;
+        self.write(output, outcome, &program)?;
+        Ok(status)
+    }
+
+    /// What the program is held to meanwhile.
+    fn enforcement(&self) -> Result<Enforcement, Told> {
+        let model = KernelModel::default();
+        let enforcement = if self.policies.is_empty() {
+            let everything = Policy::parse(EVERYTHING, "everything").map_err(failed)?;
+            layers::enforce(&[everything], model)
+        } else {
+            layers::load(&self.policies, model)
+        };
+        enforcement.map_err(|unusable| {
+            unusable.print();
+            Told(ExitCode::from(FAILED))
+        })
+    }
+
+    /// Writes the policy, and says what it is made of.
+    fn write(&self, output: Output, outcome: Outcome, program: &str) -> Result<(), Told> {
+        let Outcome { mut observations, lacking } = outcome;
+        let seen = observations.to_string();
+        let mut level = match (self.strict, self.loose) {
+            (true, _) => Some(Level::Strict),
+            (_, true) => Some(Level::Loose),
+            _ => None,
+        };
+        if let Some(earlier) = &output.earlier {
+            observations.merge(&earlier.observations);
+            level = level.or(Some(earlier.level));
+        }
+        if observations.rings() == 0 {
+            style::note("the program has made no io_uring: is it configured to use one?");
+        }
+        let runs = observations.runs();
+        let record = Record::new(observations, level.unwrap_or_default(), Some(program));
+        if let Err(errors) = Policy::parse(&record.policy, "learned") {
+            return Err(failed(format_args!("the record of earlier runs makes no policy: {errors}")));
+        }
+        let written = output.write(&record, !lacking.is_empty()).map_err(failed)?;
+        let name = output.name().display();
+        match &output.standing {
+            Standing::Edited(_) if lacking.is_empty() => {
+                style::note(format_args!(
+                    "{name} was edited and stays as it is: it allows all that was seen"
+                ));
+            }
+            Standing::Edited(_) => style::note(format_args!(
+                "{name} was edited and stays as it is: it refuses {}",
+                lacking.join(", ")
+            )),
+            Standing::Free if written.as_ref().is_some_and(|written| written != output.name()) => {
+                style::note(format_args!("{name} was changed meanwhile and stays as it is"));
+            }
+            Standing::Free => {}
+        }
+        let before = match runs - 1 {
+            0 => String::new(),
+            1 => ", and what a run before showed".to_owned(),
+            runs => format!(", and what {runs} runs before showed"),
+        };
+        let written = written.map_or_else(String::new, |path| format!(": written to {}", path.display()));
+        anstream::eprintln!("{BOLD}learned{BOLD:#}: {seen}{before}{written}");
+        Ok(())
+    }
+}
+
+fn failed(error: impl Display) -> Told {
+    Told(style::fail(error, FAILED))
+}

@@ -1,0 +1,116 @@
+//! `docs/guide.md` does what it says: its commands are run, in order, in one folder, and print what stands
+//! behind them.
+//!
+//! ```` ```sh ```` blocks are run by bash; `sh fails` must fail. The ```` ```text ```` block behind one is
+//! what it prints, where `...` stands for any number of lines and `[..]` for any part of a line.
+//! ```` ```toml FILE ```` blocks are files.
+
+mod launch;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A fenced block: what stands behind the backticks, the text, and its first line in the document.
+struct Block {
+    info: String,
+    text: String,
+    line: usize,
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = document.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if let Some(info) = line.strip_prefix("```") {
+            let text = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
+            let text = text.map(|line| format!("{line}\n")).collect();
+            blocks.push(Block { info: info.to_owned(), text, line: number + 1 });
+        }
+    }
+    blocks
+}
+
+/// Whether lines are as a pattern has them.
+fn matches(pattern: &[&str], lines: &[&str]) -> bool {
+    match (pattern, lines) {
+        ([], []) => true,
+        (["...", rest @ ..], _) => (0..=lines.len()).any(|skipped| matches(rest, &lines[skipped..])),
+        ([first, pattern @ ..], [line, lines @ ..]) => is_like(first, line) && matches(pattern, lines),
+        _ => false,
+    }
+}
+
+fn is_like(pattern: &str, line: &str) -> bool {
+    let mut parts = pattern.trim_end().split("[..]");
+    let Some(mut rest) = parts.next().and_then(|first| line.trim_end().strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        let place = if parts.peek().is_none() { rest.rfind(part) } else { rest.find(part) };
+        match place {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn every_command_of_the_guide_does_what_it_says() {
+    if Command::new("fio").arg("--version").stdout(Stdio::null()).status().is_err() {
+        launch::skip("fio is not installed");
+        return;
+    }
+    if !Path::new("/usr/share/containers/seccomp.json").exists() {
+        launch::skip("golang-github-containers-common is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = Path::new(env!("CARGO_BIN_EXE_ringwarden")).parent().expect("a folder");
+    let path = std::env::join_paths(
+        [binary.to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    );
+    let path = path.expect("a PATH");
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide.md");
+    let blocks = blocks(&fs::read_to_string(guide).expect("readable"));
+    let mut commands = 0;
+    let mut blocks = blocks.iter().peekable();
+    while let Some(block) = blocks.next() {
+        let place = format!("docs/guide.md:{}", block.line);
+        if let Some(file) = block.info.strip_prefix("toml ") {
+            fs::write(folder.path().join(file), &block.text).expect("writable");
+        }
+        let Some(kind) = block.info.strip_prefix("sh").map(str::trim) else { continue };
+        let output = Command::new("bash")
+            .args(["-c", &format!("set -eo pipefail; exec 2>&1\n{}", block.text)])
+            .current_dir(folder.path())
+            .env("PATH", &path)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .output()
+            .expect("bash");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let expected = if kind == "fails" { "a failure" } else { "success" };
+        assert_eq!(output.status.success(), kind != "fails", "{place}: not {expected}:\n{printed}");
+        if let Some(said) = blocks.next_if(|next| next.info == "text") {
+            let (pattern, lines): (Vec<_>, Vec<_>) = (said.text.lines().collect(), printed.lines().collect());
+            assert!(matches(&pattern, &lines), "{place} prints:\n{printed}");
+        }
+        commands += 1;
+    }
+    assert!(commands >= 8, "{commands} commands");
+}
+
+#[test]
+fn patterns_match_what_they_should() {
+    assert!(matches(&["a", "...", "c [..] e"], &["a", "b", "b", "c d e"]));
+    assert!(matches(&["..."], &[]) && matches(&["[..]"], &["x"]));
+    assert!(
+        !matches(&["a"], &["a", "b"]) && !matches(&["a[..]c"], &["ab"]) && !matches(&["a", "..."], &["b"])
+    );
+    assert!(is_like("[..]b[..]b", "aab b") && !is_like("b[..]", "ab"));
+}
