@@ -3,6 +3,7 @@
 //! Policies may come from strangers. The tests below feed in random texts for a moment; the fuzz
 //! target in `fuzz/` feeds in texts chosen by coverage for as long as it is left running.
 
+use crate::import::{Import, ImportError};
 use crate::{Decision, Diagnostics, Policy, compile};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::{KernelModel, OPCODES};
@@ -44,6 +45,31 @@ fn lists_as_it_is(policy: &Policy) {
     assert_eq!(policy.name(), listed.name(), "{listing}");
     assert_eq!(policy.default_action(), listed.default_action(), "{listing}");
     assert_eq!(policy.calls(), listed.calls(), "{listing}");
+}
+
+/// A text is a seccomp profile, which becomes a policy without errors, or it is refused with a place.
+/// Returns whether it is a profile.
+pub fn any_profile(text: &str) -> bool {
+    let import = Import {
+        name: "any".to_owned(),
+        origin: "any.json".to_owned(),
+        capabilities: Vec::new(),
+        kernel: (6, 10),
+        allow: Vec::new(),
+    };
+    match import.seccomp(text) {
+        Ok(policy) => {
+            let policy =
+                Policy::parse(&policy, "imported").unwrap_or_else(|errors| panic!("{errors}\n{policy}"));
+            compile(&[policy], KernelModel::default()).unwrap_or_else(|errors| panic!("{errors}"));
+            true
+        }
+        Err(ImportError::Profile { line, .. }) => {
+            assert!((1..=text.split('\n').count().max(1)).contains(&line), "{line}: {text}");
+            false
+        }
+        Err(error) => panic!("nothing was asked for: {error}"),
+    }
 }
 
 /// Diagnostics point into the text and print safely.
@@ -193,6 +219,18 @@ deny = ["files2"]
         #[test]
         fn of_any_text(text in any::<String>()) {
             any_policy(&text);
+        }
+
+        #[test]
+        fn of_almost_good_profiles(cut in any::<Index>(), length in 0usize..12, with in "[ -~\\n]{0,6}") {
+            const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+                {"names": ["socket", "read"], "action": "SCMP_ACT_ALLOW",
+                 "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]}]}"#;
+            let mut text: Vec<char> = PROFILE.chars().collect();
+            let at = cut.index(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, with.chars());
+            any_profile(&text.into_iter().collect::<String>());
         }
 
         #[test]

@@ -59,12 +59,16 @@ fn config(times: u32) -> Config {
 fn programs_decide_as_the_rules_mean() {
     let accepted = Cell::new(0);
     let generated = Cell::new(0);
-    let cases =
-        (select(&OPERATIONS[..]).prop_flat_map(|operation| (Just(operation), rule(operation))), 1..u64::MAX);
+    let rules = select(&OPERATIONS[..]).prop_flat_map(|operation| (Just(operation), rule(operation)));
+    let cases = (rules, prop::option::weighted(0.3, requirement()), 1..u64::MAX);
     let mut runner = TestRunner::new(config(4));
-    let outcome = runner.run(&cases, |((operation, rule), seed)| {
+    let outcome = runner.run(&cases, |((operation, rule), require, seed)| {
         generated.set(generated.get() + 1);
-        let text = format!("version = 1\ndefault = \"deny\"\n[ops]\n{operation} = '{rule}'\n");
+        let all = require.as_ref().map(|require| format!("[all]\nrequire = '{require}'\n"));
+        let text = format!(
+            "version = 1\ndefault = \"deny\"\n{}[ops]\n{operation} = '{rule}'\n",
+            all.unwrap_or_default()
+        );
         let policy = match Policy::parse(&text, "generated") {
             Ok(policy) => policy,
             Err(errors) => {
@@ -81,12 +85,14 @@ fn programs_decide_as_the_rules_mean() {
         let kernel = Kernel::new(&compiled);
         let mut literals = Vec::new();
         rule.literals(&mut literals);
+        require.iter().for_each(|require| require.literals(&mut literals));
         let (pool, mut random) = (pool(&literals), Random(seed));
         for _ in 0..CONTEXTS {
             let words = context(operation, &pool, &mut random);
-            let meant = decision(rule.holds(&words) == Some(true));
-            prop_assert_eq!(policy.evaluate(&words), meant, "the evaluator: {} on {:x?}", rule, words);
-            prop_assert_eq!(kernel.decide(&words), meant, "the program: {} on {:x?}", rule, words);
+            let required = require.as_ref().is_none_or(|require| require.holds(&words) == Some(true));
+            let meant = decision(required && rule.holds(&words) == Some(true));
+            prop_assert_eq!(policy.evaluate(&words), meant, "the evaluator: {} on {:x?}", text, words);
+            prop_assert_eq!(kernel.decide(&words), meant, "the program: {} on {:x?}", text, words);
         }
         Ok(())
     });
@@ -94,10 +100,16 @@ fn programs_decide_as_the_rules_mean() {
     assert!(accepted.get() * 3 > generated.get(), "{} of {} rules accepted", accepted.get(), generated.get());
 }
 
-/// One layer: a default, and a rule or none for each operation.
+/// A condition that every operation's requests can meet: NOP has no fields of its own.
+fn requirement() -> impl Strategy<Value = Bool> {
+    rule(Opcode::NOP)
+}
+
+/// One layer: a default, what it requires, and a rule or none for each operation.
 #[derive(Clone, Debug)]
 struct Layer {
     default: &'static str,
+    require: Option<Bool>,
     rules: Vec<(Opcode, Option<Bool>, &'static str)>,
 }
 
@@ -109,12 +121,21 @@ fn layer() -> impl Strategy<Value = Layer> {
             (Just(operation), rule, select(&["allow", "deny", "", "rule"][..]))
         })
         .collect();
-    (select(&["allow", "deny"][..]), rules).prop_map(|(default, rules)| Layer { default, rules })
+    let require = prop::option::weighted(0.3, requirement());
+    (select(&["allow", "deny"][..]), require, rules).prop_map(|(default, require, rules)| Layer {
+        default,
+        require,
+        rules,
+    })
 }
 
 impl Layer {
     fn text(&self) -> String {
-        let mut text = format!("version = 1\ndefault = \"{}\"\n[ops]\n", self.default);
+        let mut text = format!("version = 1\ndefault = \"{}\"\n", self.default);
+        if let Some(require) = &self.require {
+            text += &format!("[all]\nrequire = '{require}'\n");
+        }
+        text += "[ops]\n";
         for (operation, rule, word) in &self.rules {
             match (rule, *word) {
                 (_, "") => {}
@@ -139,6 +160,9 @@ fn every_layer_must_allow() {
         let mut literals = Vec::new();
         for (_, rule, _) in layers.iter().flat_map(|layer| &layer.rules) {
             rule.iter().for_each(|rule| rule.literals(&mut literals));
+        }
+        for require in layers.iter().filter_map(|layer| layer.require.as_ref()) {
+            require.literals(&mut literals);
         }
         let (pool, mut random) = (pool(&literals), Random(seed));
         for operation in OPERATIONS.into_iter().chain(unnamed).cycle().take(CONTEXTS) {

@@ -1,0 +1,9 @@
+//! `cargo +nightly fuzz run seccomp_import`: any text as a seccomp profile.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringwarden_policy::properties;
+
+fuzz_target!(|text: &str| {
+    properties::any_profile(text);
+});
