@@ -17,7 +17,7 @@
 //! | IOSQE_ASYNC | 1 where the operation's preparation sets it | conformance/contexts.toml |
 //! | payload of SOCKET | `type` without bits but the type's, SOCK_CLOEXEC and SOCK_NONBLOCK | EINVAL (`io_socket_prep`) |
 //! | payload of OPENAT | what `build_open_how` (`fs/open.c`) makes of flags and mode; O_LARGEFILE | [`openat`](Domain::openat) |
-//! | payload of OPENAT2 | anything, with O_LARGEFILE or O_PATH | `__io_open_prep` |
+//! | payload of OPENAT2 | anything, with O_LARGEFILE or O_PATH | `__io_openat_prep` |
 //! | payload of CONNECT | a family of 16 bits; port and address of AF_INET and AF_INET6 only | `io_connect_bpf_populate` |
 //! | any other payload | zeros | |
 //!

@@ -125,6 +125,10 @@ fn a_server_serves_under_what_was_learned() {
         for rule in ["accept = \"allow\"  # 3 requests", "send   = \"allow\"  # 3 requests"] {
             assert!(learned.contains(rule), "{learned}");
         }
+        // One ring of 64, whose kind is nobody's business loosely.
+        let setup = "[setup]  # 1 ring; only the guard can hold this table\ndeny_flags  = [";
+        assert_eq!(learned.contains(setup), level != ["--loose"], "{learned}");
+        assert_eq!(learned.contains("\nmax_entries = 64\n"), level != ["--loose"], "{learned}");
         succeeded(&serve(run(&stage, &policy, &server), 2));
         // A client has no business with it.
         let refused = client_under(&stage, &policy, 1);
