@@ -256,12 +256,16 @@ mod tests {
 
     #[test]
     fn a_budget_ends_it() {
-        let mut bdd = Bdd::new(Budget { nodes: 100, steps: 1 << 20 });
-        let pairs: Vec<_> = (0..20).map(|number| (bdd.variable(number), bdd.variable(number + 20))).collect();
-        let any = pairs.into_iter().fold(Bit::FALSE, |any, (left, right)| {
-            let both = bdd.and(left, right);
-            bdd.or(any, both)
-        });
-        assert!(bdd.is_exhausted(), "{any:?}");
+        const MUCH: usize = 1 << 20;
+        for (nodes, steps, exhausted) in [(MUCH, MUCH, false), (100, MUCH, true), (MUCH, 100, true)] {
+            let mut bdd = Bdd::new(Budget { nodes, steps });
+            let pairs: Vec<_> =
+                (0..10).map(|number| (bdd.variable(number), bdd.variable(number + 10))).collect();
+            let any = pairs.into_iter().fold(Bit::FALSE, |any, (left, right)| {
+                let both = bdd.and(left, right);
+                bdd.or(any, both)
+            });
+            assert_eq!(bdd.is_exhausted(), exhausted, "{nodes} nodes, {steps} steps: {any:?}");
+        }
     }
 }
