@@ -9,6 +9,7 @@ use crate::shared::Shared;
 use crate::supervisor::Supervisor;
 use crate::tree::{self, Children};
 use crate::{inherited, kernel_ring::KernelRing};
+use ringwarden_filter::RegisterRules;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -40,7 +41,7 @@ pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: Owne
     tree::adopt_orphans();
     let started = Children::open()
         .map_err(|error| (GUARD_FAILED, error))
-        .and_then(|children| Ok((start(argv)?, children)));
+        .and_then(|children| Ok((start(argv, &guard.calls.register)?, children)));
     let status = match started {
         Err((status, error)) => {
             report(Report::NotStarted { status, errno: error.raw_os_error() });
@@ -83,7 +84,7 @@ struct Started {
 }
 
 /// Forks the program's process and takes its listener.
-fn start(argv: &[CString]) -> Result<Started, (i32, Errno)> {
+fn start(argv: &[CString], register: &RegisterRules) -> Result<Started, (i32, Errno)> {
     let failed = |error| (GUARD_FAILED, error);
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed)?;
@@ -95,7 +96,8 @@ fn start(argv: &[CString]) -> Result<Started, (i32, Errno)> {
         0 => {
             drop(ours);
             drop(failure_out);
-            Child { argv, handshake: theirs.as_fd(), exec_failure: failure_in.as_fd(), parent }.run()
+            Child { argv, handshake: theirs.as_fd(), exec_failure: failure_in.as_fd(), parent, register }
+                .run()
         }
         pid => Pid::from_raw(pid).ok_or(failed(Errno::SRCH))?,
     };

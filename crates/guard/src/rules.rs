@@ -2,8 +2,10 @@
 
 use crate::kernel_ring::KernelRing;
 use ringwarden_filter::{CallRules, FilterSet};
-use ringwarden_uapi::ring::{Sqe, SqeFlags};
-use ringwarden_uapi::{OPCODES, OpTraits, Opcode};
+use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
+use ringwarden_uapi::{OPCODES, OpTraits, Opcode, RegisterOp};
+use std::hash::{BuildHasher, RandomState};
+use zerocopy::IntoBytes;
 
 /// An opcode that no kernel has and none will soon: the kernel answers EINVAL.
 const NO_OPCODE: u8 = 255;
@@ -32,6 +34,8 @@ pub(crate) struct Rules {
     sacrifice: u8,
     /// The first opcode that this kernel or the filters' model lacks.
     known: u8,
+    /// Tells refused requests apart, by a key that programs do not know.
+    fingerprint: RandomState,
 }
 
 impl Rules {
@@ -39,7 +43,11 @@ impl Rules {
     /// that the real ring's restrictions refuse: one that the filters deny outright, else RECV_ZC,
     /// which without a registered hardware queue can only fail (`io_recvzc_prep`), else TEE. Best is
     /// one that has no use for BUFFER_SELECT, see [`Rules::refusal`].
-    pub(crate) fn new(filters: FilterSet, calls: CallRules, kernel: &KernelRing) -> Self {
+    pub(crate) fn new(filters: FilterSet, mut calls: CallRules, kernel: &KernelRing) -> Self {
+        // A call that enables a ring could be marked as the guard's own, which no filter tells from it.
+        if !calls.register.allow(RegisterOp::REGISTER_ENABLE_RINGS) {
+            calls.setup.denied |= SetupFlags::R_DISABLED;
+        }
         let known = kernel.opcodes.min(filters.model().facts().opcodes);
         let denied = |op: Opcode| filters.outright(op) == Some(false);
         let sacrifice = OPCODES
@@ -61,7 +69,7 @@ impl Rules {
                 None => Rule::Weigh,
             };
         }
-        Self { filters, calls, rules, sacrifice, known }
+        Self { filters, calls, rules, sacrifice, known, fingerprint: RandomState::new() }
     }
 
     /// Shows every request of an operation that exists to the filters, with its argument in memory where
@@ -109,8 +117,10 @@ impl Rules {
 
     /// The SQE that the kernel fails with EACCES where it would have failed `sqe`: the flags that
     /// decide about its neighbours stay, and those that the kernel refuses before anything else:
-    /// unknown ones, and BUFFER_SELECT where the operation has no use for it.
-    pub(crate) fn refusal(&self, sqe: &Sqe) -> Sqe {
+    /// unknown ones, and BUFFER_SELECT where the operation has no use for it. Refusals of different
+    /// requests differ, `seen` being what filters saw beside the SQE: in a word that the kernel does not
+    /// look at before its restrictions. So a slot that holds one already shows whether it was told of.
+    pub(crate) fn refusal(&self, sqe: &Sqe, seen: &[u32]) -> Sqe {
         let selects = takes_buffers(Opcode(sqe.opcode)) || takes_buffers(Opcode(self.sacrifice));
         let mut dropped = SqeFlags::FIXED_FILE;
         dropped.set(SqeFlags::BUFFER_SELECT, selects);
@@ -118,6 +128,7 @@ impl Rules {
             opcode: self.sacrifice,
             flags: sqe.flags & !dropped.bits(),
             user_data: sqe.user_data,
+            off: self.fingerprint.hash_one((sqe.as_bytes(), seen)),
             ..Sqe::default()
         }
     }

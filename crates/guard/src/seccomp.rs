@@ -1,6 +1,7 @@
 //! The seccomp side: which system calls stop at the guard, and how it answers.
 
 use libc::{sock_filter, sock_fprog};
+use ringwarden_filter::RegisterRules;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::ring::{EnterFlags, OFF_CQ_RING, OFF_SQ_RING, OFF_SQES};
@@ -110,8 +111,9 @@ impl Builder {
 }
 
 /// The program that decides which system calls stop at the guard. Every `return` leads to the
-/// notification, to `ALLOW`, or to an errno; nothing else of the process changes.
-fn program() -> Vec<sock_filter> {
+/// notification, to `ALLOW`, or to an errno; nothing else of the process changes. Calls that are marked
+/// as the guard's own pass only as far as `rules` let programs make them.
+fn program(rules: &RegisterRules) -> Vec<sock_filter> {
     use libc::{BPF_JEQ, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
     let enosys = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     let (setup, enter, register) = (
@@ -154,10 +156,12 @@ fn program() -> Vec<sock_filter> {
             b.load_arg(1, false).and(!USE_REGISTERED_RING);
             b.when(BPF_JEQ, RegisterOp::REGISTER_RESIZE_RINGS.0, |b| b.ret(refused));
             b.load_arg(1, true).when(BPF_JEQ, INJECTED as u32, |b| {
-                // Only what the guard injects: enabling a ring that it made, registering rings.
+                // Only what the guard injects: enabling a ring that it made, registering rings. Where
+                // programs may not enable rings, they have none that is not (`Rules::new`).
                 b.load_arg(1, false).and(!USE_REGISTERED_RING);
-                for op in [RegisterOp::REGISTER_ENABLE_RINGS, RegisterOp::REGISTER_RING_FDS] {
-                    b.when(BPF_JEQ, op.0, |b| b.ret(SECCOMP_RET_ALLOW));
+                b.when(BPF_JEQ, RegisterOp::REGISTER_ENABLE_RINGS.0, |b| b.ret(SECCOMP_RET_ALLOW));
+                if rules.allow(RegisterOp::REGISTER_RING_FDS) {
+                    b.when(BPF_JEQ, RegisterOp::REGISTER_RING_FDS.0, |b| b.ret(SECCOMP_RET_ALLOW));
                 }
             });
             b.ret(SECCOMP_RET_USER_NOTIF);
@@ -204,8 +208,8 @@ fn program() -> Vec<sock_filter> {
 /// # Errors
 /// `EBUSY` when the thread is already under another supervisor's listener; `EINVAL` on kernels that
 /// lack `WAIT_KILLABLE_RECV` (before 5.19).
-pub(crate) fn install() -> Result<RawFd, Errno> {
-    let mut insns = program();
+pub(crate) fn install(register: &RegisterRules) -> Result<RawFd, Errno> {
+    let mut insns = program(register);
     let fprog = sock_fprog { len: insns.len() as u16, filter: insns.as_mut_ptr() };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     // SAFETY: `fprog` names `insns`, alive for the call; the kernel copies the program.
@@ -395,7 +399,7 @@ mod tests {
     fn without_the_guard_nothing_leads_around_it() {
         let results = std::thread::spawn(|| {
             rustix::thread::set_no_new_privs(true).expect("no_new_privs");
-            let listener = install().expect("a listener");
+            let listener = install(&RegisterRules::default()).expect("a listener");
             // SAFETY: installing has just made it, for nobody else.
             drop(unsafe { OwnedFd::from_raw_fd(listener) });
             let new_listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize;

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The most address families that are kept apart; Linux has some 45.
-const MOST_FAMILIES: usize = 64;
+/// No kernel has address families from here on (`AF_MAX` of `include/linux/socket.h` is 46 in Linux 7.2):
+/// such requests fail, and need not be kept apart.
+pub(crate) const NO_FAMILY: u64 = 64;
 
 /// What a program asked of io_uring, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +30,9 @@ pub(crate) struct Seen {
     /// The values of the operation's fields, by address family: 0 where it has none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) families: BTreeMap<u64, Fields>,
-    /// There were more families than are kept apart, and now there are none.
+    /// There were families that no kernel has, of which nothing more is known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) crowded: bool,
+    pub(crate) strangers: bool,
 }
 
 /// The values of fields, by name.
@@ -62,7 +63,7 @@ impl Observations {
             return;
         }
         let seen = self.operations.entry(Operation(opcode)).or_default();
-        seen.requests += 1;
+        seen.requests = seen.requests.saturating_add(1);
         seen.sqe_flags |= sqe_flags;
         seen.add_fields(opcode, words);
     }
@@ -91,13 +92,14 @@ impl Observations {
 
     /// Adds what other runs showed.
     pub fn merge(&mut self, other: &Self) {
-        self.runs += other.runs;
+        self.runs = self.runs.saturating_add(other.runs);
         for (operation, seen) in &other.operations {
             self.operations.entry(*operation).or_default().merge(seen);
         }
         self.setup.merge(other.setup);
         for (op, calls) in &other.register {
-            *self.register.entry(*op).or_default() += calls;
+            let own = self.register.entry(*op).or_default();
+            *own = own.saturating_add(*calls);
         }
     }
 
@@ -108,7 +110,7 @@ impl Observations {
 
     /// How many requests were seen.
     pub fn requests(&self) -> u64 {
-        self.operations.values().map(|seen| seen.requests).sum()
+        self.operations.values().fold(0, |sum, seen| sum.saturating_add(seen.requests))
     }
 
     /// The operations that were seen, in numeric order.
@@ -152,33 +154,30 @@ impl Seen {
 
     /// Where values under that family are kept, if they are.
     fn of_family(&mut self, family: u64) -> Option<&mut Fields> {
-        let is_new = !self.families.contains_key(&family);
-        if is_new && self.families.len() == MOST_FAMILIES {
-            self.crowded = true;
-            self.families.clear();
+        if family >= NO_FAMILY {
+            self.strangers = true;
+            return None;
         }
-        (!self.crowded).then(|| self.families.entry(family).or_default())
+        Some(self.families.entry(family).or_default())
     }
 
     fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
+        self.requests = self.requests.saturating_add(other.requests);
         self.sqe_flags |= other.sqe_flags;
-        self.crowded |= other.crowded;
+        self.strangers |= other.strangers;
         for (&family, fields) in &other.families {
-            let Some(own) = self.of_family(family) else { break };
+            // A record may hold what was never seen.
+            let Some(own) = self.of_family(family) else { continue };
             for (name, values) in fields {
                 own.entry(name.clone()).or_default().merge(values);
             }
-        }
-        if self.crowded {
-            self.families.clear();
         }
     }
 }
 
 impl Setup {
     fn merge(&mut self, other: Self) {
-        self.rings += other.rings;
+        self.rings = self.rings.saturating_add(other.rings);
         self.flags |= other.flags;
         self.entries = self.entries.max(other.entries);
     }

@@ -5,7 +5,7 @@ mod open;
 mod socket;
 
 use crate::level::Level;
-use crate::observations::Seen;
+use crate::observations::{NO_FAMILY, Seen};
 use ringwarden_uapi::Opcode;
 
 /// One part of a rule: conditions that hold together. None of them is an `||`.
@@ -23,15 +23,15 @@ pub(crate) enum Rule {
 impl Rule {
     /// The rule that allows what was seen of an operation.
     pub(crate) fn of(operation: Opcode, seen: &Seen, level: Level) -> Self {
-        if seen.crowded {
-            return Self::Allow;
-        }
-        let clauses = match operation {
+        let mut clauses = match operation {
             Opcode::SOCKET => socket::clauses(&seen.families, level),
             Opcode::CONNECT => connect::clauses(&seen.families, level),
             Opcode::OPENAT | Opcode::OPENAT2 => open::clauses(operation, &seen.families, level),
             _ => Vec::new(),
         };
+        if seen.strangers {
+            clauses.push(vec![format!("family >= {NO_FAMILY}")]);
+        }
         if clauses.is_empty() || clauses.iter().any(Vec::is_empty) {
             return Self::Allow;
         }

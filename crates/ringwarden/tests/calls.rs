@@ -32,7 +32,7 @@ fn rings_are_what_the_policy_allows() {
     let stage = Stage::unprivileged();
     let client = stage.example("call_client");
     let native = lines(stage.native(&client));
-    assert_eq!(native.len(), 15, "{native:#?}");
+    assert_eq!(native.len(), 16, "{native:#?}");
     for (tables, expected) in [
         ("", &[][..]),
         ("[setup]\ndeny_flags = []\nmax_entries = 32768", &[]),
@@ -61,6 +61,7 @@ fn layers_join_and_refusals_are_recorded() {
         policy("[setup]\nmax_entries = 64\n[register]\ndefault = \"deny\"\nallow = [\"probe\", \"@files\"]");
     let expected = [
         ("SQPOLL", EPERM),
+        ("R_DISABLED", EPERM),
         ("large", EINVAL),
         ("clamped", "64/128"),
         ("long CQ", EINVAL),
@@ -70,6 +71,7 @@ fn layers_join_and_refusals_are_recorded() {
         ("iowq_max_workers", EACCES),
         ("ring_fds", EACCES),
         ("files by index", EACCES),
+        ("marked ring_fds", EACCES),
     ];
     let output = lines(stage.layered(&[&no_polling, &small], &client));
     assert_eq!(output, changed(&native, &expected));

@@ -312,7 +312,14 @@ fn register_calls_are_what_the_policy_allows() {
         let policy =
             "version = 1\ndefault = \"allow\"\n[register]\ndefault = \"deny\"\nallow = [\"probe\"]\n";
         let guarded = lines(stage.guarded(policy, &client));
-        let refused = ["files", "unregister_files", "iowq_max_workers", "ring_fds", "files by index"];
+        let refused = [
+            "files",
+            "unregister_files",
+            "iowq_max_workers",
+            "ring_fds",
+            "files by index",
+            "marked ring_fds",
+        ];
         for (native, guarded) in native.iter().zip(&guarded) {
             let (what, _) = native.split_once(": ").expect("a label");
             let expected = if refused.contains(&what) { format!("{what}: errno 13") } else { native.clone() };

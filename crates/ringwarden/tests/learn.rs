@@ -357,3 +357,19 @@ fn a_request_that_is_changed_in_the_queue_is_seen_again() {
     assert_eq!(client::lines(stage.audited(&refusing, &audit, &program)), ["-22", "-13"]);
     assert_eq!(text(&audit).lines().count(), 1, "{}", text(&audit));
 }
+
+/// Requests that are made to look alike are told of one by one.
+#[test]
+fn no_refusal_is_kept_out_of_the_audit() {
+    let stage = Stage::unprivileged();
+    let audit = stage.empty_folder().join("audit.jsonl");
+    let refusing = client::policy("allow", "fsync = \"deny\"");
+    let mut command = stage.audited(&refusing, &audit, stage.example("second_thoughts"));
+    command.arg("forge");
+    assert_eq!(client::lines(command), ["-13", "-13", "-13"]);
+    let fds: Vec<_> = text(&audit)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["fields"]["fd"].clone())
+        .collect();
+    assert_eq!(fds, [-1, -2, -3]);
+}

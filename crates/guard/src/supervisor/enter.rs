@@ -207,7 +207,7 @@ impl Publisher for Clerk<'_> {
             let opcode = Opcode(sqe.opcode);
             // An opcode that does not exist fails as such before restrictions are looked at.
             if self.rules.knows(opcode) && !self.restrictions.allow(opcode, sqe.flags) {
-                slots::set_sqe(words, self.rules.refusal(&sqe));
+                slots::set_sqe(words, self.rules.refusal(&sqe, &[]));
                 return Ok(Judged::Whole);
             }
         }
@@ -308,7 +308,7 @@ impl Clerk<'_> {
             slots::set_sqe(words, self.rules.unknown(sqe));
             return false;
         }
-        slots::set_sqe(words, self.rules.refusal(sqe));
+        slots::set_sqe(words, self.rules.refusal(sqe, context.words()));
         if let Verdict::Deny(denial) = verdict {
             self.outcome = Some(Outcome::Refused(Refused::Request { sqe: *sqe, context, denial }));
         }
@@ -355,7 +355,7 @@ impl Clerk<'_> {
             (Ok(_), Some((_, first))) if readable => Arena::address_of(first + slot),
             _ if readable => {
                 self.outcome = Some(Outcome::Refused(Refused::Unverifiable));
-                slots::set_sqe(words, self.rules.refusal(&written));
+                slots::set_sqe(words, self.rules.refusal(&written, &[]));
                 return Ok(Judged::Whole);
             }
             _ => UNREADABLE,

@@ -11,6 +11,7 @@ use crate::suggest;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::register::REGISTER_OPS;
 use ringwarden_uapi::ring::{MAX_ENTRIES, SetupFlags};
+use std::collections::HashMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -122,17 +123,15 @@ impl Document<'_> {
 
     /// Reports names that both lists have.
     fn conflicts(&mut self, named: &[Named]) {
-        let mut reported = Vec::new();
-        for (at, later) in named.iter().enumerate() {
-            let contradicts = |first: &&Named| {
-                first.op == later.op && first.own == later.own && first.decision != later.decision
-            };
-            let Some(first) = named[..at].iter().find(contradicts) else { continue };
+        let mut firsts: HashMap<(RegisterOp, bool), &Named> = HashMap::new();
+        let mut reported = None;
+        for later in named {
+            let first = *firsts.entry((later.op, later.own)).or_insert(later);
             // The members of a group are one mistake.
-            if reported.contains(&later.span) {
+            if first.decision == later.decision || reported.as_ref() == Some(&later.span) {
                 continue;
             }
-            reported.push(later.span.clone());
+            reported = Some(later.span.clone());
             let message = format!("`{}` is both allowed and denied", later.origin.text);
             let error = self.error(Code::Conflict, later.span.clone(), message).label("denied here");
             self.errors.push(error.also(first.span.clone(), "allowed here"));

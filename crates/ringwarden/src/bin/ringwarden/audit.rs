@@ -3,8 +3,8 @@
 use ringwarden::filter::Context;
 use ringwarden::guard::{Audit, Refusal, Refused};
 use ringwarden::policy::Field;
-use ringwarden::uapi::Opcode;
 use ringwarden::uapi::ring::{SetupFlags, Sqe};
+use ringwarden::uapi::{Opcode, RegisterOp};
 use ringwarden::{Enforcement, Origin};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -99,7 +99,10 @@ impl Log {
                 line.op = "io_uring_setup".into();
                 line.fields.insert("entries".into(), (*entries).into());
                 line.fields.insert("flags".into(), setup_flags(params.flags).into());
-                line.name(self.enforcement.setup_origin(*entries, params));
+                // A ring that may not be enabled is not made, either.
+                let enable = RegisterOp::REGISTER_ENABLE_RINGS;
+                let origin = self.enforcement.setup_origin(*entries, params);
+                line.name(origin.or_else(|| self.enforcement.register_origin(enable)));
             }
             Refused::Unverifiable => {
                 line.op = "io_uring_enter".into();

@@ -4,7 +4,12 @@ use crate::style;
 use ringwarden::Enforcement;
 use ringwarden::policy::{Base, Diagnostics, PRESETS, Policy, Preset};
 use ringwarden::uapi::KernelModel;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// The most bytes of a policy.
+const LONGEST: u64 = 16 << 20;
 
 /// Why there is nothing to enforce; printed by [`Unusable::print`].
 pub(crate) enum Unusable {
@@ -68,6 +73,10 @@ pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
         // Relative to the file that names it, so that a folder of policies can be moved.
         let path = Path::new(file).parent().map_or_else(|| PathBuf::from(base), |folder| folder.join(base));
         let file = path.to_string_lossy().into_owned();
+        // A pipe, or a device, would be waited for.
+        if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err("it is not a file".to_owned());
+        }
         match read(&file) {
             Ok(text) => Ok(Base { file, text }),
             Err(Unusable::Unreadable { reason, .. }) | Err(Unusable::Wrong(reason)) => Err(reason),
@@ -87,5 +96,13 @@ pub(crate) fn read(name: &str) -> Result<String, Unusable> {
             }
         };
     }
-    std::fs::read_to_string(name).map_err(|error| unreadable(error.to_string()))
+    let mut text = String::new();
+    let read = File::open(name).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
+    match read {
+        Ok(length) if length as u64 > LONGEST => {
+            Err(unreadable(format!("it is longer than {} MiB", LONGEST >> 20)))
+        }
+        Ok(_) => Ok(text),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
 }

@@ -84,6 +84,15 @@ impl Output {
             Standing::Edited(_) => lacking.then(|| (beside(path), beside(&self.name))),
         };
         let json = record.to_json().map_err(|error| error.to_string())?;
+        if let Some((policy, name)) = &policy
+            && *policy != *path
+            && found(policy)?.is_some_and(|text| !text.starts_with(LEARNED))
+        {
+            return Err(format!(
+                "{} is there already, and not from `ringwarden learn`: move it away",
+                name.display()
+            ));
+        }
         if let Some((policy, _)) = &policy {
             replace(policy, &record.policy)?;
         }
@@ -91,6 +100,9 @@ impl Output {
         Ok(policy.map(|(_, name)| name))
     }
 }
+
+/// How policies of `learn` begin.
+const LEARNED: &str = "# Learned by `ringwarden learn`";
 
 /// The text of the file at that place, if there is one.
 fn found(path: &Path) -> Result<Option<String>, String> {
