@@ -59,8 +59,16 @@ fn not_toml(source: &Arc<Source>, fault: &toml::de::Error) -> Diagnostic {
         None => (message.as_str(), None),
     };
     let span = fault.span().unwrap_or_default();
-    let error = Diagnostic::new(source, Code::Toml, span, format!("not valid TOML: {message}"));
-    expected.into_iter().fold(error.label("here"), Diagnostic::expected)
+    let line = source.text.get(span.start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let unquoted = line.split(['=', ' ']).next().filter(|word| word.starts_with('@'));
+    let not_toml = Diagnostic::new(source, Code::Toml, span.clone(), format!("not valid TOML: {message}"));
+    let not_toml = not_toml.label("here");
+    let expected = expected.into_iter().filter(|expected| *expected != "nothing");
+    let error = expected.fold(not_toml, Diagnostic::expected);
+    match unquoted {
+        Some(group) => error.help(format!("names that begin with `@` are written in quotes: `\"{group}\"`")),
+        None => error,
+    }
 }
 
 /// Reads `field=value` lines as a request.

@@ -223,7 +223,7 @@ fn an_edited_policy_stays() {
     let wider = "version = 1\ndefault = \"allow\"\n";
     fs::write(&policy, wider).expect("write");
     let covered = learned_client(&stage, &policy, &[], port);
-    assert!(told(&covered).contains("it allows all that was seen"), "{covered:?}");
+    assert!(told(&covered).contains("it allows all that this run did"), "{covered:?}");
     assert_eq!((text(&policy).as_str(), beside.exists()), (wider, false));
     // What was seen meanwhile is not lost.
     let record = text(&policy.with_extension("learned.json"));

@@ -188,7 +188,8 @@ impl Document<'_> {
         let error = self.error(Code::UnknownRegister, span, format!("unknown register opcode `{name}`"));
         let error = error.label("no such name");
         let plain = name.to_ascii_lowercase();
-        let plain = plain.strip_prefix("ioring_register_").unwrap_or(&plain);
+        let plain = plain.strip_prefix("ioring_").unwrap_or(&plain);
+        let plain = plain.strip_prefix("register_").unwrap_or(plain);
         let groups = REGISTER_GROUPS.iter().map(|group| group.name);
         let ops = REGISTER_OPS.iter().map(|(_, name)| *name).filter(|_| !name.starts_with('@'));
         match suggest::closest(plain, ops.chain(groups)) {

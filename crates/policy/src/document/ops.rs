@@ -1,6 +1,6 @@
 //! `[ops]`: operations and groups with their rules.
 
-use super::{Document, Key};
+use super::{Document, KEYS, Key};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::group::{GROUPS, Group};
 use crate::lint::Entry;
@@ -62,6 +62,9 @@ impl Document<'_> {
             _ if !stand_for.is_empty() => {
                 let names: Vec<_> = stand_for.iter().map(|twin| format!("`{}`", twin.operation)).collect();
                 error.label("a system call").help(format!("what does its work: {}", names.join(", ")))
+            }
+            _ if KEYS.contains(&name) => {
+                error.label("not an operation").help(format!("`{name}` stands above `[ops]`"))
             }
             Some(closest) => error.label("no such name").help(format!("did you mean `{closest}`?")),
             None if is_group => {

@@ -103,6 +103,9 @@ pub(crate) fn read(name: &str) -> Result<String, Unusable> {
             Err(unreadable(format!("it is longer than {} MiB", LONGEST >> 20)))
         }
         Ok(_) => Ok(text),
-        Err(error) => Err(unreadable(error.to_string())),
+        Err(error) => Err(unreadable(match Preset::named(&format!("@{name}")) {
+            Some(preset) => format!("{error}; there is a preset `{}`", preset.name),
+            None => error.to_string(),
+        })),
     }
 }

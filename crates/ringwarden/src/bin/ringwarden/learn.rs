@@ -3,6 +3,7 @@
 mod output;
 mod recorder;
 
+use crate::run::misplaced_option;
 use crate::style::{self, BOLD};
 use crate::{FAILED, layers};
 use clap::Args;
@@ -76,6 +77,9 @@ impl Learn {
     }
 
     fn learn(self) -> Result<ExitCode, Told> {
+        if let Some(option) = misplaced_option(&self.command) {
+            return Err(failed(format!("unexpected option `{option}`: `ringwarden learn --help`")));
+        }
         let program = Path::new(self.command.first().map_or("".as_ref(), OsString::as_os_str));
         let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let output = self.output.clone().unwrap_or_else(|| format!("{program}.policy.toml").into());
@@ -141,7 +145,7 @@ impl Learn {
         match &output.standing {
             Standing::Edited(_) if lacking.is_empty() => {
                 style::note(format_args!(
-                    "{name} was edited and stays as it is: it allows all that was seen"
+                    "{name} was edited and stays as it is: it allows all that this run did"
                 ));
             }
             Standing::Edited(_) => style::note(format_args!(

@@ -83,8 +83,14 @@ fn main() -> ExitCode {
         Ok(command_line) => command_line,
         Err(error) => {
             let _ = error.print();
-            // A misused `run` must not look like a status of the program.
-            return ExitCode::from(if error.use_stderr() { FAILED } else { 0 });
+            // A misused `run` must not look like a status of the program, nor another command like an
+            // answer of its own.
+            let runs = std::env::args().nth(1).is_some_and(|command| command == "run" || command == "learn");
+            return ExitCode::from(match error.use_stderr() {
+                true if runs => FAILED,
+                true => UNUSABLE,
+                false => 0,
+            });
         }
     };
     match command {

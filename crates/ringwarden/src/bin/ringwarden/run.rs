@@ -62,6 +62,12 @@ Examples:
 
 impl Run {
     pub(crate) fn execute(self) -> ExitCode {
+        if let Some(option) = misplaced_option(&self.command) {
+            return style::fail(
+                format_args!("unexpected option `{option}`: `ringwarden run --help`"),
+                FAILED,
+            );
+        }
         let wishes = Wishes { reports: self.audit.is_some() || self.verbose, model: self.model };
         match self.backend.choose(wishes, |model| layers::load(&self.policies, model)) {
             Ok(Choice::Kernel { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel),
@@ -116,6 +122,13 @@ impl Run {
             }
         }
     }
+}
+
+/// What stands where the program belongs and looks like an option: a program of that name is started by
+/// its path.
+pub(crate) fn misplaced_option(command: &[OsString]) -> Option<String> {
+    let first = command.first()?.to_string_lossy();
+    first.starts_with('-').then(|| first.into_owned())
 }
 
 /// The rules behind the filters of an opcode, for people.
