@@ -208,7 +208,7 @@ fn an_edited_policy_stays() {
     let stage = Stage::unprivileged();
     let policy = stage.empty_folder().join("policy.toml");
     let beside = policy.with_extension("new.toml");
-    let port = echo(3);
+    let port = echo(4);
     succeeded(&learned_client(&stage, &policy, &[], port));
     let edited = text(&policy).replace("send    = \"allow\"", "send    = \"deny\"");
     assert_ne!(edited, text(&policy));
@@ -218,6 +218,16 @@ fn an_edited_policy_stays() {
     assert!(told(&lacking).contains("was edited and stays as it is: it refuses send\n"), "{lacking:?}");
     assert_eq!(text(&policy), edited);
     assert!(text(&beside).contains("send    = \"allow\"  # 2 requests"), "{}", text(&beside));
+    // What waits there to be taken over is what the record says, and nobody else's.
+    let wide = "version = 1\ndefault = \"allow\"\n";
+    fs::write(&policy, wide).expect("write");
+    succeeded(&learned_client(&stage, &policy, &[], port));
+    assert!(text(&beside).contains("send    = \"allow\"  # 3 requests"), "{}", text(&beside));
+    fs::write(&policy, &edited).expect("write");
+    fs::write(&beside, "mine").expect("write");
+    let refused = learned_client(&stage, &policy, &[], echo(1));
+    assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+    assert_eq!(text(&beside), "mine");
     // An edit that allows all that is seen is nothing to talk about.
     fs::remove_file(&beside).expect("remove");
     let wider = "version = 1\ndefault = \"allow\"\n";
@@ -227,7 +237,7 @@ fn an_edited_policy_stays() {
     assert_eq!((text(&policy).as_str(), beside.exists()), (wider, false));
     // What was seen meanwhile is not lost.
     let record = text(&policy.with_extension("learned.json"));
-    assert!(record.contains("\"runs\": 3"), "{record}");
+    assert!(record.contains("\"runs\": 5"), "{record}");
 }
 
 #[test]

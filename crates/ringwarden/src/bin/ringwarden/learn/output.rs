@@ -81,19 +81,20 @@ impl Output {
         let policy = match self.standing {
             Standing::Free if found(path)? == self.found => Some((path.clone(), self.name.clone())),
             Standing::Free => Some((beside(path), beside(&self.name))),
-            Standing::Edited(_) => lacking.then(|| (beside(path), beside(&self.name))),
+            // One that is waiting there is kept up to date with the record.
+            Standing::Edited(_) => (lacking || found(&beside(path))?.is_some_and(|text| is_learned(&text)))
+                .then(|| (beside(path), beside(&self.name))),
         };
         let json = record.to_json().map_err(|error| error.to_string())?;
-        if let Some((policy, name)) = &policy
-            && *policy != *path
-            && found(policy)?.is_some_and(|text| !text.starts_with(LEARNED))
-        {
-            return Err(format!(
-                "{} is there already, and not from `ringwarden learn`: move it away",
-                name.display()
-            ));
-        }
-        if let Some((policy, _)) = &policy {
+        if let Some((policy, name)) = &policy {
+            if *policy != *path && found(policy)?.is_some_and(|text| !is_learned(&text)) {
+                // What was seen is not lost.
+                replace(&record_of(path), &json)?;
+                let name = name.display();
+                return Err(format!(
+                    "{name} is there already, and not from `ringwarden learn`: move it away"
+                ));
+            }
             replace(policy, &record.policy)?;
         }
         replace(&record_of(path), &json)?;
@@ -101,8 +102,10 @@ impl Output {
     }
 }
 
-/// How policies of `learn` begin.
-const LEARNED: &str = "# Learned by `ringwarden learn`";
+/// Whether a policy's text says that it is from `learn`.
+fn is_learned(text: &str) -> bool {
+    text.starts_with("# Learned by `ringwarden learn`")
+}
 
 /// The text of the file at that place, if there is one.
 fn found(path: &Path) -> Result<Option<String>, String> {
