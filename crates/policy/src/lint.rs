@@ -10,6 +10,10 @@ use ringwarden_uapi::Opcode;
 const TWINS: &[(Opcode, &[Opcode], &str)] = &[
     (Opcode::OPENAT, &[Opcode::OPENAT2], "opens the same files"),
     (Opcode::OPENAT2, &[Opcode::OPENAT], "opens the same files"),
+    (Opcode::READ, &[Opcode::READV, Opcode::READ_MULTISHOT], "reads the same data"),
+    (Opcode::READV, &[Opcode::READ], "reads the same data"),
+    (Opcode::WRITE, &[Opcode::WRITEV], "writes the same data"),
+    (Opcode::WRITEV, &[Opcode::WRITE], "writes the same data"),
     (Opcode::SEND, &[Opcode::SENDMSG, Opcode::SEND_ZC, Opcode::SENDMSG_ZC], "sends the same data"),
     (Opcode::SENDMSG, &[Opcode::SENDMSG_ZC], "sends the same messages"),
     (Opcode::RECV, &[Opcode::RECVMSG], "receives the same data"),
