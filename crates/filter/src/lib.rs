@@ -66,5 +66,5 @@ pub use ringwarden_uapi::{Errno, KernelModel};
 pub use sequence::Sequence;
 pub use set::{Denial, DeniedBy, FilterSet, Verdict};
 pub use shared::{SharedFilters, Snapshot};
-pub use stack::Filter;
+pub use stack::{Filter, held_instructions};
 pub use task::{Privileges, Task};

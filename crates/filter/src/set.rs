@@ -134,6 +134,11 @@ impl FilterSet {
         stack.is_some_and(|stack| stack.loads() & payload::words(self.model, opcode) != 0)
     }
 
+    /// The instructions of all programs for an opcode: what judging one of its requests takes at most.
+    pub fn instructions(&self, opcode: Opcode) -> usize {
+        self.stacks.get(usize::from(opcode.0)).map_or(0, Stack::instructions)
+    }
+
     /// The filters of an opcode in the order they run, newest first, without the sentinel.
     pub fn filters(&self, opcode: Opcode) -> impl Iterator<Item = &Filter> {
         self.stacks.get(usize::from(opcode.0)).into_iter().flat_map(Stack::filters)

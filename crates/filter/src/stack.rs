@@ -3,6 +3,16 @@
 use crate::set::DeniedBy;
 use ringwarden_cbpf::Program;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Instructions of all registered programs of this process.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// The instructions of all programs that are registered in this process at the moment, shared ones counted
+/// once: what filters of others cost in memory.
+pub fn held_instructions() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
 
 /// One registered program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +33,7 @@ pub(crate) struct Stack {
     rest: bool,
     outright: Option<bool>,
     loads: u32,
+    instructions: usize,
 }
 
 #[derive(Debug)]
@@ -33,7 +44,8 @@ struct Node {
 
 impl Stack {
     /// No filters: allows.
-    pub(crate) const EMPTY: Self = Self { newest: None, rest: false, outright: Some(true), loads: 0 };
+    pub(crate) const EMPTY: Self =
+        Self { newest: None, rest: false, outright: Some(true), loads: 0, instructions: 0 };
 
     pub(crate) fn push(&mut self, filter: Filter) {
         self.outright = match (self.outright, filter.program.constant()) {
@@ -42,6 +54,9 @@ impl Stack {
             (_, None) => None,
         };
         self.loads |= filter.program.loads();
+        let instructions = filter.program.insns().len();
+        self.instructions += instructions;
+        HELD.fetch_add(instructions, Ordering::Relaxed);
         self.newest = Some(Arc::new(Node { filter, older: self.newest.take() }));
     }
 
@@ -62,6 +77,11 @@ impl Stack {
     /// The context words that some program loads, bit *n* for word *n*.
     pub(crate) fn loads(&self) -> u32 {
         self.loads
+    }
+
+    /// The instructions of all its programs: no request takes more.
+    pub(crate) fn instructions(&self) -> usize {
+        self.instructions
     }
 
     /// Newest first.
@@ -104,6 +124,7 @@ impl Filter {
 /// A stack has no limit, so it must not be freed by recursion, which would follow it down.
 impl Drop for Node {
     fn drop(&mut self) {
+        HELD.fetch_sub(self.filter.program.insns().len(), Ordering::Relaxed);
         let mut next = self.older.take();
         while let Some(mut node) = next.and_then(Arc::into_inner) {
             next = node.older.take();

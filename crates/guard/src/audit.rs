@@ -15,7 +15,8 @@ pub struct Refusal {
     pub pid: i32,
     /// The thread, likewise.
     pub tid: i32,
-    /// The thread's name (`/proc/PID/comm`), at most 15 bytes; empty when it is gone.
+    /// The thread's name (`/proc/PID/comm`), at most 15 bytes, with U+FFFD for what is not UTF-8; empty when
+    /// it is gone.
     pub program: String,
     /// What was refused.
     pub request: Refused,
@@ -37,6 +38,17 @@ pub enum Refused {
     /// A request, or a whole submission, that the filters would have to judge by arguments which cannot
     /// be kept from changing: they could not be put out of the program's reach.
     Unverifiable,
+    /// A ring, or a whole submission, because the guard may not look into the process: it has changed its
+    /// user without executing a program since, has made itself undumpable, or executes a file that its user
+    /// may not read, and the guard has no CAP_SYS_PTRACE.
+    Unreadable,
+    /// A ring, for want of descriptors in the guard.
+    TooManyRings {
+        /// So many the tree can have at a time.
+        most: usize,
+    },
+    /// A ring, for want of memory in which its arguments could be kept: other rings have it.
+    NoRoomForArguments,
     /// A ring that the rules do not let the program have.
     Setup {
         /// The SQEs that were asked for.

@@ -1,7 +1,7 @@
 //! The guarded program's process, from fork to exec.
 
+use crate::seccomp::Traps;
 use crate::{inherited, seccomp};
-use ringwarden_filter::RegisterRules;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -24,8 +24,8 @@ pub(crate) struct Child<'a> {
     pub(crate) exec_failure: BorrowedFd<'a>,
     /// The process that must be the parent still.
     pub(crate) parent: i32,
-    /// The register calls that the program may make.
-    pub(crate) register: &'a RegisterRules,
+    /// The calls that are to stop at the guard, or that the program may not make.
+    pub(crate) traps: &'a Traps<'a>,
 }
 
 impl Child<'_> {
@@ -58,7 +58,7 @@ impl Child<'_> {
         inherited::close_rings()
             .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         rustix::thread::set_no_new_privs(true).map_err(failed)?;
-        let listener = seccomp::install(self.register).map_err(failed)?;
+        let listener = seccomp::install(self.traps).map_err(failed)?;
         rustix::io::write(self.handshake, &listener.to_ne_bytes()).map_err(failed)?;
         let mut go = [0u8];
         if rustix::io::read(self.handshake, &mut go) != Ok(1) {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 /// is being held up, in a way that a program can only bring about on purpose.
 const TICKS: u32 = 5;
 
-/// Set by the thread that serves, looked at by the main thread once a second.
+/// Of one serving thread: set by it, looked at by the main thread once a second.
 #[derive(Debug, Default)]
 pub(crate) struct Deadline {
     id: AtomicU64,
@@ -22,6 +22,16 @@ pub(crate) struct Deadline {
 struct Seen {
     notification: Option<(u64, Pid)>,
     ticks: u32,
+    times: u32,
+}
+
+/// A notification that is being served for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) id: u64,
+    pub(crate) tid: Pid,
+    /// How often it has been named before.
+    pub(crate) times: u32,
 }
 
 impl Deadline {
@@ -48,22 +58,31 @@ impl Deadline {
         result
     }
 
+    /// What goes on now is not the program's doing: its time counts from here.
+    pub(crate) fn excuse(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.ticks = 0;
+        seen.times = seen.times.saturating_sub(1);
+    }
+
     /// The notification that was being served, and no other, at each of the last ticks, of which this
     /// call is one. It is named once, and again when as many ticks have passed.
-    pub(crate) fn overdue(&self) -> Option<(u64, Pid)> {
+    pub(crate) fn overdue(&self) -> Option<Overdue> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // The two may be of different notifications, but not at every tick: no number comes twice.
         let tid = Pid::from_raw(self.tid.load(Ordering::Acquire));
         let notification = tid.map(|tid| (self.id.load(Ordering::Relaxed), tid));
         if notification != seen.notification {
-            *seen = Seen { notification, ticks: 0 };
+            *seen = Seen { notification, ticks: 0, times: 0 };
         }
         seen.ticks += 1;
         if seen.ticks < TICKS {
             return None;
         }
         seen.ticks = 0;
-        notification
+        let (id, tid) = notification?;
+        seen.times += 1;
+        Some(Overdue { id, tid, times: seen.times - 1 })
     }
 }
 
@@ -76,7 +95,7 @@ mod tests {
     }
 
     /// What each of so many ticks says.
-    fn ticks(deadline: &Deadline, count: u32) -> Vec<Option<(u64, Pid)>> {
+    fn ticks(deadline: &Deadline, count: u32) -> Vec<Option<Overdue>> {
         (0..count).map(|_| deadline.overdue()).collect()
     }
 
@@ -85,9 +104,12 @@ mod tests {
         let deadline = Deadline::new();
         deadline.serving(7, tid(1));
         assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1]);
-        assert_eq!(deadline.overdue(), Some((7, tid(1))));
+        assert_eq!(deadline.overdue(), Some(Overdue { id: 7, tid: tid(1), times: 0 }));
         assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "counted anew");
-        assert_eq!(deadline.overdue(), Some((7, tid(1))), "still held up");
+        assert_eq!(deadline.overdue(), Some(Overdue { id: 7, tid: tid(1), times: 1 }), "still held up");
+        deadline.excuse();
+        assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "excused");
+        assert_eq!(deadline.overdue(), Some(Overdue { id: 7, tid: tid(1), times: 1 }));
     }
 
     #[test]
@@ -103,7 +125,7 @@ mod tests {
             assert_eq!(ticks(&deadline, 2 * TICKS), vec![None; 2 * TICKS as usize], "uncounted");
         });
         assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1]);
-        assert_eq!(deadline.overdue(), Some((2, tid(1))), "counted again");
+        assert_eq!(deadline.overdue(), Some(Overdue { id: 2, tid: tid(1), times: 0 }), "counted again");
         deadline.done();
         assert_eq!(ticks(&deadline, 2 * TICKS), vec![None; 2 * TICKS as usize], "all done");
     }

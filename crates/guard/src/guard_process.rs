@@ -4,27 +4,24 @@
 use crate::child::{Child, GUARD_FAILED, read_i32};
 use crate::launch::{Guard, Report};
 use crate::rules::Rules;
-use crate::seccomp::{self, Listener, listener_of};
+use crate::seccomp::{Listener, Traps, listener_of};
 use crate::shared::Shared;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Parts, Server, Supervisor, serve};
 use crate::tree::{self, Children};
 use crate::{inherited, kernel_ring::KernelRing};
-use ringwarden_filter::RegisterRules;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 use std::ffi::CString;
 use std::os::fd::FromRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// File descriptors for one tree: rings need two or three each, and so many threads that make them or
-/// limit themselves need one.
-const FDS_PER_RING: u64 = 5;
+/// File descriptors that are not for rings, which need one each.
+const OTHER_FDS: u64 = 96;
 /// Rings that one guarded tree can have, however many descriptors the guard may open.
 const MAX_RINGS: u64 = 16384;
 
@@ -41,7 +38,7 @@ pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: Owne
     tree::adopt_orphans();
     let started = Children::open()
         .map_err(|error| (GUARD_FAILED, error))
-        .and_then(|children| Ok((start(argv, &guard.calls.register)?, children)));
+        .and_then(|children| Ok((start(argv, &guard.traps(&kernel))?, children)));
     let status = match started {
         Err((status, error)) => {
             report(Report::NotStarted { status, errno: error.raw_os_error() });
@@ -84,7 +81,7 @@ struct Started {
 }
 
 /// Forks the program's process and takes its listener.
-fn start(argv: &[CString], register: &RegisterRules) -> Result<Started, (i32, Errno)> {
+fn start(argv: &[CString], traps: &Traps<'_>) -> Result<Started, (i32, Errno)> {
     let failed = |error| (GUARD_FAILED, error);
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed)?;
@@ -96,8 +93,7 @@ fn start(argv: &[CString], register: &RegisterRules) -> Result<Started, (i32, Er
         0 => {
             drop(ours);
             drop(failure_out);
-            Child { argv, handshake: theirs.as_fd(), exec_failure: failure_in.as_fd(), parent, register }
-                .run()
+            Child { argv, handshake: theirs.as_fd(), exec_failure: failure_in.as_fd(), parent, traps }.run()
         }
         pid => Pid::from_raw(pid).ok_or(failed(Errno::SRCH))?,
     };
@@ -126,18 +122,25 @@ fn watch(
 ) -> Result<i32, i32> {
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
+    let own_filters = guard.traps(&kernel).clones;
     let mut rules = Rules::new(guard.filters, guard.calls, &kernel);
     if guard.observer.is_some() {
         rules.show_all();
     }
-    let max_rings = (raise_limits() / FDS_PER_RING).min(MAX_RINGS) as usize;
+    let max_rings = raise_limits().saturating_sub(OTHER_FDS).clamp(1, MAX_RINGS) as usize;
     let listener = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
-    let max_tasks = 2 * max_rings;
-    let mut supervisor =
-        Supervisor::new(started.listener, kernel, rules, max_rings, max_tasks, guard.audit, shared.clone())
-            .map_err(raw)?;
-    supervisor.observer = guard.observer;
-    let served = serve(supervisor).map_err(raw)?;
+    let parts = Parts {
+        listener: started.listener,
+        kernel,
+        rules,
+        max_rings,
+        own_filters,
+        audit: guard.audit,
+        observer: guard.observer,
+        shared: shared.clone(),
+    };
+    let supervisor = Arc::new(Supervisor::new(parts).map_err(raw)?);
+    let server = serve(&supervisor).map_err(raw)?;
     rustix::io::write(&started.handshake, b"x").map_err(raw)?;
     drop(started.handshake);
 
@@ -146,7 +149,6 @@ fn watch(
     let mut nobody_left = false;
     let mut held_back = false;
     let mut unreaped = false;
-    let mut killed = None;
     let mut second = Instant::now() + SECOND;
     let mut tidy_at: Option<Instant> = None;
     loop {
@@ -157,11 +159,12 @@ fn watch(
             if nobody_left {
                 PollFd::from_borrowed_fd(life, PollFlags::empty())
             } else {
-                PollFd::new(&served, PollFlags::IN)
+                PollFd::new(&server, PollFlags::IN)
             },
             PollFd::new(&deaths, PollFlags::IN),
             // Readable until a tick has tidied up, so of no interest while one is due.
             PollFd::from_borrowed_fd(shared.untidy(), only_if(tidy_at.is_none())),
+            PollFd::from_borrowed_fd(shared.registered.ends(), PollFlags::IN),
             match status {
                 None => PollFd::new(&started.pidfd, only_if(!held_back)),
                 // No guarded task is left when the listener hangs up.
@@ -173,24 +176,29 @@ fn watch(
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(raw(error)),
         }
-        let [life, served_or_failed, child, untidy, last] =
-            [0, 1, 2, 3, 4].map(|index: usize| !fds[index].revents().is_empty());
+        let [life, served_or_failed, child, untidy, ends, last] =
+            [0, 1, 2, 3, 4, 5].map(|index: usize| !fds[index].revents().is_empty());
         let now = Instant::now();
         if life {
             return Err(libc::EPIPE);
         }
         if now >= second {
             second = now + SECOND;
-            if let Some((id, tid)) = shared.deadline.overdue() {
-                let again = killed.replace(id) == Some(id);
-                if again || !end(listener.as_fd(), id, tid) {
-                    return Err(libc::ETIMEDOUT);
-                }
+            supervisor.end_overdue().map_err(raw)?;
+            supervisor.sweep();
+            if supervisor.turns.is_vacant() {
+                server.start_thread().map_err(raw)?;
             }
         }
+        if ends {
+            shared.registered.sweep();
+        }
         match tidy_at {
-            Some(at) if now >= at => tidy_at = shared.tidy().then(|| now + TICK),
-            None if untidy => tidy_at = Some(now + TICK),
+            Some(at) if now >= at => tidy_at = tidy(&server, &shared).then(|| now + TICK),
+            None if untidy => {
+                shared.hear();
+                tidy_at = Some(now + TICK);
+            }
             _ => {}
         }
         if child {
@@ -198,12 +206,12 @@ fn watch(
             let _ = rustix::io::read(&deaths, &mut info);
             unreaped = true;
         }
-        if unreaped && let Some(_nobody_traces) = shared.try_children() {
-            children.reap_all_but(started.pid);
-            unreaped = false;
+        if unreaped {
+            let traced = shared.traced();
+            unreaped = !children.reap_all_but(|child| child == started.pid, |child| traced.spares(child));
         }
         if served_or_failed && !nobody_left {
-            match read_i32(served.as_fd()) {
+            match read_i32(server.as_fd()) {
                 Some(0) => nobody_left = true,
                 // Without a number, a panic.
                 failed => return Err(failed.unwrap_or(libc::EIO)),
@@ -226,35 +234,15 @@ fn watch(
     }
 }
 
-/// Serves on a thread of its own. The descriptor gives an `i32` when that ends, 0 when nobody is left
-/// to serve, or else the errno; it hangs up without one when the thread panics.
-fn serve(mut supervisor: Supervisor) -> Result<OwnedFd, Errno> {
-    let (served_out, served_in) = pipe_with(PipeFlags::CLOEXEC)?;
-    std::thread::Builder::new()
-        .name("ringwarden".into())
-        .spawn(move || {
-            let result = supervisor.serve().map_or_else(Errno::raw_os_error, |()| 0);
-            let _ = rustix::io::write(&served_in, &result.to_ne_bytes());
-        })
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
-    Ok(served_out)
-}
-
-/// Kills the process that holds up the notification `id` of its thread `tid`. False when that number
-/// may be somebody else's by now: the thread is gone, but the guard is not done with it.
-fn end(listener: BorrowedFd<'_>, id: u64, tid: Pid) -> bool {
-    // Injections begin with an answer, but who is traced cannot vanish.
-    let known = seccomp::is_valid(listener, id) || is_traced_here(tid);
-    // A signal to any thread's number reaches its process, SIGKILL all of it.
-    known && kill_process(tid, Signal::KILL).is_ok()
-}
-
-/// Whether a thread of this process traces the thread `tid`.
-fn is_traced_here(tid: Pid) -> bool {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", tid.as_raw_nonzero())).unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
-    tracer.is_some_and(|tracer| std::path::Path::new("/proc/self/task").join(tracer).exists())
+/// One tick; whether another is to follow.
+fn tidy(server: &Server, shared: &Shared) -> bool {
+    let (start, slow) = server.turns().tick();
+    if start {
+        // Otherwise the next second comes to it.
+        let _ = server.start_thread();
+    }
+    // Both, whatever the first says.
+    slow | shared.leases.expire()
 }
 
 /// The time that is left until then.

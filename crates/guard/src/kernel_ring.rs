@@ -55,6 +55,11 @@ impl KernelRing {
         })
     }
 
+    /// Whether tasks can register filters on this kernel.
+    pub(crate) fn filters_tasks(&self) -> bool {
+        u32::from(self.registers) > RegisterOp::REGISTER_BPF_FILTER.0
+    }
+
     /// The restrictions that let through every known opcode but those that `denied` names, and
     /// every register call but `RESIZE_RINGS`, which would move the SQEs out of the guard's reach.
     pub(crate) fn confinement(&self, denied: impl Fn(Opcode) -> bool) -> Confinement {

@@ -5,6 +5,7 @@ use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::kernel_ring::KernelRing;
 use crate::observe::Observe;
+use crate::seccomp::Traps;
 use crate::supervisor::reads_pointers;
 use crate::tree::Children;
 use crate::watchdog::{HeldSignals, Tree};
@@ -23,6 +24,7 @@ pub struct Guard {
     pub(crate) calls: CallRules,
     pub(crate) audit: Box<dyn Audit>,
     pub(crate) observer: Option<Arc<dyn Observe>>,
+    pub(crate) own_filters: bool,
 }
 
 /// Why a program could not be run, or not to its end.
@@ -97,7 +99,7 @@ impl Guard {
     /// A guard that lets through what `filters` allow.
     #[must_use]
     pub fn new(filters: FilterSet) -> Self {
-        Self { filters, calls: CallRules::default(), audit: Box::new(()), observer: None }
+        Self { filters, calls: CallRules::default(), audit: Box::new(()), observer: None, own_filters: false }
     }
 
     /// Lets the program make those rings and register calls only.
@@ -119,6 +121,28 @@ impl Guard {
     pub fn with_observer(mut self, observer: Arc<dyn Observe>) -> Self {
         self.observer = Some(observer);
         self
+    }
+
+    /// Lets programs put filters and restrictions of their own on tasks, and filters on rings, as on the
+    /// kernel whose model the filters follow. Each clone and exec then stops at the guard, since children
+    /// inherit those; a signal that comes at that moment can make it fail with `EINTR`.
+    ///
+    /// Without it such calls get the running kernel's answer; only where that has them they are always
+    /// taken.
+    #[must_use]
+    pub fn with_own_filters(mut self) -> Self {
+        self.own_filters = true;
+        self
+    }
+
+    /// What has to stop at the guard.
+    pub(crate) fn traps(&self, kernel: &KernelRing) -> Traps<'_> {
+        let follow = self.own_filters || kernel.filters_tasks();
+        Traps {
+            register: &self.calls.register,
+            clones: follow,
+            execs: follow || reads_pointers(&self.filters) || self.observer.is_some(),
+        }
     }
 
     /// Whether this machine has what the guard needs.

@@ -6,8 +6,8 @@
 //! program's own descriptors: two [ticks](Leases::expire), against an end that is asynchronous
 //! natively, too (`io_ring_exit_work`).
 
+use crate::taken::Taken;
 use crate::tasks::RingId;
-use rustix::fd::OwnedFd;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,14 +17,14 @@ pub(crate) struct Leases(Arc<Mutex<HashMap<RingId, Lease>>>);
 
 #[derive(Debug)]
 struct Lease {
-    descriptor: Arc<OwnedFd>,
+    descriptor: Arc<Taken>,
     /// Used since the last tick.
     fresh: bool,
 }
 
 impl Leases {
     /// The ring's descriptor, if there is one.
-    pub(crate) fn get(&self, ring: RingId) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn get(&self, ring: RingId) -> Option<Arc<Taken>> {
         let mut leases = self.leases();
         let lease = leases.get_mut(&ring)?;
         lease.fresh = true;
@@ -32,7 +32,7 @@ impl Leases {
     }
 
     /// Keeps a descriptor of the ring; whether it is the only one kept.
-    pub(crate) fn keep(&self, ring: RingId, descriptor: Arc<OwnedFd>) -> bool {
+    pub(crate) fn keep(&self, ring: RingId, descriptor: Arc<Taken>) -> bool {
         let mut leases = self.leases();
         leases.insert(ring, Lease { descriptor, fresh: true });
         leases.len() == 1
@@ -57,12 +57,13 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::taken::Closer;
 
     #[test]
     fn a_descriptor_is_kept_for_as_long_as_it_is_used_and_a_tick_more() {
         let leases = Leases::default();
         let (read, _write) = rustix::pipe::pipe().expect("a pipe");
-        let descriptor = Arc::new(read);
+        let descriptor = Arc::new(Closer::start().expect("a thread").take(read));
         assert!(leases.keep(RingId(1), Arc::clone(&descriptor)), "the first");
         assert!(leases.expire(), "used since the last tick");
         assert!(leases.get(RingId(1)).is_some());

@@ -31,7 +31,10 @@ mod arena;
 mod audit;
 #[allow(unsafe_code)] // fork and exec
 mod child;
+#[allow(unsafe_code)] // ids of one thread
+mod credentials;
 mod deadline;
+mod frozen;
 #[allow(unsafe_code)] // fork, signal set-up
 mod guard_process;
 #[allow(unsafe_code)] // kcmp
@@ -64,6 +67,7 @@ mod supervisor;
 mod taken;
 mod tasks;
 mod tree;
+mod turns;
 #[allow(unsafe_code)] // signal handlers
 mod watchdog;
 

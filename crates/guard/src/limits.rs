@@ -3,38 +3,75 @@
 //!
 //! The guard sees a thread's own calls, but not where a thread comes from. So a clone of a thread that
 //! is limited is followed (`supervisor/clone.rs`), and a thread that is not known here has no limits.
+//!
+//! Filters are kept in the guard's memory and run in its time, so both have limits here, which the kernel
+//! does not have.
 
-use ringwarden_filter::{KernelModel, Privileges, Task};
+use ringwarden_filter::{KernelModel, Limits, Privileges, Task};
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::bpf::MAX_INSNS;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// `PIDFD_THREAD`, Linux 6.9.
 pub(crate) const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
 /// The guard sets `no_new_privs` for the program, so that every task may limit itself.
 const PRIVILEGES: Privileges = Privileges { no_new_privs: true, sys_admin: false };
 
-/// The threads that have made rings or are limited.
+/// The most instructions that the filters of all programs of a tree may have together: 16 MiB as programs
+/// write them.
+const MOST_INSNS: usize = 1 << 21;
+/// The most that judge one request, but for those of one last program: some ten microseconds.
+const MOST_INSNS_A_REQUEST: usize = 2 * MAX_INSNS as usize;
+
+/// Whether what has these limits may have another filter.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn has_room(limits: &Limits) -> Result<(), Errno> {
+    let heaviest = limits.filters().map_or(0, |set| {
+        let opcodes = 0..set.model().facts().opcodes;
+        opcodes.map(|opcode| set.instructions(Opcode(opcode))).max().unwrap_or(0)
+    });
+    let fits = ringwarden_filter::held_instructions() + MAX_INSNS as usize <= MOST_INSNS
+        && heaviest < MOST_INSNS_A_REQUEST;
+    if fits { Ok(()) } else { Err(Errno::NOMEM) }
+}
+
+/// The threads that are limited, or the only ones that may use some ring.
 #[derive(Debug)]
 pub(crate) struct TaskLimits {
     model: KernelModel,
     tasks: HashMap<Pid, Known>,
     /// Each takes a descriptor.
     most: usize,
+    /// Look for the dead when there are this many.
+    sweep_at: usize,
     /// Limited threads that called `execve` and have not been seen since, with their processes.
     execing: Vec<(Pid, Pid)>,
 }
 
+/// A task, whose lock is held for as long as its own call takes.
+pub(crate) type SharedTask = Arc<Mutex<Task>>;
+
+/// Locks a task.
+pub(crate) fn lock(task: &SharedTask) -> MutexGuard<'_, Task> {
+    task.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[derive(Debug)]
 struct Known {
-    task: Task,
+    task: SharedTask,
     pidfd: OwnedFd,
 }
 
 impl Known {
     fn new(tid: Pid, task: Task) -> Result<Self, Errno> {
-        Ok(Self { task, pidfd: pidfd_open(tid, PIDFD_THREAD).map_err(|_| Errno::AGAIN)? })
+        let pidfd = pidfd_open(tid, PIDFD_THREAD).map_err(|_| Errno::AGAIN)?;
+        Ok(Self { task: Arc::new(Mutex::new(task)), pidfd })
     }
 
     /// Whether the thread's number is still its own.
@@ -47,19 +84,29 @@ impl Known {
 
 impl TaskLimits {
     pub(crate) fn new(model: KernelModel, most: usize) -> Self {
-        Self { model, tasks: HashMap::new(), most, execing: Vec::new() }
+        Self { model, tasks: HashMap::new(), most, sweep_at: 0, execing: Vec::new() }
     }
 
-    /// The thread `tid`, which waits for an answer.
+    /// The thread `tid`, which waits for an answer, remembered from now on.
     ///
     /// # Errors
     /// `EAGAIN` when there are too many, or no descriptor is left.
-    pub(crate) fn task(&mut self, tid: Pid) -> Result<&mut Task, Errno> {
+    pub(crate) fn task(&mut self, tid: Pid) -> Result<SharedTask, Errno> {
         self.catch_up(tid)?;
         if !self.tasks.contains_key(&tid) {
             self.insert(tid, Task::new(self.model, PRIVILEGES))?;
         }
-        self.tasks.get_mut(&tid).map(|known| &mut known.task).ok_or(Errno::AGAIN)
+        self.tasks.get(&tid).map(|known| Arc::clone(&known.task)).ok_or(Errno::AGAIN)
+    }
+
+    /// The same, but a thread that is not known yet stays so: one like it is given in its place.
+    ///
+    /// # Errors
+    /// As for [`is_limited`](Self::is_limited).
+    pub(crate) fn passing_task(&mut self, tid: Pid) -> Result<SharedTask, Errno> {
+        self.catch_up(tid)?;
+        let known = self.tasks.get(&tid).map(|known| Arc::clone(&known.task));
+        Ok(known.unwrap_or_else(|| Arc::new(Mutex::new(Task::new(self.model, PRIVILEGES)))))
     }
 
     /// Whether the thread `tid`, which waits for an answer, is limited.
@@ -68,7 +115,7 @@ impl TaskLimits {
     /// `EAGAIN` when that cannot be said, since no descriptor is left.
     pub(crate) fn is_limited(&mut self, tid: Pid) -> Result<bool, Errno> {
         self.catch_up(tid)?;
-        Ok(self.tasks.get(&tid).is_some_and(|known| !known.task.limits().is_empty()))
+        Ok(self.tasks.get(&tid).is_some_and(|known| !lock(&known.task).limits().is_empty()))
     }
 
     /// `child`, which does not run yet, is `parent`'s.
@@ -76,7 +123,7 @@ impl TaskLimits {
     /// # Errors
     /// As for [`task`](Self::task); the child must not run then.
     pub(crate) fn inherit(&mut self, parent: Pid, child: Pid) -> Result<(), Errno> {
-        let task = self.task(parent)?.fork();
+        let task = lock(&self.task(parent)?).fork();
         self.insert(child, task)
     }
 
@@ -115,16 +162,21 @@ impl TaskLimits {
     }
 
     fn insert(&mut self, tid: Pid, task: Task) -> Result<(), Errno> {
-        if self.tasks.len() >= self.most {
-            let execing = &self.execing;
-            self.tasks
-                .retain(|tid, known| known.is_alive() || execing.iter().any(|(thread, _)| thread == tid));
+        if self.tasks.len() >= self.sweep_at.min(self.most) {
+            self.sweep();
         }
         if self.tasks.len() >= self.most {
             return Err(Errno::AGAIN);
         }
         self.tasks.insert(tid, Known::new(tid, task)?);
         Ok(())
+    }
+
+    /// Forgets the dead.
+    pub(crate) fn sweep(&mut self) {
+        let execing = &self.execing;
+        self.tasks.retain(|tid, known| known.is_alive() || execing.iter().any(|(thread, _)| thread == tid));
+        self.sweep_at = 64.max(2 * self.tasks.len());
     }
 }
 
@@ -151,7 +203,7 @@ mod tests {
 
     fn limit(limits: &mut TaskLimits, tid: Pid) {
         let task = limits.task(tid).expect("a task");
-        task.register_restrictions(&NothingAllowed, 0, 1).expect("a first restriction");
+        lock(&task).register_restrictions(&NothingAllowed, 0, 1).expect("a first restriction");
     }
 
     /// Runs `body` with the number of a thread that lives until it returns, and gives what it gives and

@@ -27,6 +27,8 @@ pub(crate) struct Mapping {
 
 // SAFETY: the region belongs to the value, and every access to it is atomic.
 unsafe impl Send for Mapping {}
+// SAFETY: likewise.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes of `file` from `offset` on, shared, readable and writable.

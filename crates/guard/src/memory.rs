@@ -1,5 +1,6 @@
 //! Reading and writing a guarded process's memory while one of its threads waits for an answer.
 
+use crate::credentials::as_its_user;
 use crate::inject::Injection;
 use crate::seccomp::Listener;
 use ringwarden_filter::{Errno as KernelErrno, UserMemory};
@@ -47,8 +48,11 @@ impl Caller<'_> {
     /// [`read_bytes`](Self::read_bytes).
     pub(crate) fn write_bytes(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
         let file = |name| PathBuf::from(format!("/proc/{}/{name}", self.tid.as_raw_nonzero()));
-        let memory = OpenOptions::new().write(true).open(file("mem")).map_err(|_| Errno::PERM)?;
-        let maps = std::fs::read_to_string(file("maps")).map_err(|_| Errno::PERM)?;
+        let (memory, maps) = as_its_user(self.tid, || {
+            let memory = OpenOptions::new().write(true).open(file("mem")).map_err(|_| Errno::PERM)?;
+            let maps = std::fs::read_to_string(file("maps")).map_err(|_| Errno::PERM)?;
+            Ok((memory, maps))
+        })?;
         // The file stays with the address space that it was opened for.
         if !self.listener.is_valid(self.id) {
             return Err(Errno::SRCH);
@@ -100,6 +104,10 @@ pub(crate) fn read_of_traced(thread: &Injection, address: u64, buffer: &mut [u8]
 }
 
 fn read_of(tid: Pid, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+    as_its_user(tid, || read_with_rights(tid, address, buffer))
+}
+
+fn read_with_rights(tid: Pid, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let remote = libc::iovec { iov_base: address as *mut _, iov_len: buffer.len() };
     // SAFETY: `local` names `buffer`, which is writable for its whole length; the kernel checks the

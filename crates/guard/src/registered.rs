@@ -3,13 +3,21 @@
 //! A thread's table is the kernel's; what is here is a belief, as with descriptors. But a program may
 //! close its descriptor once the ring is registered, and then nothing is left by which the guard could
 //! reach the ring. So for as long as a ring is registered the guard does hold a descriptor, and lets
-//! go of it when the program unregisters it, or soon after the thread has ended.
+//! go of it when the program unregisters it, when the thread ends, or soon after it has executed another
+//! program, which the kernel drops the table for.
 
+use crate::credentials::as_its_user;
+use crate::limits::PIDFD_THREAD;
+use crate::taken::Taken;
 use crate::tasks::RingId;
-use rustix::fd::OwnedFd;
-use rustix::fs::{Access, access};
-use rustix::process::Pid;
+use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, pread};
+use rustix::process::{Pid, pidfd_open};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// `IO_RINGFD_REG_MAX`: rings that one thread can register (`include/linux/io_uring_types.h`).
@@ -19,83 +27,165 @@ pub(crate) const MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
     pub(crate) ring: RingId,
-    pub(crate) descriptor: Arc<OwnedFd>,
+    pub(crate) descriptor: Arc<Taken>,
 }
 
-type Table = [Option<Registered>; MAX];
+/// One thread's.
+#[derive(Debug)]
+struct Table {
+    rings: [Option<Registered>; MAX],
+    pidfd: OwnedFd,
+    /// The memory that the thread had when it registered its first: a file that has nothing to read once
+    /// nobody uses that memory.
+    memory: Option<OwnedFd>,
+}
 
-/// The tables of all threads, shared with the thread that looks for ended ones.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RegisteredRings(Arc<Mutex<HashMap<Pid, Table>>>);
-
-impl RegisteredRings {
-    pub(crate) fn get(&self, tid: Pid, index: usize) -> Option<Registered> {
-        self.tables().get(&tid)?.get(index)?.clone()
+impl Table {
+    fn of(tid: Pid) -> Result<Self, Errno> {
+        let path = format!("/proc/{}/mem", tid.as_raw_nonzero());
+        Ok(Self {
+            rings: Default::default(),
+            pidfd: pidfd_open(tid, PIDFD_THREAD)?,
+            memory: as_its_user(tid, || open(&*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())).ok(),
+        })
     }
 
-    /// Remembers a thread's ring.
-    pub(crate) fn insert(&self, tid: Pid, index: usize, registered: Registered) {
+    fn has_ended(&self) -> bool {
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
+    }
+
+    /// Whether the thread executes another program by now. Nothing lies at address 0, which is an error as
+    /// long as there is something to read at all (`mem_rw`, `fs/proc/base.c`).
+    fn has_executed(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| pread(memory, &mut [0u8], 0) == Ok(0))
+    }
+}
+
+/// The tables of all threads, shared with the thread that looks for ended ones.
+#[derive(Clone, Debug)]
+pub(crate) struct RegisteredRings {
+    tables: Arc<Mutex<HashMap<Pid, Table>>>,
+    /// Readable when a thread with a table has ended.
+    ends: Arc<OwnedFd>,
+}
+
+impl RegisteredRings {
+    /// None yet.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        Ok(Self { tables: Arc::default(), ends: Arc::new(create(CreateFlags::CLOEXEC)?) })
+    }
+
+    pub(crate) fn get(&self, tid: Pid, index: usize) -> Option<Registered> {
+        self.tables().get(&tid)?.rings.get(index)?.clone()
+    }
+
+    /// Remembers a ring of a thread that cannot end meanwhile.
+    ///
+    /// # Errors
+    /// No descriptor is left to watch the thread by.
+    pub(crate) fn insert(&self, tid: Pid, index: usize, registered: Registered) -> Result<(), Errno> {
         let mut tables = self.tables();
-        if let Some(entry) = tables.entry(tid).or_default().get_mut(index) {
+        if tables.get(&tid).is_some_and(|table| table.has_ended() || table.has_executed()) {
+            tables.remove(&tid);
+        }
+        let table = match tables.entry(tid) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let table = Table::of(tid)?;
+                add(&self.ends, &table.pidfd, EventData::new_u64(0), EventFlags::IN)?;
+                entry.insert(table)
+            }
+        };
+        if let Some(entry) = table.rings.get_mut(index) {
             *entry = Some(registered);
         }
+        Ok(())
     }
 
     pub(crate) fn remove(&self, tid: Pid, index: usize) {
         let mut tables = self.tables();
         if let Some(table) = tables.get_mut(&tid) {
-            if let Some(entry) = table.get_mut(index) {
+            if let Some(entry) = table.rings.get_mut(index) {
                 *entry = None;
             }
-            if table.iter().all(Option::is_none) {
+            if table.rings.iter().all(Option::is_none) {
                 tables.remove(&tid);
             }
         }
     }
 
-    /// Forgets a thread's rings: the kernel drops them when it execs. Should the exec fail, the
-    /// thread's indices are unknown from then on, and using one fails with EBADF.
-    pub(crate) fn forget(&self, tid: Pid) {
-        self.tables().remove(&tid);
+    /// Readable when [`sweep`](Self::sweep) has something to do at once.
+    pub(crate) fn ends(&self) -> BorrowedFd<'_> {
+        self.ends.as_fd()
     }
 
-    /// Forgets ended threads; whether any table is left.
-    pub(crate) fn sweep(&self) -> bool {
-        let is_gone = |tid: &Pid| access(format!("/proc/{}", tid.as_raw_nonzero()), Access::EXISTS).is_err();
-        let mut tables = self.tables();
-        let gone: Vec<_> = tables.extract_if(|tid, _| is_gone(tid)).collect();
-        let any_left = !tables.is_empty();
-        // Closed when nobody waits for the lock.
-        drop(tables);
-        drop(gone);
-        any_left
+    /// Forgets what ended threads had, and those that have executed another program.
+    pub(crate) fn sweep(&self) {
+        // What is dropped here is closed elsewhere, and a closed pidfd leaves `ends` by itself.
+        self.tables().retain(|_, table| !table.has_ended() && !table.has_executed());
     }
 
     fn tables(&self) -> MutexGuard<'_, HashMap<Pid, Table>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::taken::Closer;
 
     #[test]
     fn a_table_holds_its_descriptors_until_the_thread_or_the_entry_is_gone() {
-        let rings = RegisteredRings::default();
+        let rings = RegisteredRings::new().expect("a table");
         let own = rustix::thread::gettid();
-        let gone = std::thread::spawn(rustix::thread::gettid).join().expect("a thread id");
         let (read, _write) = rustix::pipe::pipe().expect("a pipe");
-        let descriptor = Arc::new(read);
-        for tid in [own, gone] {
-            rings.insert(tid, 3, Registered { ring: RingId(7), descriptor: Arc::clone(&descriptor) });
-        }
-        assert!(rings.sweep());
+        let descriptor = Arc::new(Closer::start().expect("a thread").take(read));
+        let registered = || Registered { ring: RingId(7), descriptor: Arc::clone(&descriptor) };
+        rings.insert(own, 3, registered()).expect("room");
+        let (all, one) = (rings.clone(), registered());
+        let gone = std::thread::spawn(move || {
+            let tid = rustix::thread::gettid();
+            all.insert(tid, 3, one).expect("room");
+            assert!(all.get(tid, 3).is_some());
+            tid
+        });
+        let gone = gone.join().expect("a thread id");
+        let mut ends = [PollFd::from_borrowed_fd(rings.ends(), PollFlags::IN)];
+        // The thread has been joined, but may not quite have ended.
+        poll(&mut ends, None).expect("poll");
+        rings.sweep();
         assert!(rings.get(gone, 3).is_none());
         assert_eq!(rings.get(own, 3).map(|registered| registered.ring), Some(RingId(7)));
         assert!(rings.get(own, 4).is_none() && rings.get(own, 99).is_none());
         rings.remove(own, 3);
-        assert!(!rings.sweep());
         assert_eq!(Arc::strong_count(&descriptor), 1);
+    }
+
+    #[test]
+    fn another_program_has_no_table() {
+        use std::process::{Command, Stdio};
+        // A shell that waits, executes another program when told, and then waits as that.
+        let mut child = Command::new("sh")
+            .args(["-c", "read x; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh");
+        let table = Table::of(Pid::from_child(&child)).expect("a table");
+        // `spawn` returns when the shell runs.
+        assert!(!table.has_executed());
+        use std::io::{Read, Write};
+        let mut input = child.stdin.take().expect("piped");
+        input.write_all(b"go\nx").expect("write");
+        let mut answer = [0];
+        child.stdout.as_mut().expect("piped").read_exact(&mut answer).expect("cat");
+        assert!(table.has_executed() && !table.has_ended());
+        drop(input);
+        child.wait().expect("wait");
+        assert!(table.has_ended());
     }
 }

@@ -9,7 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use std::mem::{offset_of, size_of};
-use std::time::Duration;
 
 /// Upper half of the opcode that marks an `io_uring_register` call which the guard itself injects. The
 /// kernel reads only the lower half. It is no secret: a program that uses it enables its own ring, or
@@ -22,6 +21,7 @@ const X32_SYSCALL_BIT: u32 = 0x4000_0000;
 /// `execve` and `execveat` of the 32-bit and x32 tables (`syscall_32.tbl`, `syscall_64.tbl`).
 const I386_EXEC: [u32; 2] = [11, 358];
 const X32_EXEC: [u32; 2] = [520, 545];
+const EXEC: [u32; 2] = [libc::SYS_execve as u32, libc::SYS_execveat as u32];
 /// `clone`, `fork`, `vfork` and `clone3` of the 32-bit table, and of the 64-bit one, which x32 shares.
 const I386_CLONE: [u32; 4] = [120, 2, 190, 435];
 const CLONE: [u32; 4] =
@@ -110,11 +110,32 @@ impl Builder {
     }
 }
 
+/// What stops at the guard besides what always does, and what programs may register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traps<'a> {
+    /// The register calls that programs may make.
+    pub(crate) register: &'a RegisterRules,
+    /// Every call that makes a thread or a process.
+    pub(crate) clones: bool,
+    /// Every exec.
+    pub(crate) execs: bool,
+}
+
+impl Traps<'_> {
+    /// Of the calls that make threads and processes and of those that execute programs, those that stop.
+    fn numbers<'n>(&self, clones: &'n [u32], execs: &'n [u32]) -> impl Iterator<Item = u32> + 'n {
+        let clones = if self.clones { clones } else { &[] };
+        let execs = if self.execs { execs } else { &[] };
+        clones.iter().chain(execs).copied()
+    }
+}
+
 /// The program that decides which system calls stop at the guard. Every `return` leads to the
 /// notification, to `ALLOW`, or to an errno; nothing else of the process changes. Calls that are marked
 /// as the guard's own pass only as far as `rules` let programs make them.
-fn program(rules: &RegisterRules) -> Vec<sock_filter> {
+fn program(traps: &Traps<'_>) -> Vec<sock_filter> {
     use libc::{BPF_JEQ, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
+    let rules = traps.register;
     let enosys = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     let (setup, enter, register) = (
         libc::SYS_io_uring_setup as u32,
@@ -130,8 +151,12 @@ fn program(rules: &RegisterRules) -> Vec<sock_filter> {
         // SQPOLL thread is to be woken.
         b.when(BPF_JEQ, enter, |b| {
             b.load_arg(1, false).when(BPF_JEQ, 0, |b| {
-                b.load_arg(3, false)
-                    .when(BPF_JSET, EnterFlags::SQ_WAKEUP.bits(), |b| b.ret(SECCOMP_RET_USER_NOTIF));
+                b.load_arg(3, false);
+                // Flags of later kernels might change what a call does.
+                b.when(BPF_JSET, !EnterFlags::all().bits(), |b| {
+                    b.ret(SECCOMP_RET_ERRNO | libc::EINVAL as u32)
+                });
+                b.when(BPF_JSET, EnterFlags::SQ_WAKEUP.bits(), |b| b.ret(SECCOMP_RET_USER_NOTIF));
                 b.ret(SECCOMP_RET_ALLOW);
             });
             b.ret(SECCOMP_RET_USER_NOTIF);
@@ -166,7 +191,7 @@ fn program(rules: &RegisterRules) -> Vec<sock_filter> {
             });
             b.ret(SECCOMP_RET_USER_NOTIF);
         });
-        for number in [setup, libc::SYS_execve as u32, libc::SYS_execveat as u32].into_iter().chain(CLONE) {
+        for number in traps.numbers(&CLONE, &EXEC).chain([setup]) {
             b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
         }
         b.without_loopholes(Loopholes {
@@ -182,7 +207,7 @@ fn program(rules: &RegisterRules) -> Vec<sock_filter> {
         for number in [setup, enter, register] {
             b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(enosys));
         }
-        for number in X32_EXEC.into_iter().chain(CLONE) {
+        for number in traps.numbers(&CLONE, &X32_EXEC) {
             b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(SECCOMP_RET_USER_NOTIF));
         }
         b.ret(SECCOMP_RET_ALLOW);
@@ -194,7 +219,7 @@ fn program(rules: &RegisterRules) -> Vec<sock_filter> {
     for number in [setup, enter, register] {
         b.when(BPF_JEQ, number, |b| b.ret(enosys));
     }
-    for number in I386_EXEC.into_iter().chain(I386_CLONE) {
+    for number in traps.numbers(&I386_CLONE, &I386_EXEC) {
         b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
     }
     b.ret(SECCOMP_RET_ALLOW);
@@ -208,8 +233,8 @@ fn program(rules: &RegisterRules) -> Vec<sock_filter> {
 /// # Errors
 /// `EBUSY` when the thread is already under another supervisor's listener; `EINVAL` on kernels that
 /// lack `WAIT_KILLABLE_RECV` (before 5.19).
-pub(crate) fn install(register: &RegisterRules) -> Result<RawFd, Errno> {
-    let mut insns = program(register);
+pub(crate) fn install(traps: &Traps<'_>) -> Result<RawFd, Errno> {
+    let mut insns = program(traps);
     let fprog = sock_fprog { len: insns.len() as u16, filter: insns.as_mut_ptr() };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     // SAFETY: `fprog` names `insns`, alive for the call; the kernel copies the program.
@@ -299,22 +324,11 @@ impl Listener {
         })
     }
 
-    /// The next notification, if one comes within `time`.
-    ///
-    /// # Errors
-    /// As for [`receive`](Self::receive), but for a caller that died.
-    pub(crate) fn receive_within(&self, time: Duration) -> Result<Option<Notification>, Errno> {
-        let time = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&time)) {
-            Ok(0) | Err(Errno::INTR) => return Ok(None),
-            Ok(_) => {}
-            Err(error) => return Err(error),
-        }
-        match self.receive() {
-            Ok(call) => Ok(Some(call)),
-            Err(Errno::INTR | Errno::NOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Whether no guarded task is left.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
+        let _ = poll(&mut fds, Some(&Timespec::default()));
+        fds[0].revents().contains(PollFlags::HUP)
     }
 
     /// Whether the notification still waits: then its thread is alive, and its number nobody else's.
@@ -399,7 +413,9 @@ mod tests {
     fn without_the_guard_nothing_leads_around_it() {
         let results = std::thread::spawn(|| {
             rustix::thread::set_no_new_privs(true).expect("no_new_privs");
-            let listener = install(&RegisterRules::default()).expect("a listener");
+            let register = RegisterRules::default();
+            let traps = Traps { register: &register, clones: true, execs: true };
+            let listener = install(&traps).expect("a listener");
             // SAFETY: installing has just made it, for nobody else.
             drop(unsafe { OwnedFd::from_raw_fd(listener) });
             let new_listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize;

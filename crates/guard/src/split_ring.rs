@@ -1,18 +1,21 @@
 //! A split ring: the header that program and kernel share, the shadow SQEs that the program writes,
 //! and the private SQEs that the kernel reads.
 
-use crate::identity::Watch;
+use crate::identity::{Watch, Watches};
 use crate::kernel_ring::{Confinement, KernelRing, errno};
 use crate::mapping::Mapping;
 use crate::plan::{Plan, RINGS_OFFSET};
 use crate::slots::{self, Line, Slots, SqeWords};
+use crate::taken::{Closer, Taken};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::{Params, SQ_NEED_WAKEUP, SetupFlags, Sqe, SqeFlags};
 use ringwarden_uapi::sys;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One split ring.
 #[derive(Debug)]
@@ -23,14 +26,44 @@ pub(crate) struct SplitRing {
     /// Header, CQEs, index array.
     shared: Mapping,
     shadow: Mapping,
-    slots: Slots,
     watch: Watch,
     head_at: usize,
     tail_at: usize,
     dropped_at: usize,
+    queue: Mutex<Queue>,
+}
+
+/// What is on its way to the kernel.
+#[derive(Debug)]
+struct Queue {
+    slots: Slots,
     /// The position after the last SQE that was published. Ahead of the head while another thread's
-    /// submission is under way.
+    /// submission is under way, or after one that ended early.
     published: u32,
+    /// What calls that may not be over yet may take. The kernel takes from the head, whoever asks.
+    grants: Vec<Grant>,
+}
+
+/// So many SQEs one thread's call may take.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    tid: Pid,
+    count: u32,
+}
+
+impl Queue {
+    fn granted(&self) -> u32 {
+        self.grants.iter().fold(0, |sum, grant| sum.saturating_add(grant.count))
+    }
+}
+
+/// One submission, as [`SplitRing::publish`] is asked for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submission {
+    /// The calling thread, which is in no other.
+    pub(crate) tid: Pid,
+    /// How many SQEs it wants to submit.
+    pub(crate) count: u32,
 }
 
 /// One SQE on its way through [`SplitRing::publish`].
@@ -72,6 +105,9 @@ pub(crate) trait Publisher {
 
     /// Returns when no submission on the ring that began before is in progress.
     fn wait(&mut self, ring: &Watch) -> Result<(), Self::Stop>;
+
+    /// Whether that thread may be in a submission.
+    fn may_be_submitting(&self, tid: Pid) -> bool;
 }
 
 impl SplitRing {
@@ -80,13 +116,16 @@ impl SplitRing {
     ///
     /// # Errors
     /// The errno that the program is to see.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         plan: Plan,
         asked: &Params,
         kernel: &KernelRing,
         confinement: &Confinement,
         sacrifice: u8,
-    ) -> Result<(Self, OwnedFd, Params), Errno> {
+        watches: &Watches,
+        closer: &Closer,
+    ) -> Result<(Self, Taken, Params), Errno> {
         let memory = memfd_create("io_uring", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&memory, plan.shadow_offset() + plan.shadow_len as u64)?;
         // The program may not shrink what the guard reads.
@@ -101,6 +140,7 @@ impl SplitRing {
         // SAFETY: both addresses are mappings of the lengths that `Plan` computed for these entries;
         // the kernel pins their pages, so they outlive even the mappings.
         let ring = unsafe { sys::setup(plan.slots, &mut real) }.map_err(|error| errno(&error))?;
+        let ring = closer.take(ring);
         let end_of_cqes = real.cq_off.cqes as usize
             + plan.cq_entries as usize * if plan.asked.contains(SetupFlags::CQE32) { 32 } else { 16 };
         if real.sq_entries != plan.slots
@@ -111,7 +151,7 @@ impl SplitRing {
             return Err(Errno::NOMEM);
         }
         confinement.apply(ring.as_fd())?;
-        let watch = Watch::new(ring.as_fd())?;
+        let watch = watches.watch(ring.as_fd())?;
 
         let split = Self {
             head_at: real.sq_off.head as usize,
@@ -121,9 +161,8 @@ impl SplitRing {
             memory,
             shared,
             shadow,
-            slots,
             watch,
-            published: 0,
+            queue: Mutex::new(Queue { slots, published: 0, grants: Vec::new() }),
         };
         if let Some(sizes) = plan.sizes_offset {
             split.shared.u32_at(sizes).store(plan.entries - 1, Ordering::Relaxed);
@@ -144,7 +183,7 @@ impl SplitRing {
 
     /// How many private SQEs it has.
     pub(crate) fn slot_count(&self) -> u32 {
-        self.slots.count()
+        self.plan.slots
     }
 
     pub(crate) fn watch(&self) -> &Watch {
@@ -165,71 +204,121 @@ impl SplitRing {
         self.load(self.tail_at).wrapping_sub(head).min(self.plan.entries)
     }
 
-    /// Publishes the SQEs that a submission of `to_submit` may reach, each as `publisher` decides.
+    /// Publishes the SQEs that a submission may reach, each as `publisher` decides, and gives how many
+    /// those are: the call must not ask the kernel for more, which would take what nobody has looked at
+    /// since it was last submitted, or what another call is to take.
     ///
     /// Head and tail are hints: whoever forges them misplaces requests of its own.
     ///
     /// # Errors
     /// Why `publisher` gave up; then nothing more was published, and what was is as approved as ever.
-    pub(crate) fn publish<P: Publisher>(&mut self, to_submit: u32, publisher: &mut P) -> Result<(), P::Stop> {
+    pub(crate) fn publish<P: Publisher>(
+        &self,
+        submission: Submission,
+        publisher: &mut P,
+    ) -> Result<u32, P::Stop> {
+        let Submission { tid, count } = submission;
+        let queue = &mut *self.queue();
         let head = self.load(self.head_at);
         let pending = self.pending_from(head);
-        // Another thread's submission may be about to take what was published for it.
-        let ahead = self.published.wrapping_sub(head);
+        // Whatever this thread was granted before is taken or not wanted any more.
+        queue.grants.retain(|grant| grant.tid != tid);
+        let ahead = queue.published.wrapping_sub(head);
         let ahead = if ahead <= self.plan.entries { ahead } else { 0 };
-        let window = ahead.saturating_add(to_submit).min(pending);
+        // Another thread's submission may be about to take what was published for it.
+        let mut taken = queue.granted().min(ahead);
+        if taken.saturating_add(count) > pending && taken > 0 {
+            queue.grants.retain(|grant| publisher.may_be_submitting(grant.tid));
+            taken = queue.granted().min(ahead);
+        }
+        let window = taken.saturating_add(count).min(pending);
         for position in 0..window {
             let sequence = head.wrapping_add(position);
-            let slot = self.slots.slot_of(sequence);
-            if position >= ahead && self.slots.is_valid(slot) {
-                self.retire(sequence, window - position, position, publisher)?;
+            let slot = queue.slots.slot_of(sequence);
+            if position >= ahead && queue.slots.is_valid(slot) {
+                self.retire(queue, sequence, window - position, position, publisher)?;
             }
             let Some(index) = self.shadow_index(sequence) else {
-                self.drop_entry(slot, position < ahead, publisher)?;
+                self.drop_entry(queue, slot, position < ahead, publisher)?;
                 continue;
             };
             let first = self.shadow_lines(index)[0][0].load(Ordering::Relaxed);
             if position >= ahead && publisher.passes(first as u8) {
-                let width = self.plan.sqe_size / 64;
-                let start = index as usize * width;
-                self.slots.fill_from(slot, first, &self.shadow.lines()[start..start + width]);
+                queue.slots.fill_from(slot, first, self.shadow_lines(index));
                 continue;
             }
             let mut words = self.shadow_sqe(index, first);
-            let valid = self.slots.is_valid(slot);
+            let valid = queue.slots.is_valid(slot);
             let judged = publisher.judge(Incoming { words: &mut words, slot })?;
             if valid {
                 let same = judged == Judged::Whole || publisher.holds_argument(slot);
-                if same && self.slots.holds(slot, &words) {
+                if same && queue.slots.holds(slot, &words) {
                     continue;
                 }
-                self.retire(sequence, window - position, position, publisher)?;
+                self.retire(queue, sequence, window - position, position, publisher)?;
             }
             if judged == Judged::WithArgument {
                 publisher.store_argument(slot);
             }
-            self.slots.fill(slot, &words);
+            queue.slots.fill(slot, &words);
             publisher.published();
         }
-        self.published = head.wrapping_add(window.max(ahead));
+        queue.published = head.wrapping_add(window.max(ahead));
+        let granted = window.saturating_sub(taken);
+        if granted > 0 {
+            queue.grants.push(Grant { tid, count: granted });
+        }
+        Ok(granted)
+    }
+
+    /// Forgets what calls were granted that have had time to take it.
+    pub(crate) fn forget_grants(&self) {
+        self.queue().grants.clear();
+    }
+
+    /// Retires every slot: nothing that was approved before is submitted once this has returned.
+    ///
+    /// # Errors
+    /// Why `wait` gave up, which returns when no submission that began before is in progress.
+    pub(crate) fn retire_all<E>(&self, wait: impl FnOnce(&Watch) -> Result<(), E>) -> Result<(), E> {
+        let queue = &mut *self.queue();
+        let all = 0..queue.slots.count();
+        queue.slots.poison(all.clone());
+        wait(&self.watch)?;
+        queue.slots.clear(all);
+        // What is queued and was published is looked at again.
+        queue.published = self.load(self.head_at);
         Ok(())
+    }
+
+    /// The same for a ring that cannot be waited for: what begins to be submitted from now on is nothing
+    /// that was approved before.
+    pub(crate) fn poison_all(&self) {
+        let queue = self.queue();
+        queue.slots.poison(0..queue.slots.count());
     }
 
     /// Makes the slots from `sequence` on reusable: at least `least`, and more while at it, but none
     /// of the `kept` before it, which are being submitted.
     fn retire<P: Publisher>(
-        &mut self,
+        &self,
+        queue: &mut Queue,
         sequence: u32,
         least: u32,
         kept: u32,
         publisher: &mut P,
     ) -> Result<(), P::Stop> {
-        let count = least.max(self.slots.count() / 2).min(self.slots.count() - kept);
+        let slots = &mut queue.slots;
+        let count = least.max(slots.count() / 2).min(slots.count() - kept);
         let sequences = (0..count).map(|offset| sequence.wrapping_add(offset));
-        self.slots.poison(sequences.clone());
+        slots.poison(sequences.clone());
         publisher.wait(&self.watch)?;
-        self.slots.clear(sequences);
+        slots.clear(sequences);
         Ok(())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which shadow SQE stands at a position of the queue; `None` for an index out of range.
@@ -243,12 +332,13 @@ impl SplitRing {
     /// Consumes a position whose index is out of range, as the kernel does: counted as dropped,
     /// without a completion. Unlike natively, the submission counts it and goes on.
     fn drop_entry<P: Publisher>(
-        &mut self,
+        &self,
+        queue: &mut Queue,
         slot: u32,
         repeated: bool,
         publisher: &mut P,
     ) -> Result<(), P::Stop> {
-        if repeated && self.slots.is_valid(slot) {
+        if repeated && queue.slots.is_valid(slot) {
             return Ok(());
         }
         let mut words = SqeWords::default();
@@ -257,7 +347,7 @@ impl SplitRing {
             Sqe { opcode: Opcode::NOP.0, flags: SqeFlags::CQE_SKIP_SUCCESS.bits(), ..Sqe::default() },
         );
         publisher.judge(Incoming { words: &mut words, slot })?;
-        self.slots.fill(slot, &words);
+        queue.slots.fill(slot, &words);
         self.shared.u32_at(self.dropped_at).fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

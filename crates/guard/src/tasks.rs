@@ -5,6 +5,7 @@
 //! address space a thread has* decides whether an argument page is where it was mapped, so it is
 //! confirmed with the kernel whenever it matters ([`Tasks::confirm`]).
 
+use crate::credentials::as_its_user;
 use crate::limits::PIDFD_THREAD;
 use crate::taken::{Closer, Taken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -180,7 +181,7 @@ impl Tasks {
         }
         let tgid = self.current_group(tid)?;
         let process = self.processes.get(&tgid).ok_or(Errno::SRCH)?;
-        match pidfd_getfd(&process.pidfd, fd, PidfdGetfdFlags::empty()) {
+        match as_its_user(tid, || pidfd_getfd(&process.pidfd, fd, PidfdGetfdFlags::empty())) {
             Ok(copy) => Ok(self.closer.take(copy)),
             // The main thread may be gone, or not share its descriptors with this one.
             Err(error) => self.descriptor_of_thread(tid, fd).map_err(|_| error),
@@ -194,7 +195,8 @@ impl Tasks {
             return Err(Errno::BADF);
         }
         let pidfd = pidfd_open(tid, PIDFD_THREAD)?;
-        Ok(self.closer.take(pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty())?))
+        let copy = as_its_user(tid, || pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty()))?;
+        Ok(self.closer.take(copy))
     }
 
     /// Forgets what a ring was called.

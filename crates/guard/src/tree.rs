@@ -75,14 +75,16 @@ impl Children {
         }
     }
 
-    /// Collects dead children but for `kept`, whose status somebody wants.
-    ///
-    /// No thread of this process may be tracing meanwhile: the look at a traced child would take its
-    /// stop away from the tracer.
-    pub(crate) fn reap_all_but(&self, kept: Pid) {
-        for child in self.list().unwrap_or_default().into_iter().filter(|&child| child != kept) {
+    /// Collects dead children but for those that are `kept`, whose status somebody wants. The look at a
+    /// child that a thread of this process traces would take its stop away from the tracer, so those that
+    /// `may` not be looked at are left, too; whether there were none of them.
+    pub(crate) fn reap_all_but(&self, kept: impl Fn(Pid) -> bool, may: impl Fn(Pid) -> bool) -> bool {
+        let children = self.list().unwrap_or_default().into_iter().filter(|&child| !kept(child));
+        let (ours, left): (Vec<_>, Vec<_>) = children.partition(|&child| may(child));
+        ours.into_iter().for_each(|child| {
             reap(child);
-        }
+        });
+        left.is_empty()
     }
 }
 

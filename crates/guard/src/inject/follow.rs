@@ -57,20 +57,7 @@ impl Injection {
 }
 
 impl Followed {
-    /// Whether the thread has stopped, or ended, without a notification.
-    pub(crate) fn is_over(&self) -> bool {
-        // SAFETY: plain integers and pointers, for which zero is a value.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let look = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::WNOHANG;
-        let own = libc::__WALL | libc::__WNOTHREAD;
-        let id = self.tid.as_raw_nonzero().get() as libc::id_t;
-        // SAFETY: `info` is a valid out pointer.
-        let ret = unsafe { libc::waitid(libc::P_PID, id, &mut info, look | own) };
-        // SAFETY: after success the field is set, to 0 if there is nothing to tell.
-        ret == -1 || unsafe { info.si_pid() } != 0
-    }
-
-    /// Waits for the end of the call, whose notification has been answered, and gives the child, which
+    /// Waits for the end of the call, whose notification another thread answers, and gives the child, which
     /// runs only when this is dropped. `None` when there is none.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 
 mod follow;
 
+use crate::credentials::as_its_user;
 use crate::seccomp::Listener;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -22,6 +23,9 @@ const SYSCALL_INSN: u64 = 2;
 /// Every signal but `SIGTRAP`: a single step is reported by a forced `SIGTRAP`, and a forced signal
 /// that is blocked would reset the program's handler for it (`force_sig_info_to_task`).
 const BLOCKED: u64 = !(1 << (libc::SIGTRAP - 1));
+/// Stops in which the instruction has not run, or something else has: more come only from a program that
+/// changes the instruction, say to a jump to itself.
+const MAX_STOPS: u32 = 64;
 
 /// A guarded thread, stopped, with its registers saved.
 #[derive(Debug)]
@@ -49,7 +53,8 @@ impl Injection {
         tid: Pid,
         prepare: impl FnOnce() -> Result<P, Errno>,
     ) -> Result<(Self, P), Errno> {
-        if let Err(error) = ptrace(libc::PTRACE_SEIZE, tid, 0, null_mut()) {
+        let seized = as_its_user(tid, || ptrace(libc::PTRACE_SEIZE, tid, 0, null_mut()));
+        if let Err(error) = seized {
             listener.fail(id, error);
             return Err(error);
         }
@@ -95,7 +100,7 @@ impl Injection {
     /// Makes one system call in the thread and gives its raw result (`-errno` on failure).
     ///
     /// # Errors
-    /// `ESRCH` when the thread has died.
+    /// `ESRCH` when the thread has died, `EINTR` when it is kept from making the call.
     pub(crate) fn syscall(&mut self, number: c_long, args: [u64; 6]) -> Result<i64, Errno> {
         let mut regs = self.saved;
         regs.rip = self.saved.rip - SYSCALL_INSN;
@@ -104,7 +109,7 @@ impl Injection {
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
         ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut regs).cast())?;
         let mut signal = 0;
-        loop {
+        for _ in 0..MAX_STOPS {
             ptrace(libc::PTRACE_SINGLESTEP, self.tid, 0, signal as usize as *mut c_void)?;
             let status = wait_stop(self.tid)?;
             ptrace(libc::PTRACE_GETREGS, self.tid, 0, (&raw mut regs).cast())?;
@@ -120,6 +125,7 @@ impl Injection {
                 _ => 0,
             };
         }
+        Err(Errno::INTR)
     }
 
     /// Lets the thread go on; its own system call returns `result`.
@@ -135,9 +141,10 @@ impl Injection {
         self.after.orig_rax = u64::MAX;
     }
 
-    /// The same with another second argument.
-    pub(crate) fn finish_again_with(mut self, second: u64) {
+    /// The same with another second and fourth argument.
+    pub(crate) fn finish_again_with(mut self, second: u64, fourth: u64) {
         self.saved.rsi = second;
+        self.saved.r10 = fourth;
         self.finish_again();
     }
 

@@ -1,17 +1,17 @@
 //! `execve` and `execveat`: the address space is about to change.
 
-use super::Supervisor;
-use crate::seccomp::Notification;
-use rustix::process::Pid;
+use super::{Call, Supervisor};
 
 impl Supervisor {
-    /// Lets the exec go on, and remembers it: the arena and registered rings do not survive it.
-    pub(super) fn exec(&mut self, call: &Notification, tid: Pid) {
-        let noted = self.tasks.note_exec(tid).and_then(|tgid| self.limits.note_exec(tid, tgid));
-        if let Err(error) = noted {
-            return self.listener.fail(call.id, error);
+    /// Lets the exec go on, and remembers it: the arena does not survive it.
+    pub(super) fn exec(&self, call: Call<'_>) {
+        let noted = {
+            let state = &mut *self.state();
+            state.tasks.note_exec(call.tid).and_then(|tgid| state.limits.note_exec(call.tid, tgid))
+        };
+        match noted {
+            Ok(()) => self.proceed(call),
+            Err(error) => self.fail(call, error),
         }
-        self.shared.registered.forget(tid);
-        self.listener.proceed(call.id);
     }
 }

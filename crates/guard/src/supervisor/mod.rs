@@ -1,16 +1,27 @@
-//! The guard's loop: one notification after the other, each answered in full before the next.
+//! The guard's work: notifications, each answered in full by one thread.
+//!
+//! What the guard knows of the tree is behind one lock ([`Supervisor::state`]), a ring's queue and what a
+//! program holds it to behind locks of the ring. Nothing is asked of a program's memory, and nothing is
+//! done that can take as long as a program likes, while the first is held; whoever holds a ring's may hang,
+//! and with him only those who use that ring.
 
 mod clone;
 mod enter;
 mod exec;
+mod judge;
 mod map;
+mod overdue;
 mod register;
+mod serve;
 mod setup;
 
 pub(crate) use enter::reads_pointers;
+pub(crate) use serve::{Server, serve};
 
 use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};
+use crate::frozen::Freezers;
+use crate::identity::Watches;
 use crate::inherited::is_ring;
 use crate::inject::Injection;
 use crate::kernel_ring::{Confinement, KernelRing};
@@ -23,24 +34,44 @@ use crate::shared::Shared;
 use crate::split_ring::SplitRing;
 use crate::taken::{Closer, Taken};
 use crate::tasks::{RingId, Tasks};
+use crate::turns::{Turn, Turns};
 use ringwarden_filter::Ring;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 /// A split ring and what the guard keeps with it.
 #[derive(Debug)]
 struct Guarded {
+    id: RingId,
+    /// The process that asked for it.
+    maker: Pid,
     ring: SplitRing,
-    /// The first of its slots in the arena, if rules look at arguments and there were enough.
-    arguments: Option<u32>,
-    /// What the program holds it to, and whether it has enabled it.
-    own: Ring,
+    /// The first of its slots in the arena, if arguments are looked at and there were enough.
+    arguments: OnceLock<Option<u32>>,
+    /// What the program holds it to, and whether it has enabled it. Locked for as long as it takes to
+    /// register something.
+    own: Mutex<Ring>,
     /// The shadow, mapped along with the ring before the program asked for it.
-    premapped: Option<Premapped>,
+    premapped: Mutex<Option<Premapped>>,
+}
+
+impl Guarded {
+    fn own(&self) -> MutexGuard<'_, Ring> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn premapped(&self) -> MutexGuard<'_, Option<Premapped>> {
+        self.premapped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first of its slots in the arena.
+    fn arguments(&self) -> Option<u32> {
+        self.arguments.get().copied().flatten()
+    }
 }
 
 /// A mapping that a process has without knowing yet.
@@ -59,224 +90,204 @@ enum After {
     Return(i64),
     /// It makes its own call once more.
     Again,
-    /// The same with another second argument.
-    AgainWith(u64),
+    /// The same with another second and fourth argument.
+    AgainWith(u64, u64),
 }
 
-/// Everything the guard knows of the tree that it guards.
+/// One call that waits for an answer, in the hands of a serving thread.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    notification: &'a Notification,
+    tid: Pid,
+    turn: &'a Turn<'a>,
+}
+
+impl Call<'_> {
+    fn id(&self) -> u64 {
+        self.notification.id
+    }
+
+    fn args(&self) -> [u64; 6] {
+        self.notification.args
+    }
+}
+
+/// Everything that the guard knows and needs.
 pub(crate) struct Supervisor {
     listener: Listener,
     kernel: KernelRing,
     rules: Rules,
     confinement: Confinement,
-    rings: BTreeMap<RingId, Guarded>,
+    max_rings: usize,
+    /// Programs may have filters of their own, on a kernel that has none.
+    own_filters: bool,
+    watches: Watches,
+    closer: Closer,
+    freezers: Freezers,
+    audit: Mutex<Box<dyn Audit>>,
+    /// Who is told of what is allowed.
+    observer: Option<Arc<dyn Observe>>,
+    /// Why a refusal could not be recorded: the end.
+    unrecorded: OnceLock<Errno>,
+    shared: Shared,
+    pub(crate) turns: Turns,
+    state: Mutex<State>,
+}
+
+/// What the guard knows of the tree.
+struct State {
+    rings: BTreeMap<RingId, Arc<Guarded>>,
     next_ring: u64,
     /// Look for closed rings when there are this many.
     sweep_at: usize,
-    max_rings: usize,
     tasks: Tasks,
     limits: TaskLimits,
     /// Where arguments are kept, if rules or the program's own filters look at any.
-    arena: Option<Arena>,
+    arena: Option<Arc<Arena>>,
     /// Threads that may be in a submission which began before there was an arena.
     unsettled: HashSet<Pid>,
-    /// Notifications that came while the guard waited for another.
-    waiting: VecDeque<Notification>,
-    audit: Box<dyn Audit>,
-    /// Who is told of what is allowed.
+}
+
+/// What a [`Supervisor`] is made of.
+pub(crate) struct Parts {
+    pub(crate) listener: Listener,
+    pub(crate) kernel: KernelRing,
+    pub(crate) rules: Rules,
+    pub(crate) max_rings: usize,
+    pub(crate) own_filters: bool,
+    pub(crate) audit: Box<dyn Audit>,
     pub(crate) observer: Option<Arc<dyn Observe>>,
-    /// Why a refusal could not be recorded: the end.
-    unrecorded: Option<Errno>,
-    shared: Shared,
+    pub(crate) shared: Shared,
 }
 
 impl Supervisor {
-    pub(crate) fn new(
-        listener: Listener,
-        kernel: KernelRing,
-        rules: Rules,
-        max_rings: usize,
-        max_tasks: usize,
-        audit: Box<dyn Audit>,
-        shared: Shared,
-    ) -> Result<Self, Errno> {
-        let confinement = kernel.confinement(|op| rules.confines(op));
-        let arena = rules.weigh_arguments().then(Arena::new).transpose()?;
-        let limits = TaskLimits::new(rules.filters.model(), max_tasks);
-        Ok(Self {
-            listener,
-            kernel,
-            rules,
-            limits,
-            unsettled: HashSet::new(),
-            waiting: VecDeque::new(),
-            confinement,
+    pub(crate) fn new(parts: Parts) -> Result<Self, Errno> {
+        let Parts { listener, kernel, rules, max_rings, own_filters, audit, observer, shared } = parts;
+        let closer = Closer::start()?;
+        let arena = rules.weigh_arguments().then(Arena::new).transpose()?.map(Arc::new);
+        let state = State {
             rings: BTreeMap::new(),
             next_ring: 0,
             sweep_at: 0,
-            max_rings,
-            tasks: Tasks::new(Closer::start()?),
+            tasks: Tasks::new(closer.clone()),
+            // Each thread that is limited takes a descriptor.
+            limits: TaskLimits::new(rules.filters.model(), 2 * max_rings),
             arena,
-            audit,
-            observer: None,
-            unrecorded: None,
+            unsettled: HashSet::new(),
+        };
+        Ok(Self {
+            listener,
+            confinement: kernel.confinement(|op| rules.confines(op)),
+            kernel,
+            rules,
+            max_rings,
+            own_filters,
+            watches: Watches::new()?,
+            closer,
+            freezers: Freezers::find(),
+            audit: Mutex::new(audit),
+            observer,
+            unrecorded: OnceLock::new(),
             shared,
+            turns: Turns::default(),
+            state: Mutex::new(state),
         })
     }
 
-    /// Serves notifications until no guarded task is left.
-    ///
-    /// # Errors
-    /// What makes the listener useless; the guarded tasks must not go on then.
-    pub(crate) fn serve(&mut self) -> Result<(), Errno> {
-        loop {
-            let next = self.waiting.pop_front().map_or_else(|| self.listener.receive(), Ok);
-            match next {
-                Ok(call) => match Pid::from_raw(call.tid as i32) {
-                    Some(tid) => {
-                        self.shared.deadline.serving(call.id, tid);
-                        self.dispatch(&call, tid);
-                        self.shared.deadline.done();
-                        if let Some(error) = self.unrecorded {
-                            return Err(error);
-                        }
-                    }
-                    // A thread outside of the guard's pid namespace cannot be looked into.
-                    None => self.listener.fail(call.id, Errno::PERM),
-                },
-                // A caller died while its notification was being fetched; or, from Linux 6.11 on, no
-                // caller is left. The main thread sees the difference (`POLLHUP`).
-                Err(Errno::INTR) => {}
-                Err(Errno::NOENT) if !self.is_abandoned() => {}
-                Err(Errno::NOENT) => return Ok(()),
-                Err(error) => return Err(error),
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dispatch(&self, call: Call<'_>) {
+        {
+            let mut state = self.state();
+            // Whatever it executed or submitted before is over.
+            state.tasks.seen(call.tid);
+            if !state.unsettled.is_empty() {
+                state.unsettled.remove(&call.tid);
             }
         }
-    }
-
-    fn is_abandoned(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut fds = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::empty())];
-        let _ = poll(&mut fds, Some(&Timespec::default()));
-        fds[0].revents().contains(PollFlags::HUP)
-    }
-
-    fn dispatch(&mut self, call: &Notification, tid: Pid) {
-        // Whatever it executed or submitted before is over.
-        self.tasks.seen(tid);
-        if !self.unsettled.is_empty() {
-            self.unsettled.remove(&tid);
-        }
-        match i64::from(call.number) {
-            _ if call.clones() => self.clone(call, tid),
-            libc::SYS_io_uring_enter if call.is_native() => self.enter(call, tid),
-            libc::SYS_io_uring_setup if call.is_native() => self.setup(call, tid),
-            libc::SYS_io_uring_register if call.is_native() => self.register(call, tid),
-            libc::SYS_mmap if call.is_native() => self.map(call, tid),
+        let notification = call.notification;
+        match i64::from(notification.number) {
+            _ if notification.clones() => self.clone(call),
+            libc::SYS_io_uring_enter if notification.is_native() => self.enter(call),
+            libc::SYS_io_uring_setup if notification.is_native() => self.setup(call),
+            libc::SYS_io_uring_register if notification.is_native() => self.register(call),
+            libc::SYS_mmap if notification.is_native() => self.map(call),
             // The execs of all tables.
-            _ => self.exec(call, tid),
+            _ => self.exec(call),
         }
     }
 
     /// Stops the thread that made `call`, after `prepare` has done what the notification is needed for,
     /// and has `work` make system calls in its place; what `work` gives is the result of the thread's
-    /// own call.
+    /// own call. Others are served meanwhile.
     fn inject<P>(
         &self,
-        call: &Notification,
-        tid: Pid,
+        call: Call<'_>,
         prepare: impl FnOnce() -> Result<P, Errno>,
         work: impl FnOnce(&mut Injection, P) -> Result<After, Errno>,
     ) {
-        let _reapers_wait = self.shared.children();
+        call.turn.pass_on();
+        let _reapers_wait = self.shared.trace(call.tid, false);
         // Without an injection the call has been answered.
-        let Ok((mut injection, prepared)) = Injection::begin(&self.listener, call.id, tid, prepare) else {
+        let Ok((mut injection, prepared)) = Injection::begin(&self.listener, call.id(), call.tid, prepare)
+        else {
             return;
         };
         match work(&mut injection, prepared) {
             Ok(After::Return(value)) => injection.finish(value),
             Ok(After::Again) => injection.finish_again(),
-            Ok(After::AgainWith(second)) => injection.finish_again_with(second),
+            Ok(After::AgainWith(second, fourth)) => injection.finish_again_with(second, fourth),
             Err(error) => injection.finish(-i64::from(error.raw_os_error())),
         }
     }
 
     /// The memory of the thread that made `call`.
-    fn memory_of<'a>(&'a self, call: &Notification, tid: Pid) -> Caller<'a> {
-        Caller { listener: &self.listener, id: call.id, tid }
+    fn memory_of(&self, call: Call<'_>) -> Caller<'_> {
+        Caller { listener: &self.listener, id: call.id(), tid: call.tid }
+    }
+
+    fn proceed(&self, call: Call<'_>) {
+        self.listener.proceed(call.id());
+    }
+
+    fn fail(&self, call: Call<'_>, error: Errno) {
+        self.listener.fail(call.id(), error);
     }
 
     /// Answers a call at the end of its handling.
-    fn answer(&self, call: &Notification, result: Result<i64, Errno>) {
+    fn answer(&self, call: Call<'_>, result: Result<i64, Errno>) {
         match result {
-            Ok(value) => self.listener.answer(call.id, value),
-            Err(error) => self.listener.fail(call.id, error),
+            Ok(value) => self.listener.answer(call.id(), value),
+            Err(error) => self.listener.fail(call.id(), error),
         }
     }
 
-    /// The ring that `fd` of `tid` is believed to be. A wrong belief is harmless, see `slots`.
-    fn believed(&mut self, tid: Pid, fd: i32) -> Option<RingId> {
-        let (_, process) = self.tasks.process_of(tid).ok()?;
-        let id = *process.rings.get(&fd)?;
-        self.rings.contains_key(&id).then_some(id)
-    }
-
-    /// The ring that `fd` of `tid` is, for certain at this moment.
+    /// The ring that `fd` of the caller is, for certain at this moment, with a copy of the descriptor.
     ///
     /// # Errors
     /// `EBADF` for no descriptor, `EOPNOTSUPP` for one that is no ring (both as from
     /// `io_uring_enter(2)`), `EACCES` for a ring that the guard did not make.
-    fn identify(&mut self, tid: Pid, fd: i32) -> Result<RingId, Errno> {
-        self.take_ring(tid, fd).map(|(id, _)| id)
-    }
-
-    /// The same, with a copy of the descriptor.
-    fn take_ring(&mut self, tid: Pid, fd: i32) -> Result<(RingId, OwnedFd), Errno> {
-        let mut copy = self.tasks.descriptor(tid, fd);
-        let mut found = copy.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
-        if found.is_none() {
-            // The thread may have a descriptor table of its own.
-            let own = self.tasks.descriptor_of_thread(tid, fd);
-            found = own.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
-            copy = own.or(copy);
+    fn take_ring(&self, call: Call<'_>, fd: i32) -> Result<(Arc<Guarded>, Taken), Errno> {
+        let taken = self.state().take_ring(call.tid, fd);
+        if taken.as_ref().is_err_and(|&error| error == Errno::ACCESS) {
+            self.refused(call, Refused::ForeignRing { fd });
         }
-        let copy: Taken = copy?;
-        let Some(id) = found else {
-            if !is_ring(copy.as_fd()) {
-                return Err(Errno::OPNOTSUPP);
-            }
-            self.refused(tid, Refused::ForeignRing { fd });
-            return Err(Errno::ACCESS);
-        };
-        let (_, process) = self.tasks.process_of(tid)?;
-        process.rings.insert(fd, id);
-        Ok((id, copy.into_ring()))
+        taken
     }
 
-    fn ring_behind(&self, fd: BorrowedFd<'_>) -> Option<RingId> {
-        // The newest first: descriptors are passed on soon after a ring is made.
-        self.rings.iter().rev().find(|(_, guarded)| guarded.ring.watch().is(fd)).map(|(&id, _)| id)
+    /// The same without the descriptor.
+    fn identify(&self, call: Call<'_>, fd: i32) -> Result<Arc<Guarded>, Errno> {
+        self.take_ring(call, fd).map(|(guarded, _)| guarded)
     }
 
-    /// Forgets rings that are closed everywhere.
-    fn sweep(&mut self) {
-        let arena = &mut self.arena;
-        self.rings.retain(|_, guarded| {
-            let alive = guarded.ring.watch().is_alive();
-            if let (false, Some(arena), Some(first)) = (alive, arena.as_mut(), guarded.arguments) {
-                arena.release(first, guarded.ring.slot_count());
-            }
-            alive
-        });
-        let rings = &self.rings;
-        self.tasks.forget_rings(|id| !rings.contains_key(&id));
-        self.sweep_at = (2 * self.rings.len()).max(8);
-    }
-
-    fn refused(&mut self, tid: Pid, request: Refused) {
-        let pid = self.tasks.process_of(tid).map_or(tid, |(tgid, _)| tgid);
-        let program = std::fs::read_to_string(format!("/proc/{}/comm", tid.as_raw_nonzero()))
-            .map(|name| name.trim_end().to_owned())
+    fn refused(&self, call: Call<'_>, request: Refused) {
+        let tid = call.tid;
+        let pid = self.state().tasks.process_of(tid).map_or(tid, |(tgid, _)| tgid);
+        // A name is bytes; what is no text in them is replaced.
+        let program = std::fs::read(format!("/proc/{}/comm", tid.as_raw_nonzero()))
+            .map(|name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
             .unwrap_or_default();
         let refusal = Refusal {
             time: SystemTime::now(),
@@ -285,9 +296,82 @@ impl Supervisor {
             program,
             request,
         };
-        let audit = &mut self.audit;
-        if let Err(error) = self.shared.deadline.uncounted(|| audit.refused(&refusal)) {
-            self.unrecorded = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        let told = call.turn.deadline.uncounted(|| {
+            let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+            audit.refused(&refusal)
+        });
+        if let Err(error) = told {
+            let _ = self.unrecorded.set(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         }
+    }
+
+    /// Forgets what is gone, once a second.
+    pub(crate) fn sweep(&self) {
+        self.shared.registered.sweep();
+        let gone = {
+            let mut state = self.state();
+            state.limits.sweep();
+            state.sweep()
+        };
+        drop(gone);
+    }
+}
+
+impl State {
+    /// The ring that `fd` of `tid` is believed to be. A wrong belief is harmless, see `slots`.
+    fn believed(&mut self, tid: Pid, fd: i32) -> Option<&Arc<Guarded>> {
+        let (_, process) = self.tasks.process_of(tid).ok()?;
+        let id = *process.rings.get(&fd)?;
+        self.rings.get(&id)
+    }
+
+    /// See [`Supervisor::take_ring`].
+    fn take_ring(&mut self, tid: Pid, fd: i32) -> Result<(Arc<Guarded>, Taken), Errno> {
+        let mut copy = self.tasks.descriptor(tid, fd);
+        let mut found = copy.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+        if found.is_none() {
+            // The thread may have a descriptor table of its own.
+            let own = self.tasks.descriptor_of_thread(tid, fd);
+            found = own.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+            copy = own.or(copy);
+        }
+        let copy = copy?;
+        let Some(guarded) = found else {
+            return Err(if is_ring(copy.as_fd()) { Errno::ACCESS } else { Errno::OPNOTSUPP });
+        };
+        let (_, process) = self.tasks.process_of(tid)?;
+        process.rings.insert(fd, guarded.id);
+        Ok((guarded, copy))
+    }
+
+    fn ring_behind(&self, fd: BorrowedFd<'_>) -> Option<Arc<Guarded>> {
+        // The newest first: descriptors are passed on soon after a ring is made.
+        self.rings.values().rev().find(|guarded| guarded.ring.watch().is(fd)).cloned()
+    }
+
+    /// The slots of the arena that rings of that process have.
+    fn slots_of(&self, process: Pid) -> u32 {
+        let rings = self.rings.values().filter(|guarded| guarded.maker == process);
+        rings.filter(|guarded| guarded.arguments().is_some()).map(|guarded| guarded.ring.slot_count()).sum()
+    }
+
+    /// Forgets rings that are closed everywhere, and gives them to be dropped.
+    #[must_use]
+    fn sweep(&mut self) -> Vec<Arc<Guarded>> {
+        let (alive, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.rings)
+            .into_iter()
+            .partition(|(_, guarded)| guarded.ring.watch().is_alive());
+        self.rings = alive;
+        for guarded in gone.values() {
+            if let (Some(arena), Some(first)) = (&self.arena, guarded.arguments()) {
+                arena.release(first, guarded.ring.slot_count());
+            }
+        }
+        if !gone.is_empty() {
+            let rings = &self.rings;
+            self.tasks.forget_rings(|id| !rings.contains_key(&id));
+        }
+        self.sweep_at = (2 * self.rings.len()).max(8);
+        gone.into_values().collect()
     }
 }

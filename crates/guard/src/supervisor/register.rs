@@ -1,17 +1,18 @@
 //! `io_uring_register`: what would take a ring out of the guard's hands is refused, what the guard
 //! has already used up is emulated, the rest is the kernel's.
 
-use super::{After, Supervisor, reads_pointers};
+use super::judge::{Reach, Waiter};
+use super::{After, Call, Guarded, Supervisor, reads_pointers};
 use crate::arena::Arena;
 use crate::audit::Refused;
+use crate::limits;
 use crate::memory::{self, Caller};
 use crate::registered::{self, Registered};
-use crate::seccomp::{INJECTED, Notification};
+use crate::seccomp::INJECTED;
 use ringwarden_filter::Limits;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::io::Errno;
-use rustix::process::Pid;
 use std::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -28,151 +29,210 @@ struct RingUpdate {
 }
 
 impl Supervisor {
-    pub(super) fn register(&mut self, call: &Notification, tid: Pid) {
-        let [fd, word, argument, count, ..] = call.args;
+    pub(super) fn register(&self, call: Call<'_>) {
+        let [fd, word, ..] = call.args();
         let (fd, word) = (fd as i32, word as u32);
         let by_index = word & USE_REGISTERED_RING != 0;
         let op = RegisterOp(word & !USE_REGISTERED_RING);
+        if op.0 >= RegisterOp::LAST {
+            // What it would do on a later kernel nobody knows.
+            return self.fail(call, Errno::INVAL);
+        }
         if !self.rules.calls.register.allow(op) {
-            self.refused(tid, Refused::Register { op });
-            return self.listener.fail(call.id, Errno::ACCESS);
+            self.refused(call, Refused::Register { op });
+            return self.fail(call, Errno::ACCESS);
         }
         if let Some(observer) = &self.observer {
             observer.register(op);
         }
         // The kernel looks for this before it looks at the index bit (`io_uring_register`).
         if fd == -1 {
-            return self.register_without_ring(call, tid, op);
+            return self.register_without_ring(call, op);
         }
-        let ring = if by_index {
-            self.by_index(tid, fd as u32).map(|registered| registered.ring)
-        } else {
-            self.believed(tid, fd).map_or_else(|| self.identify(tid, fd), Ok)
+        if let Err(error) = self.register_on_ring(call, fd, by_index, op) {
+            self.fail(call, error);
+        }
+    }
+
+    /// Answers the call, or says what to answer.
+    fn register_on_ring(&self, call: Call<'_>, fd: i32, by_index: bool, op: RegisterOp) -> Result<(), Errno> {
+        let (guarded, reach) = self.ring_to_register_on(call, fd, by_index)?;
+        let [_, _, argument, count, ..] = call.args();
+        let count = count as u32;
+        let own_call = match op {
+            RegisterOp::REGISTER_RESTRICTIONS | RegisterOp::REGISTER_ENABLE_RINGS => true,
+            RegisterOp::REGISTER_BPF_FILTER => self.own_filters,
+            _ => false,
         };
-        let allowed = ring.and_then(|ring| {
-            let by = self.limits.task(tid)?;
-            // Never left to the kernel if unknown: the descriptor could be a ring by then.
-            let own = &mut self.rings.get_mut(&ring).ok_or(Errno::BADF)?.own;
-            own.check_register(by, op).map_err(errno)?;
-            let mut memory = Caller { listener: &self.listener, id: call.id, tid };
-            let (memory, count) = (&mut memory, count as u32);
+        let task = self.state().limits.passing_task(call.tid)?;
+        let by = limits::lock(&task);
+        let points = {
+            let mut own = guarded.own();
+            own.check_register(&by, op).map_err(errno)?;
+            let mut memory = self.memory_of(call);
             match op {
-                RegisterOp::REGISTER_RESTRICTIONS => own.register_restrictions(by, memory, argument, count),
-                RegisterOp::REGISTER_BPF_FILTER => own.register_filter(by, memory, argument, count, OWN),
-                RegisterOp::REGISTER_ENABLE_RINGS => own.enable(by),
-                _ => Ok(()),
+                _ if !own_call => Ok(()),
+                RegisterOp::REGISTER_RESTRICTIONS => own.register_restrictions(&by, &memory, argument, count),
+                RegisterOp::REGISTER_BPF_FILTER => {
+                    limits::has_room(own.limits())?;
+                    own.register_filter(&by, &mut memory, argument, count, OWN)
+                }
+                _ => own.enable(&by),
             }
             .map_err(errno)?;
-            Ok(point_at_arguments(own.limits()))
-        });
-        let points = match allowed {
-            Ok(points) => points,
-            Err(error) => return self.listener.fail(call.id, error),
+            point_at_arguments(own.limits())
         };
+        drop(by);
         match op {
             // The real ring has the guard's restrictions, and its kernel may have no filters.
-            RegisterOp::REGISTER_RESTRICTIONS => self.listener.answer(call.id, 0),
-            RegisterOp::REGISTER_BPF_FILTER => {
+            RegisterOp::REGISTER_RESTRICTIONS | RegisterOp::REGISTER_BPF_FILTER if own_call => {
                 if points {
                     self.keep_arguments();
                 }
-                self.listener.answer(call.id, 0);
+                // What was approved without the new rule must not be submitted again.
+                let waiter = Waiter { supervisor: self, tid: call.tid, ring: guarded.id, reach };
+                guarded.ring.retire_all(|watch| waiter.wait(watch))?;
+                self.listener.answer(call.id(), 0);
             }
-            RegisterOp::REGISTER_RING_FDS => self.register_ring_fds(call, tid),
+            RegisterOp::REGISTER_RING_FDS => return self.register_ring_fds(call),
             RegisterOp::UNREGISTER_RING_FDS => {
-                for update in
-                    read_updates(&self.memory_of(call, tid), argument, count as u32).unwrap_or_default()
-                {
-                    self.shared.registered.remove(tid, update.offset as usize);
+                let updates = read_updates(&self.memory_of(call), argument, count).unwrap_or_default();
+                for update in updates {
+                    self.shared.registered.remove(call.tid, update.offset as usize);
                 }
-                self.listener.proceed(call.id);
+                self.proceed(call);
             }
-            _ => self.listener.proceed(call.id),
+            _ => self.proceed(call),
         }
+        Ok(())
+    }
+
+    /// Never left to the kernel if unknown: the descriptor could be a ring by then.
+    fn ring_to_register_on(
+        &self,
+        call: Call<'_>,
+        fd: i32,
+        by_index: bool,
+    ) -> Result<(Arc<Guarded>, Reach), Errno> {
+        if by_index {
+            let Registered { ring, descriptor } = self.by_index(call, fd as u32)?;
+            let guarded = self.state().rings.get(&ring).cloned().ok_or(Errno::BADF)?;
+            return Ok((guarded, Reach::Held(descriptor)));
+        }
+        let believed = self.state().believed(call.tid, fd).cloned();
+        let guarded = believed.map_or_else(|| self.identify(call, fd), Ok)?;
+        Ok((guarded, Reach::Descriptor(fd)))
     }
 
     /// Calls with -1 in place of a ring.
-    fn register_without_ring(&mut self, call: &Notification, tid: Pid, op: RegisterOp) {
-        if !matches!(op, RegisterOp::REGISTER_RESTRICTIONS | RegisterOp::REGISTER_BPF_FILTER) {
-            return self.send_message(call, tid, op);
+    fn register_without_ring(&self, call: Call<'_>, op: RegisterOp) {
+        let limits = matches!(op, RegisterOp::REGISTER_RESTRICTIONS | RegisterOp::REGISTER_BPF_FILTER);
+        if limits && self.own_filters {
+            self.answer(call, self.limit_task(call, op).map(|()| 0));
+        } else {
+            self.send_message(call, op);
         }
-        let [_, _, argument, count, ..] = call.args;
-        let mut memory = Caller { listener: &self.listener, id: call.id, tid };
-        let (memory, count) = (&mut memory, count as u32);
-        let limited = self.limits.task(tid).and_then(|task| {
-            match op {
-                RegisterOp::REGISTER_RESTRICTIONS => task.register_restrictions(memory, argument, count),
-                _ => task.register_filter(memory, argument, count, OWN),
+    }
+
+    /// Has the calling thread limit itself.
+    fn limit_task(&self, call: Call<'_>, op: RegisterOp) -> Result<(), Errno> {
+        let [_, _, argument, count, ..] = call.args();
+        let count = count as u32;
+        let task = self.state().limits.task(call.tid)?;
+        let mut task = limits::lock(&task);
+        let mut memory = self.memory_of(call);
+        match op {
+            RegisterOp::REGISTER_RESTRICTIONS => task.register_restrictions(&memory, argument, count),
+            _ => {
+                limits::has_room(task.limits())?;
+                task.register_filter(&mut memory, argument, count, OWN)
             }
-            .map_err(errno)?;
-            Ok(point_at_arguments(task.limits()))
-        });
-        if limited == Ok(true) {
+        }
+        .map_err(errno)?;
+        let points = point_at_arguments(task.limits());
+        let leaks = task.limits().model().facts().later_filters_leak;
+        drop(task);
+        if points {
             self.keep_arguments();
         }
-        self.answer(call, limited.map(|_| 0));
+        if leaks {
+            // It may hold for rings that there are, which nothing is known of but that they are not this
+            // thread's to wait for.
+            let rings: Vec<_> = self.state().rings.values().cloned().collect();
+            rings.iter().for_each(|guarded| guarded.ring.poison_all());
+        }
+        Ok(())
     }
 
     /// Puts arguments out of the program's reach from now on, since a filter of its own looks at them.
-    fn keep_arguments(&mut self) {
-        if self.arena.is_some() {
-            return;
-        }
-        // Without one such requests are refused.
-        let Ok(mut arena) = Arena::new() else { return };
-        for guarded in self.rings.values_mut() {
-            guarded.arguments = arena.reserve(guarded.ring.slot_count());
-        }
-        self.arena = Some(arena);
-        self.unsettled = self.tasks.threads().collect();
+    fn keep_arguments(&self) {
+        let rings: Vec<_> = {
+            let state = &mut *self.state();
+            if state.arena.is_some() {
+                return;
+            }
+            // Without one such requests are refused.
+            let Ok(arena) = Arena::new() else { return };
+            for guarded in state.rings.values() {
+                let _ = guarded.arguments.set(arena.reserve(guarded.ring.slot_count(), 0));
+            }
+            state.arena = Some(Arc::new(arena));
+            state.unsettled = state.tasks.threads().collect();
+            state.rings.values().cloned().collect()
+        };
+        // What was approved so far points into the program's own memory.
+        rings.iter().for_each(|guarded| guarded.ring.poison_all());
     }
 
-    fn send_message(&mut self, call: &Notification, tid: Pid, op: RegisterOp) {
+    fn send_message(&self, call: Call<'_>, op: RegisterOp) {
         // A MSG_RING request in disguise. Its SQE could change after a look at it, so it passes only
         // where no look is needed.
         let passes = op != RegisterOp::REGISTER_SEND_MSG_RING
             || self.rules.filters.outright(Opcode::MSG_RING) == Some(true);
         if passes {
-            self.listener.proceed(call.id);
+            self.proceed(call);
         } else {
-            self.refused(tid, Refused::Register { op });
-            self.listener.fail(call.id, Errno::ACCESS);
+            self.refused(call, Refused::Register { op });
+            self.fail(call, Errno::ACCESS);
         }
     }
 
-    /// Has the thread register its rings, and remembers which index became which ring.
-    fn register_ring_fds(&mut self, call: &Notification, tid: Pid) {
-        let [ring, word, argument, count, ..] = call.args;
-        let updates = match read_updates(&self.memory_of(call, tid), argument, count as u32) {
-            Ok(updates) => updates,
-            Err(error) => return self.listener.fail(call.id, error),
-        };
+    /// Has the thread register its rings, and remembers which index became which ring. The call is answered
+    /// unless there is an error.
+    fn register_ring_fds(&self, call: Call<'_>) -> Result<(), Errno> {
+        let [ring, word, argument, count, ..] = call.args();
+        let updates = read_updates(&self.memory_of(call), argument, count as u32)?;
         let mut rings = Vec::new();
         for update in &updates {
-            match self.take_ring(tid, update.data as i32) {
-                Ok((ring, descriptor)) => rings.push(Registered { ring, descriptor: Arc::new(descriptor) }),
+            match self.take_ring(call, update.data as i32) {
+                Ok((guarded, descriptor)) => {
+                    rings.push(Registered { ring: guarded.id, descriptor: Arc::new(descriptor) });
+                }
                 // The kernel stops here, too.
-                Err(Errno::ACCESS) => return self.listener.fail(call.id, Errno::ACCESS),
+                Err(Errno::ACCESS) => return Err(Errno::ACCESS),
                 Err(_) => break,
             }
         }
-        let shared = &self.shared;
-        let prepare = || Ok(());
-        self.inject(call, tid, prepare, |injection, ()| {
-            let args = [ring, INJECTED << 32 | u64::from(word as u32), argument, count, 0, 0];
-            let done = injection.syscall(libc::SYS_io_uring_register, args)?;
-            let count = usize::try_from(done).unwrap_or(0);
-            let mut offsets = vec![RingUpdate::default(); count.min(updates.len())];
-            let read = memory::read_of_traced(injection, argument, offsets.as_mut_bytes());
-            if read.is_err() {
-                offsets.clear();
-            }
-            for (update, found) in offsets.iter().zip(rings) {
-                shared.registered.insert(tid, update.offset as usize, found);
-            }
-            shared.call_main_thread();
-            Ok(After::Return(done))
-        });
+        self.inject(
+            call,
+            || Ok(()),
+            |injection, ()| {
+                let args = [ring, INJECTED << 32 | u64::from(word as u32), argument, count, 0, 0];
+                let done = injection.syscall(libc::SYS_io_uring_register, args)?;
+                let count = usize::try_from(done).unwrap_or(0);
+                let mut offsets = vec![RingUpdate::default(); count.min(updates.len())];
+                let read = memory::read_of_traced(injection, argument, offsets.as_mut_bytes());
+                if read.is_err() {
+                    offsets.clear();
+                }
+                for (update, found) in offsets.iter().zip(rings) {
+                    // A ring that is not known by its index cannot be used by it: EBADF.
+                    let _ = self.shared.registered.insert(call.tid, update.offset as usize, found);
+                }
+                Ok(After::Return(done))
+            },
+        );
+        Ok(())
     }
 }
 

@@ -1,109 +1,184 @@
 //! `io_uring_setup`: the program gets a split ring.
 
-use super::{After, Guarded, Supervisor};
+use super::{After, Call, Guarded, Supervisor};
 use crate::audit::Refused;
 use crate::kernel_ring;
+use crate::limits;
 use crate::plan::Plan;
-use crate::seccomp::{INJECTED, Notification};
+use crate::seccomp::INJECTED;
 use crate::split_ring::SplitRing;
 use crate::taken::Taken;
 use crate::tasks::RingId;
+use ringwarden_filter::Ring;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{Params, SetupFlags};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::sync::{Arc, Mutex, OnceLock};
 use zerocopy::IntoBytes;
 
 impl Supervisor {
-    pub(super) fn setup(&mut self, call: &Notification, tid: Pid) {
-        if let Err(error) = self.split(call, tid) {
-            self.listener.fail(call.id, error);
+    pub(super) fn setup(&self, call: Call<'_>) {
+        call.turn.pass_on();
+        if let Err(error) = self.split(call) {
+            self.fail(call, error);
         }
     }
 
     /// Makes the ring and answers the call, or says what to answer.
-    fn split(&mut self, call: &Notification, tid: Pid) -> Result<(), Errno> {
-        let [entries, address, ..] = call.args;
-        let asked: Params = self.memory_of(call, tid).read_value(address)?;
-        if self.rings.len() >= self.sweep_at {
-            self.sweep();
-        }
-        if self.rings.len() >= self.max_rings {
+    fn split(&self, call: Call<'_>) -> Result<(), Errno> {
+        let [entries, address, ..] = call.args();
+        let entries = entries as u32;
+        let asked: Params = self.read_params(call, address)?;
+        let (gone, rings) = {
+            let mut state = self.state();
+            let gone = if state.rings.len() >= state.sweep_at.min(self.max_rings) {
+                state.sweep()
+            } else {
+                Vec::new()
+            };
+            (gone, state.rings.len())
+        };
+        drop(gone);
+        if rings >= self.max_rings {
+            self.refused(call, Refused::TooManyRings { most: self.max_rings });
             return Err(Errno::NOMEM);
         }
         // One ring alone can have slots to spare; many are kept small.
-        let spare = self.rings.len() < 4;
+        let spare = rings < 4;
         let rules = self.rules.calls.setup;
-        if !rules.allow(entries as u32, &asked) {
-            self.refused(tid, Refused::Setup { entries: entries as u32, params: asked });
+        if !rules.allow(entries, &asked) {
+            self.refused(call, Refused::Setup { entries, params: asked });
         } else if let Some(observer) = &self.observer {
-            observer.setup(entries as u32, &asked);
+            observer.setup(entries, &asked);
         }
-        let plan = Plan::new(entries as u32, &asked, rules, self.kernel.cqes_offset, spare)?;
+        let plan = Plan::new(entries, &asked, rules, self.kernel.cqes_offset, spare)?;
         if plan.asked.contains(SetupFlags::SQ_AFF) && !is_online(asked.sq_thread_cpu) {
             return Err(Errno::INVAL);
         }
-        let workers = self.workers_ring(tid, &asked)?;
+        let workers = self.workers_ring(call.tid, &asked)?;
         let mut wanted = asked;
         if let Some(workers) = &workers {
             wanted.wq_fd = workers.as_fd().as_raw_fd() as u32;
         }
-        let (ring, fd, mut told) =
-            SplitRing::new(plan, &wanted, &self.kernel, &self.confinement, self.rules.sacrifice())?;
+        let sacrifice = self.rules.sacrifice();
+        let (ring, fd, mut told) = SplitRing::new(
+            plan,
+            &wanted,
+            &self.kernel,
+            &self.confinement,
+            sacrifice,
+            &self.watches,
+            &self.closer,
+        )?;
         told.wq_fd = asked.wq_fd;
         let stays_disabled = plan.asked.contains(SetupFlags::R_DISABLED);
         if !stays_disabled && !plan.binds_issuer() {
             kernel_ring::enable(fd.as_fd())?;
         }
-        let own = self.limits.task(tid)?.ring(plan.asked);
-        self.memory_of(call, tid).write_bytes(address, told.as_bytes())?;
-        let id = RingId(self.next_ring);
-        self.next_ring += 1;
-        let guarded = Guarded {
-            arguments: self.arena.as_mut().and_then(|arena| arena.reserve(ring.slot_count())),
-            ring,
-            own,
-            premapped: None,
-        };
-        self.rings.insert(id, guarded);
-        let number = if plan.binds_issuer() {
-            self.enable_in_place(call, tid, fd)
-        } else {
-            let number = self.listener.add_fd(call.id, fd.as_fd())?;
-            // From here on the program's descriptor is the only one.
-            drop(fd);
-            self.listener.answer(call.id, i64::from(number));
-            Some(number)
-        };
-        if let (Some(number), Ok((_, process))) = (number, self.tasks.process_of(tid)) {
-            process.rings.insert(number, id);
+        let own = self.own_limits(call.tid, plan.asked)?;
+        self.memory_of(call).write_bytes(address, told.as_bytes())?;
+        let guarded = self.keep(call, ring, own)?;
+        if plan.binds_issuer() {
+            self.enable_in_place(call, &guarded, &fd);
+            return Ok(());
         }
+        let number = self.listener.add_fd(call.id(), fd.as_fd())?;
+        // From here on the program's descriptor is the only one.
+        drop(fd);
+        self.believe(call.tid, number, guarded.id);
+        self.listener.answer(call.id(), i64::from(number));
         Ok(())
     }
 
-    /// Has the calling thread enable its ring, which makes it the one task that may submit; gives the
-    /// ring's number there. The call is answered in any case.
-    fn enable_in_place(&self, call: &Notification, tid: Pid, ring: OwnedFd) -> Option<i32> {
-        let mut number = None;
-        let prepare = || self.listener.add_fd(call.id, ring.as_fd());
-        self.inject(call, tid, prepare, |injection, fd| {
+    fn read_params(&self, call: Call<'_>, address: u64) -> Result<Params, Errno> {
+        self.memory_of(call).read_value(address).inspect_err(|&error| {
+            if error == Errno::PERM {
+                self.refused(call, Refused::Unreadable);
+            }
+        })
+    }
+
+    /// What the caller's ring is held to from the start.
+    fn own_limits(&self, tid: Pid, asked: SetupFlags) -> Result<Ring, Errno> {
+        let mut state = self.state();
+        // Only the one issuer of a ring has to be known again.
+        let single = asked.contains(SetupFlags::SINGLE_ISSUER);
+        let task = if single { state.limits.task(tid)? } else { state.limits.passing_task(tid)? };
+        drop(state);
+        let ring = limits::lock(&task).ring(asked);
+        Ok(ring)
+    }
+
+    /// Remembers a ring, with room for its arguments.
+    fn keep(&self, call: Call<'_>, ring: SplitRing, own: Ring) -> Result<Arc<Guarded>, Errno> {
+        let mut gone = Vec::new();
+        let kept = {
+            let state = &mut *self.state();
+            let maker = state.tasks.process_of(call.tid)?.0;
+            let slots = ring.slot_count();
+            let arguments = match &state.arena {
+                None => OnceLock::new(),
+                Some(arena) => {
+                    let arena = Arc::clone(arena);
+                    let first = arena.reserve(slots, state.slots_of(maker)).or_else(|| {
+                        gone = state.sweep();
+                        arena.reserve(slots, state.slots_of(maker))
+                    });
+                    OnceLock::from(first)
+                }
+            };
+            if state.arena.is_some() && arguments.get() == Some(&None) {
+                None
+            } else {
+                let id = RingId(state.next_ring);
+                state.next_ring += 1;
+                let guarded = Arc::new(Guarded {
+                    id,
+                    maker,
+                    ring,
+                    arguments,
+                    own: Mutex::new(own),
+                    premapped: Mutex::new(None),
+                });
+                state.rings.insert(id, Arc::clone(&guarded));
+                Some(guarded)
+            }
+        };
+        drop(gone);
+        kept.ok_or_else(|| {
+            self.refused(call, Refused::NoRoomForArguments);
+            Errno::NOMEM
+        })
+    }
+
+    fn believe(&self, tid: Pid, number: i32, ring: RingId) {
+        if let Ok((_, process)) = self.state().tasks.process_of(tid) {
+            process.rings.insert(number, ring);
+        }
+    }
+
+    /// Has the calling thread enable its ring, which makes it the one task that may submit. The call is
+    /// answered in any case.
+    fn enable_in_place(&self, call: Call<'_>, guarded: &Guarded, ring: &Taken) {
+        let prepare = || self.listener.add_fd(call.id(), ring.as_fd());
+        self.inject(call, prepare, |injection, fd| {
             let op = INJECTED << 32 | u64::from(RegisterOp::REGISTER_ENABLE_RINGS.0);
             let args = [fd as u64, op, 0, 0, 0, 0];
             let enabled = injection.syscall(libc::SYS_io_uring_register, args)?;
-            number = Some(fd);
+            self.believe(call.tid, fd, guarded.id);
             Ok(After::Return(if enabled == 0 { i64::from(fd) } else { enabled }))
         });
-        number
     }
 
     /// The ring whose workers the new one is to share. Without SQPOLL the kernel only looks whether
     /// it is one (`io_sq_offload_create`), so a copy for the look is all that is needed.
-    fn workers_ring(&mut self, tid: Pid, asked: &Params) -> Result<Option<Taken>, Errno> {
+    fn workers_ring(&self, tid: Pid, asked: &Params) -> Result<Option<Taken>, Errno> {
         if !SetupFlags::from_bits_retain(asked.flags).contains(SetupFlags::ATTACH_WQ) {
             return Ok(None);
         }
-        match self.tasks.descriptor(tid, asked.wq_fd as i32) {
+        match self.state().tasks.descriptor(tid, asked.wq_fd as i32) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::BADF) => Err(Errno::NXIO),
             Err(error) => Err(error),

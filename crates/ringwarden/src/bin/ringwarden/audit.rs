@@ -108,6 +108,21 @@ impl Log {
                 line.op = "io_uring_enter".into();
                 line.rule = "its arguments could not be put out of the program's reach".into();
             }
+            Refused::Unreadable => {
+                line.op = "io_uring_setup".into();
+                line.rule =
+                    "the guard may not look into this process: it has given up its user since it was \
+                             executed, or is not dumpable, and the guard has no CAP_SYS_PTRACE"
+                        .into();
+            }
+            Refused::TooManyRings { most } => {
+                line.op = "io_uring_setup".into();
+                line.rule = format!("the guard can have {most} rings at a time: its limit of open files");
+            }
+            Refused::NoRoomForArguments => {
+                line.op = "io_uring_setup".into();
+                line.rule = "other rings take all the room for arguments, which rules look at".into();
+            }
             Refused::Register { op } => {
                 line.op = "io_uring_register".into();
                 line.fields.insert("op".into(), op.to_string().into());

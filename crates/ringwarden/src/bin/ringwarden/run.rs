@@ -44,6 +44,10 @@ pub(crate) struct Run {
     /// as: posted, 7.0, 7.2, 7.3; needs the guard [default: the newest]
     #[arg(long, value_name = "KERNEL")]
     model: Option<KernelModel>,
+    /// Let programs register filters of their own, on kernels that have none; implied by --model. Under the
+    /// guard each fork and exec then stops for a moment
+    #[arg(long)]
+    own_filters: bool,
     /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -107,7 +111,10 @@ impl Run {
                 return style::fail(format_args!("cannot write to {}: {error}", path.display()), FAILED);
             }
         };
-        let guard = enforcement.guard();
+        let mut guard = enforcement.guard();
+        if self.own_filters || self.model.is_some() {
+            guard = guard.with_own_filters();
+        }
         let log = Log { enforcement, file, verbose: self.verbose };
         match guard.with_audit(log).run(&self.command) {
             Ok(status) => ended(status),

@@ -1,0 +1,123 @@
+//! The threads that serve.
+
+use super::{Call, Supervisor};
+use crate::seccomp::Notification;
+use crate::turns::{Turn, Turns};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+use std::sync::Arc;
+
+/// Where it is said why serving has ended; shared by all threads that serve.
+type Outcome = Arc<OwnedFd>;
+
+/// Serves on threads of their own. The descriptor gives an `i32` when that ends, 0 when nobody is left to
+/// serve, or else the errno.
+pub(crate) fn serve(supervisor: &Arc<Supervisor>) -> Result<Server, Errno> {
+    let (out, in_) = pipe_with(PipeFlags::CLOEXEC)?;
+    let server = Server { supervisor: Arc::clone(supervisor), outcome: Arc::new(in_), ended: Arc::new(out) };
+    server.start_thread()?;
+    Ok(server)
+}
+
+/// What serving threads are started with.
+#[derive(Clone)]
+pub(crate) struct Server {
+    supervisor: Arc<Supervisor>,
+    outcome: Outcome,
+    ended: Arc<OwnedFd>,
+}
+
+impl AsFd for Server {
+    fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+impl Server {
+    /// Whose turn it is.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.supervisor.turns
+    }
+
+    /// Starts another thread, if one more is of use.
+    ///
+    /// # Errors
+    /// `EAGAIN` when no thread can be had.
+    pub(crate) fn start_thread(&self) -> Result<(), Errno> {
+        let Some((number, deadline)) = self.supervisor.turns.enlist() else { return Ok(()) };
+        let server = self.clone();
+        let spawned = std::thread::Builder::new().name("ringwarden".into()).spawn(move || {
+            let _told = TellPanic(&server);
+            let start = || {
+                // Without another thread this one goes on when it is done.
+                let _ = server.start_thread();
+            };
+            let watch = || server.supervisor.shared.call_main_thread();
+            let turns = &server.supervisor.turns;
+            let turn = Turn { turns, number, deadline: &deadline, start: &start, watch: &watch };
+            server.supervisor.serve_in_turn(&turn, |outcome| server.tell(outcome));
+            turns.leave(number);
+        });
+        spawned.map(drop).map_err(|error| {
+            self.supervisor.turns.leave(number);
+            Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)
+        })
+    }
+
+    fn tell(&self, outcome: Result<(), Errno>) {
+        let errno = outcome.map_or_else(Errno::raw_os_error, |()| 0);
+        self.supervisor.turns.end();
+        let _ = rustix::io::write(&self.outcome, &errno.to_ne_bytes());
+    }
+}
+
+/// A thread that panics has not answered somebody: the end.
+struct TellPanic<'a>(&'a Server);
+
+impl Drop for TellPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.tell(Err(Errno::IO));
+        }
+    }
+}
+
+impl Supervisor {
+    /// Receives and serves whenever it is the thread's turn, until it is not needed any more. What makes
+    /// the listener useless is told to `end`; the guarded tasks must not go on then.
+    fn serve_in_turn(&self, turn: &Turn<'_>, end: impl Fn(Result<(), Errno>)) {
+        let Turn { turns, number, .. } = *turn;
+        while turns.wait(number) {
+            while turns.is_of(number) {
+                match self.listener.receive() {
+                    Ok(notification) => self.serve(&notification, turn),
+                    // A caller died while its notification was being fetched; or, from Linux 6.11 on, no
+                    // caller is left. The main thread sees the difference (`POLLHUP`).
+                    Err(Errno::INTR) => {}
+                    Err(Errno::NOENT) if !self.listener.is_abandoned() => {}
+                    Err(Errno::NOENT) => return end(Ok(())),
+                    Err(error) => return end(Err(error)),
+                }
+                if let Some(&error) = self.unrecorded.get() {
+                    return end(Err(error));
+                }
+            }
+        }
+    }
+
+    fn serve(&self, notification: &Notification, turn: &Turn<'_>) {
+        match Pid::from_raw(notification.tid as i32) {
+            Some(tid) => {
+                turn.deadline.serving(notification.id, tid);
+                let slow = turn.slowly();
+                self.dispatch(Call { notification, tid, turn });
+                drop(slow);
+                turn.deadline.done();
+            }
+            // A thread outside of the guard's pid namespace cannot be looked into.
+            None => self.listener.fail(notification.id, Errno::PERM),
+        }
+    }
+}
