@@ -38,7 +38,9 @@ impl SetupRules {
     pub fn allow(&self, entries: u32, params: &Params) -> bool {
         let flags = SetupFlags::from_bits_retain(params.flags);
         let cq_entries = if flags.contains(SetupFlags::CQSIZE) { params.cq_entries } else { 0 };
-        let fits = entries <= self.max_entries && cq_entries.div_ceil(2) <= self.max_entries;
+        // More than any kernel makes is not these rules' to refuse.
+        let fits = self.max_entries >= MAX_ENTRIES
+            || entries <= self.max_entries && cq_entries.div_ceil(2) <= self.max_entries;
         (fits || flags.contains(SetupFlags::CLAMP)) && !flags.intersects(self.denied)
     }
 

@@ -23,6 +23,8 @@ struct Seen {
     notification: Option<(u64, Pid)>,
     ticks: u32,
     times: u32,
+    /// It has been named before.
+    named: bool,
 }
 
 /// A notification that is being served for too long.
@@ -30,7 +32,7 @@ struct Seen {
 pub(crate) struct Overdue {
     pub(crate) id: u64,
     pub(crate) tid: Pid,
-    /// How often it has been named before.
+    /// How often it has been named before without being excused.
     pub(crate) times: u32,
 }
 
@@ -65,6 +67,11 @@ impl Deadline {
         seen.times = seen.times.saturating_sub(1);
     }
 
+    /// Whether the current notification has been named.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).named
+    }
+
     /// The notification that was being served, and no other, at each of the last ticks, of which this
     /// call is one. It is named once, and again when as many ticks have passed.
     pub(crate) fn overdue(&self) -> Option<Overdue> {
@@ -73,7 +80,7 @@ impl Deadline {
         let tid = Pid::from_raw(self.tid.load(Ordering::Acquire));
         let notification = tid.map(|tid| (self.id.load(Ordering::Relaxed), tid));
         if notification != seen.notification {
-            *seen = Seen { notification, ticks: 0, times: 0 };
+            *seen = Seen { notification, ..Seen::default() };
         }
         seen.ticks += 1;
         if seen.ticks < TICKS {
@@ -82,6 +89,7 @@ impl Deadline {
         seen.ticks = 0;
         let (id, tid) = notification?;
         seen.times += 1;
+        seen.named = true;
         Some(Overdue { id, tid, times: seen.times - 1 })
     }
 }
@@ -108,6 +116,7 @@ mod tests {
         assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "counted anew");
         assert_eq!(deadline.overdue(), Some(Overdue { id: 7, tid: tid(1), times: 1 }), "still held up");
         deadline.excuse();
+        assert!(deadline.is_stuck());
         assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "excused");
         assert_eq!(deadline.overdue(), Some(Overdue { id: 7, tid: tid(1), times: 1 }));
     }
@@ -116,6 +125,7 @@ mod tests {
     fn nothing_is_overdue_while_notifications_come_and_go() {
         let deadline = Deadline::new();
         assert_eq!(ticks(&deadline, 2 * TICKS), vec![None; 2 * TICKS as usize], "idle");
+        assert!(!deadline.is_stuck());
         for id in 0..3 {
             // Always the same thread.
             deadline.serving(id, tid(1));

@@ -57,6 +57,8 @@ mod observe;
 mod plan;
 mod registered;
 mod rules;
+#[allow(unsafe_code)] // sched_setattr
+mod scheduling;
 #[allow(unsafe_code)] // seccomp and its listener
 mod seccomp;
 mod shared;

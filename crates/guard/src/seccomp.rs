@@ -324,6 +324,13 @@ impl Listener {
         })
     }
 
+    /// Whether a notification is there to be received.
+    pub(crate) fn has_more(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let _ = poll(&mut fds, Some(&Timespec::default()));
+        fds[0].revents().contains(PollFlags::IN)
+    }
+
     /// Whether no guarded task is left.
     pub(crate) fn is_abandoned(&self) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::empty())];

@@ -1,11 +1,9 @@
 //! `mmap` of a ring: the program gets the shared part and the shadow instead.
 
 use super::{After, Call, Guarded, Premapped, Supervisor};
-use crate::inherited::is_ring;
 use crate::mapping::page_align;
 use crate::plan::RINGS_OFFSET;
 use ringwarden_uapi::ring::OFF_SQES;
-use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::sync::Arc;
 
@@ -13,21 +11,12 @@ impl Supervisor {
     pub(super) fn map(&self, call: Call<'_>) {
         let [_, len, _, _, fd, offset] = call.args();
         let fd = fd as i32;
-        let known = {
-            let mut state = self.state();
-            // Most shared mappings are of files. The kernel lets nobody map a ring of the guard's, so a
-            // descriptor that turns into one meanwhile gains nothing.
-            if state.rings.is_empty()
-                && !state.tasks.descriptor(call.tid, fd).is_ok_and(|copy| is_ring(copy.as_fd()))
-            {
-                drop(state);
-                return self.proceed(call);
-            }
-            state.believed(call.tid, fd).cloned()
-        };
-        let guarded = match known.map_or_else(|| self.identify(call, fd), Ok) {
+        // What was a ring may be any file by now. The kernel lets nobody map a ring of the guard's, so a
+        // descriptor that turns into one meanwhile gains nothing.
+        let guarded = match self.identify(call, fd) {
             Ok(guarded) => guarded,
             Err(Errno::ACCESS) => return self.fail(call, Errno::ACCESS),
+            // Most shared mappings are of files.
             Err(_) => return self.proceed(call),
         };
         let plan = guarded.ring.plan();

@@ -35,6 +35,7 @@ use crate::split_ring::SplitRing;
 use crate::taken::{Closer, Taken};
 use crate::tasks::{RingId, Tasks};
 use crate::turns::{Turn, Turns};
+use serve::Waiting;
 use ringwarden_filter::Ring;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -131,6 +132,7 @@ pub(crate) struct Supervisor {
     unrecorded: OnceLock<Errno>,
     shared: Shared,
     pub(crate) turns: Turns,
+    waiting: Waiting,
     state: Mutex<State>,
 }
 
@@ -190,6 +192,7 @@ impl Supervisor {
             unrecorded: OnceLock::new(),
             shared,
             turns: Turns::default(),
+            waiting: Waiting::default(),
             state: Mutex::new(state),
         })
     }
@@ -318,7 +321,8 @@ impl Supervisor {
 }
 
 impl State {
-    /// The ring that `fd` of `tid` is believed to be. A wrong belief is harmless, see `slots`.
+    /// The ring that `fd` of `tid` is believed to be. For submissions a wrong belief is harmless (see
+    /// `slots`); whatever else is done with a ring has to be sure of it.
     fn believed(&mut self, tid: Pid, fd: i32) -> Option<&Arc<Guarded>> {
         let (_, process) = self.tasks.process_of(tid).ok()?;
         let id = *process.rings.get(&fd)?;
@@ -327,12 +331,19 @@ impl State {
 
     /// See [`Supervisor::take_ring`].
     fn take_ring(&mut self, tid: Pid, fd: i32) -> Result<(Arc<Guarded>, Taken), Errno> {
+        let believed = self.believed(tid, fd).cloned();
+        let rings = &self.rings;
+        // After what is believed the newest: descriptors are passed on soon after a ring is made.
+        let ring_behind = |fd: BorrowedFd<'_>| {
+            let is_it = |guarded: &&Arc<Guarded>| guarded.ring.watch().is(fd);
+            believed.iter().chain(rings.values().rev()).find(is_it).cloned()
+        };
         let mut copy = self.tasks.descriptor(tid, fd);
-        let mut found = copy.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+        let mut found = copy.as_ref().ok().and_then(|copy| ring_behind(copy.as_fd()));
         if found.is_none() {
             // The thread may have a descriptor table of its own.
             let own = self.tasks.descriptor_of_thread(tid, fd);
-            found = own.as_ref().ok().and_then(|copy| self.ring_behind(copy.as_fd()));
+            found = own.as_ref().ok().and_then(|copy| ring_behind(copy.as_fd()));
             copy = own.or(copy);
         }
         let copy = copy?;
@@ -342,11 +353,6 @@ impl State {
         let (_, process) = self.tasks.process_of(tid)?;
         process.rings.insert(fd, guarded.id);
         Ok((guarded, copy))
-    }
-
-    fn ring_behind(&self, fd: BorrowedFd<'_>) -> Option<Arc<Guarded>> {
-        // The newest first: descriptors are passed on soon after a ring is made.
-        self.rings.values().rev().find(|guarded| guarded.ring.watch().is(fd)).cloned()
     }
 
     /// The slots of the arena that rings of that process have.

@@ -4,10 +4,14 @@ use super::Supervisor;
 use crate::deadline::Overdue;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use std::sync::TryLockError;
+use std::time::Duration;
 
 /// Serving threads that may hang at a time, in memory of processes that have been killed already, or in
 /// threads that cannot run.
 const MOST_HANGING: usize = 64;
+/// How long the lock is waited for at a time.
+const LOOK: Duration = Duration::from_millis(1);
 
 impl Supervisor {
     /// Called once a second: kills each process that holds up a call of its own. The thread that serves it
@@ -16,19 +20,30 @@ impl Supervisor {
     /// # Errors
     /// `ETIMEDOUT`: the guard itself is held up.
     pub(crate) fn end_overdue(&self) -> Result<(), Errno> {
-        let mut hanging = 0;
-        for deadline in self.turns.deadlines() {
+        let deadlines = self.turns.deadlines();
+        for deadline in &deadlines {
             let Some(Overdue { id, tid, times }) = deadline.overdue() else { continue };
-            hanging += 1;
-            if hanging <= MOST_HANGING && self.freezers.cannot_run(tid) {
+            if self.freezers.cannot_run(tid) {
                 deadline.excuse();
             } else if times == 0 {
                 self.end(id, tid);
-            } else if hanging > MOST_HANGING || self.state.try_lock().is_err() {
+            } else if self.is_held_up() {
                 return Err(Errno::TIMEDOUT);
             }
         }
-        Ok(())
+        let hanging = deadlines.iter().filter(|deadline| deadline.is_stuck()).count();
+        if hanging > MOST_HANGING { Err(Errno::TIMEDOUT) } else { Ok(()) }
+    }
+
+    /// Whether somebody holds what all calls need, and does not let go.
+    fn is_held_up(&self) -> bool {
+        (0..100).all(|_| {
+            let held = matches!(self.state.try_lock(), Err(TryLockError::WouldBlock));
+            if held {
+                std::thread::sleep(LOOK);
+            }
+            held
+        })
     }
 
     /// Kills the process that holds up the notification `id` of its thread `tid`, unless that number may be

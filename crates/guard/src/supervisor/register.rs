@@ -119,9 +119,7 @@ impl Supervisor {
             let guarded = self.state().rings.get(&ring).cloned().ok_or(Errno::BADF)?;
             return Ok((guarded, Reach::Held(descriptor)));
         }
-        let believed = self.state().believed(call.tid, fd).cloned();
-        let guarded = believed.map_or_else(|| self.identify(call, fd), Ok)?;
-        Ok((guarded, Reach::Descriptor(fd)))
+        Ok((self.identify(call, fd)?, Reach::Descriptor(fd)))
     }
 
     /// Calls with -1 in place of a ring.
