@@ -4,6 +4,7 @@ use crate::arena;
 use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::kernel_ring::KernelRing;
+use crate::needs::{self, Culprit, Missing, When};
 use crate::observe::Observe;
 use crate::seccomp::Traps;
 use crate::supervisor::reads_pointers;
@@ -37,6 +38,9 @@ pub enum Error {
     /// The calling process has several threads, so it cannot fork into a guard.
     #[error("the guard can only be started from a process with a single thread")]
     Threads,
+    /// System calls that the guard needs under this policy cannot be had.
+    #[error("{}", needs::report(.0))]
+    Missing(Vec<Missing>),
     /// io_uring is missing or switched off.
     #[error("this machine offers no io_uring ({0}){hint}", hint = io_uring_hint(*.0))]
     NoIoUring(Errno),
@@ -145,7 +149,14 @@ impl Guard {
         }
     }
 
-    /// Whether this machine has what the guard needs.
+    /// Which of the [needs](crate::needs) this guard has.
+    pub fn when(&self) -> When {
+        let looks = reads_pointers(&self.filters) || self.observer.is_some();
+        if looks { When::Arguments } else { When::Always }
+    }
+
+    /// Whether this machine has what the guard needs besides its system calls, which
+    /// [`needs::missing`] tells of.
     ///
     /// # Errors
     /// The first thing that is missing.
@@ -167,6 +178,12 @@ impl Guard {
     /// # Errors
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
     pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<i32, Error> {
+        let missing = needs::missing(self.when());
+        match missing.first().map(|missing| missing.by) {
+            None => {}
+            Some(Culprit::Supervisor) => return Err(Error::AlreadySupervised),
+            Some(_) => return Err(Error::Missing(missing)),
+        }
         let kernel = machine()?;
         if reads_pointers(&self.filters) || self.observer.is_some() {
             arena::can_be_sealed().map_err(Error::NoSealing)?;

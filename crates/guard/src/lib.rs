@@ -53,6 +53,7 @@ mod limits;
 mod mapping;
 #[allow(unsafe_code)] // process_vm_readv and process_vm_writev
 mod memory;
+pub mod needs;
 mod observe;
 mod plan;
 mod registered;

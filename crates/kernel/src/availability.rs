@@ -1,7 +1,7 @@
 //! Whether io_uring is there, and what keeps it away.
 
 use crate::ring;
-use crate::trial::{self, TrialError};
+use ringwarden_trial::{self as trial, TrialError};
 use ringwarden_uapi::ring::SetupFlags;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};

@@ -82,7 +82,7 @@ fn elf() -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::registration;
-    use crate::trial::{self, TrialError};
+    use ringwarden_trial::{self as trial, TrialError};
 
     /// What it says of a task without filters is what the task itself hears.
     #[test]

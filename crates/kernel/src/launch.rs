@@ -2,9 +2,9 @@
 
 use crate::confinement::{ConfineError, Confinement};
 use crate::descriptors;
-use crate::trial::last_errno;
 use crate::wait::Signals;
 use ringwarden_filter::{FilterSet, RegisterRules};
+use ringwarden_trial::last_errno;
 use ringwarden_uapi::Opcode;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;

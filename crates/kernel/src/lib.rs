@@ -37,10 +37,8 @@ mod registration;
 mod ring;
 #[allow(unsafe_code)] // seccomp
 mod seccomp;
-#[allow(unsafe_code)] // seccomp, io_uring_setup, mseal
+#[allow(unsafe_code)] // io_uring_setup, mmap
 mod supervision;
-#[allow(unsafe_code)] // fork
-mod trial;
 #[allow(unsafe_code)] // signals
 mod wait;
 
@@ -48,5 +46,5 @@ pub use availability::{Availability, Sysctl};
 pub use confinement::{ConfineError, Confinement};
 pub use facts::{Facts, Finding, Lacking};
 pub use launch::{Error, Kernel};
+pub use ringwarden_trial::TrialError;
 pub use supervision::Supervision;
-pub use trial::TrialError;

@@ -1,7 +1,7 @@
 //! `IORING_REGISTER_BPF_FILTER`, and what register calls tell of tasks and descriptors.
 
-use crate::trial::errno;
 use ringwarden_cbpf::Insn;
+use ringwarden_trial::errno;
 use ringwarden_uapi::bpf::{Bpf, BpfFilter, CMD_FILTER, FilterFlags};
 use ringwarden_uapi::{Opcode, RegisterOp, sys};
 use rustix::io::Errno;

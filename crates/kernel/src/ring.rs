@@ -1,7 +1,7 @@
 //! The few things that are asked of rings to find out whether, and how, they work.
 
-use crate::trial::errno;
 use io_uring::{IoUring, opcode};
+use ringwarden_trial::errno;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use ringwarden_uapi::sys;
 use rustix::fd::BorrowedFd;

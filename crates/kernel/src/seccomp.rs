@@ -1,10 +1,10 @@
 //! The seccomp side: register calls that a policy refuses, or that are requests in disguise.
 
-use crate::trial::last_errno;
 use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 use libc::{seccomp_data, sock_filter, sock_fprog};
 use ringwarden_filter::RegisterRules;
+use ringwarden_trial::last_errno;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use rustix::io::Errno;
 use std::mem::offset_of;
@@ -72,7 +72,7 @@ impl RegisterFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trial::{self, TrialError};
+    use ringwarden_trial::{self as trial, TrialError};
     use ringwarden_uapi::RegisterOp;
     use std::io;
 

@@ -1,6 +1,6 @@
 //! Waiting for a program as its stand-in: signals go on to it, its status comes back.
 
-use crate::trial::last_errno;
+use ringwarden_trial::last_errno;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};

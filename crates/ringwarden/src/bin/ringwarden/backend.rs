@@ -3,7 +3,7 @@
 use crate::layers::Unusable;
 use clap::ValueEnum;
 use ringwarden::Enforcement;
-use ringwarden::kernel::{Facts, Kernel};
+use ringwarden::kernel::{Facts, Kernel, Lacking};
 use ringwarden::uapi::KernelModel;
 
 /// What the command line asks for.
@@ -85,19 +85,27 @@ impl Backend {
         if let Some(reason) = wishes.beyond_the_kernel() {
             return guard(reason.into());
         }
-        match Facts::find().usable() {
-            Err(lacking) => guard(lacking.to_string()),
-            Ok(model) => match load(model) {
-                Ok(enforcement) => match enforcement.kernel() {
-                    Some(kernel) => Ok(Choice::Kernel { enforcement, kernel, model }),
-                    None => guard(SETUP.into()),
-                },
-                Err(_) => guard(format!(
-                    "this kernel's filters, those of Linux {model}, do not see what the policy asks for"
-                )),
-            },
+        match by_facts(Facts::find().usable(), load) {
+            Ok((enforcement, kernel, model)) => Ok(Choice::Kernel { enforcement, kernel, model }),
+            Err(why) => guard(why),
         }
     }
+}
+
+/// Policies compiled for the kernel's own filters, where those are `usable` as filters of a model.
+///
+/// # Errors
+/// Why they are not used.
+pub(crate) fn by_facts(
+    usable: Result<KernelModel, Lacking>,
+    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+) -> Result<(Enforcement, Kernel, KernelModel), String> {
+    let model = usable.map_err(|lacking| lacking.to_string())?;
+    let enforcement = load(model).map_err(|_| {
+        format!("this kernel's filters, those of Linux {model}, do not see what the policy asks for")
+    })?;
+    let kernel = enforcement.kernel().ok_or(SETUP)?;
+    Ok((enforcement, kernel, model))
 }
 
 fn by_kernel(

@@ -5,7 +5,7 @@ use crate::backend::{Backend, Choice, NoChoice, Wishes};
 use crate::{FAILED, layers, style};
 use clap::Args;
 use ringwarden::Enforcement;
-use ringwarden::guard;
+use ringwarden::guard::{self, needs::Confined};
 use ringwarden::kernel::{self, ConfineError, Kernel};
 use ringwarden::uapi::{KernelModel, Opcode};
 use std::ffi::OsString;
@@ -111,6 +111,11 @@ impl Run {
                 return style::fail(format_args!("cannot write to {}: {error}", path.display()), FAILED);
             }
         };
+        if let Some(confined) =
+            Confined::find().filter(|&confined| self.verbose || confined == Confined::Always)
+        {
+            style::note(confined.describe());
+        }
         let mut guard = enforcement.guard();
         if self.own_filters || self.model.is_some() {
             guard = guard.with_own_filters();

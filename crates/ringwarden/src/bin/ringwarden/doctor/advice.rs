@@ -1,22 +1,48 @@
 //! The last sentence of `doctor`: what to do next.
 
+use super::{Backends, Verdict};
+use ringwarden::guard::needs::{Missing, remedy};
 use ringwarden::kernel::{Availability, Facts, Supervision};
 
 /// What to do next, in one sentence.
-pub(super) fn advise(facts: &Facts, machine: &Supervision, kernel: bool, guard: bool) -> String {
-    match (kernel, guard) {
-        (true, true) => "Nothing is missing: `ringwarden run` uses the kernel's own filters here, and the \
-                         guard where `--audit` or a rule needs it."
-            .into(),
+pub(super) fn advise(
+    facts: &Facts,
+    machine: &Supervision,
+    missing: &[Missing],
+    backends: &Backends,
+) -> String {
+    let Backends { kernel: Verdict { usable: kernel, .. }, guard, .. } = backends;
+    match (kernel, guard.usable) {
+        (true, true) if guard.except.is_none() => {
+            "Nothing is missing: `ringwarden run` uses the kernel's own filters here, and the guard where \
+             `--audit` or a rule needs it."
+                .into()
+        }
+        (true, true) => format!(
+            "`ringwarden run` uses the kernel's own filters here, and the guard where `--audit` or a rule needs \
+             it; for policies that look at arguments of openat2 or connect that would take more: {}.",
+            remedy(missing)
+        ),
         (true, false) => "`ringwarden run` uses the kernel's own filters here; `--audit` and rules beyond \
                           them would need the guard."
             .into(),
-        (false, true) => "`ringwarden run` uses the guard here, which needs nothing more.".into(),
-        (false, false) => format!("Nothing can be enforced here: {}.", remedy(facts, machine)),
+        (false, true) if guard.except.is_none() => {
+            "`ringwarden run` uses the guard here, which needs nothing more.".into()
+        }
+        (false, true) => format!(
+            "`ringwarden run` uses the guard here; for policies that look at arguments of openat2 or connect: \
+             {}.",
+            remedy(missing)
+        ),
+        (false, false) => format!("{}: {}.", nothing(guard), lacking(facts, machine, missing)),
     }
 }
 
-fn remedy(facts: &Facts, machine: &Supervision) -> String {
+fn nothing(guard: &Verdict) -> &'static str {
+    if guard.for_policy { "This policy cannot be enforced here" } else { "Nothing can be enforced here" }
+}
+
+fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String {
     match facts.io_uring {
         Availability::Disabled(sysctl) if sysctl.disabled == 1 && sysctl.group >= 0 => format!(
             "run Ringwarden as a member of group {}, or set kernel.io_uring_disabled to 0",
@@ -30,16 +56,11 @@ fn remedy(facts: &Facts, machine: &Supervision) -> String {
             .into(),
         Availability::Missing => "boot a kernel that is built with CONFIG_IO_URING".into(),
         Availability::LockedMemory(_) => "raise the limit of locked memory (`ulimit -l`)".into(),
+        _ if !missing.is_empty() => remedy(missing),
         Availability::Available if !machine.tracing_allowed() => {
             "set kernel.yama.ptrace_scope to 1, or boot Linux 7.2 or later".into()
         }
-        Availability::Available if machine.sealing.is_err() || machine.caller_memory.is_err() => {
-            "boot Linux 6.10 or later".into()
-        }
-        Availability::Available if machine.notification.is_err() => {
-            "start Ringwarden outside of the supervisor or seccomp profile that stands before this process"
-                .into()
-        }
+        Availability::Available if machine.caller_memory.is_err() => "boot Linux 6.10 or later".into(),
         _ => "the reasons are in the table".into(),
     }
 }

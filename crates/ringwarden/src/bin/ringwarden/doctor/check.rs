@@ -1,5 +1,6 @@
 //! The single questions of `doctor`, and their answers.
 
+use ringwarden::guard::needs::{Culprit, Missing};
 use ringwarden::kernel::{Availability, Facts, Finding, Supervision, TrialError};
 use serde::{Serialize, Serializer};
 
@@ -70,10 +71,10 @@ impl Group {
 }
 
 /// Every question, in the order of the table.
-pub(super) fn all(facts: &Facts, machine: &Supervision) -> Vec<Check> {
+pub(super) fn all(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> Vec<Check> {
     let mut checks = vec![io_uring(facts.io_uring)];
     checks.extend(filters(facts));
-    checks.extend(supervision(machine));
+    checks.extend(supervision(machine, missing));
     checks
 }
 
@@ -126,34 +127,43 @@ fn filters(facts: &Facts) -> Vec<Check> {
 }
 
 /// What the guard needs besides rings.
-pub(super) fn supervision(machine: &Supervision) -> Vec<Check> {
-    let tried = |id, subject, result: Result<(), TrialError>, since: &str| {
-        let (answer, detail) = match result {
-            Ok(()) => (Answer::Yes, String::new()),
-            Err(TrialError::Failed(errno)) if errno.raw_os_error() == EBUSY => {
-                (Answer::No, "another supervisor already answers for this process".to_owned())
-            }
-            Err(error) => (Answer::No, lacking(error, since)),
-        };
-        Check { id, group: Group::Supervision, subject, answer, detail }
+pub(super) fn supervision(machine: &Supervision, missing: &[Missing]) -> Vec<Check> {
+    let check =
+        |id, subject, answer, detail| Check { id, group: Group::Supervision, subject, answer, detail };
+    let found = |id, subject, lacking: Option<String>| match lacking {
+        None => check(id, subject, Answer::Yes, String::new()),
+        Some(detail) => check(id, subject, Answer::No, detail),
     };
+    let without = |call| missing.iter().find(|missing| missing.need.name == call).map(told);
+    let calls: Vec<_> = missing
+        .iter()
+        .filter(|missing| !["seccomp", "mseal"].contains(&missing.need.name))
+        .map(ToString::to_string)
+        .collect();
+    let caller_memory = machine.caller_memory.err().map(|error| lacking(error, "6.5"));
     let tracing = match machine.ptrace_scope {
         None => "no Yama".to_owned(),
         Some(scope) => format!("kernel.yama.ptrace_scope is {scope}"),
     };
-    let answer = if machine.tracing_allowed() { Answer::Yes } else { Answer::No };
+    let traces = if machine.tracing_allowed() { Answer::Yes } else { Answer::No };
     vec![
-        tried("notification", "system calls can be supervised", machine.notification, "5.19"),
-        tried("caller_memory", "rings can be in memory of one's own", machine.caller_memory, "6.5"),
-        tried("sealing", "memory can be sealed", machine.sealing, "6.10"),
-        Check {
-            id: "tracing",
-            group: Group::Supervision,
-            subject: "descendants can be traced",
-            answer,
-            detail: tracing,
-        },
+        found("notification", "system calls can be supervised", without("seccomp")),
+        found("system_calls", "the system calls that it needs are there", join(&calls)),
+        found("caller_memory", "rings can be in memory of one's own", caller_memory),
+        found("sealing", "memory can be sealed", without("mseal")),
+        check("tracing", "descendants can be traced", traces, tracing),
     ]
+}
+
+fn told(missing: &Missing) -> String {
+    match missing.by {
+        Culprit::Supervisor => "another supervisor already answers for this process".to_owned(),
+        _ => missing.to_string(),
+    }
+}
+
+fn join(sentences: &[String]) -> Option<String> {
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
 /// What an answer means where the kernel may just be too old.
@@ -167,7 +177,5 @@ fn lacking(error: TrialError, since: &str) -> String {
 }
 
 const EBADF: i32 = 9;
-/// A task can have only one listener.
-const EBUSY: i32 = 16;
 const EINVAL: i32 = 22;
 const ENOSYS: i32 = 38;

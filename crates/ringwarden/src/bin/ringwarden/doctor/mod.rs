@@ -4,15 +4,18 @@ mod advice;
 mod check;
 mod patient;
 
+use crate::layers::{self, Unusable};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
+use crate::{UNUSABLE, backend};
 use advice::advise;
 use anstyle::Style;
 use check::{Answer, Check, Group};
 use clap::{Args, ValueEnum};
 pub(crate) use patient::Patient;
 use ringwarden::guard::Guard;
+use ringwarden::guard::needs::{self, Confined, Missing, When};
 use ringwarden::kernel::{Availability, Facts, Finding, Supervision};
-use ringwarden::uapi::Opcode;
+use ringwarden::uapi::{KernelModel, Opcode};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -20,9 +23,13 @@ use std::process::ExitCode;
 /// Show what this machine can enforce, by trying it.
 ///
 /// Everything is done in throw-away children, so that nothing is left behind; no version number is
-/// believed. Exit status 0 when some backend can enforce policies here, 1 when none can.
+/// believed. Exit status 0 when some backend can enforce policies here, or those that are named, 1 when none
+/// can, 2 when a policy cannot be used.
 #[derive(Args)]
 pub(crate) struct Doctor {
+    /// A policy file or a preset, to answer for in place of policies in general; may be given several times
+    #[arg(short, long = "policy", value_name = "POLICY")]
+    policies: Vec<String>,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -45,6 +52,9 @@ struct Report {
     /// What filters see of requests beyond the header, in bytes by operation.
     payloads: BTreeMap<String, u8>,
     backends: Backends,
+    /// What does not work although a backend is usable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
     advice: String,
 }
 
@@ -59,17 +69,29 @@ struct Backends {
 #[derive(Serialize)]
 struct Verdict {
     usable: bool,
+    /// Whether that is said of certain policies.
+    #[serde(skip)]
+    for_policy: bool,
     /// The kernel whose filters these are, as `--kernel` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Which policies it is not usable for, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    except: Option<String>,
 }
 
 impl Doctor {
     pub(crate) fn execute(self) -> ExitCode {
-        let report = Report::make();
+        let report = match Report::make(&self.policies) {
+            Ok(report) => report,
+            Err(unusable) => {
+                unusable.print();
+                return ExitCode::from(UNUSABLE);
+            }
+        };
         match self.format {
             Format::Human => report.print(),
             Format::Json => match serde_json::to_string_pretty(&report) {
@@ -82,29 +104,43 @@ impl Doctor {
 }
 
 impl Report {
-    fn make() -> Self {
+    /// Finds out what holds for the policies, or in general where there are none.
+    fn make(policies: &[String]) -> Result<Self, Unusable> {
+        let load = |model| layers::load(policies, model);
+        let wanted = match policies {
+            [] => None,
+            _ => Some(load(KernelModel::default())?.guard().when()),
+        };
         let (facts, supervision) = (Facts::find(), Supervision::find());
-        let kernel = match facts.usable() {
-            Ok(model) => Verdict { usable: true, model: Some(model.to_string()), reason: None },
-            Err(lacking) => Verdict::not(lacking.to_string()),
+        let missing = needs::missing(wanted.unwrap_or(When::Arguments));
+        let kernel = match (facts.usable(), wanted) {
+            (Ok(model), None) => Verdict::yes(Some(model)),
+            (usable, None) => Verdict::not(usable.err().map(|lacking| lacking.to_string())),
+            (usable, Some(_)) => match backend::by_facts(usable, load) {
+                Ok((_, _, model)) => Verdict::yes(Some(model)),
+                Err(reason) => Verdict::not(Some(reason)),
+            },
         };
-        let guard = match guard(&facts, &supervision) {
-            Ok(()) => Verdict { usable: true, model: None, reason: None },
-            Err(reason) => Verdict::not(reason),
+        let mut guard = match guard(&facts, &supervision, &missing, wanted) {
+            Ok(except) => Verdict { except, ..Verdict::yes(None) },
+            Err(reason) => Verdict::not(Some(reason)),
         };
+        guard.for_policy = wanted.is_some();
         let auto = match (kernel.usable, guard.usable) {
             (true, _) => Some("kernel"),
             (false, true) => Some("guard"),
             (false, false) => None,
         };
         let payloads = facts.payloads.iter().zip(0..).filter(|(size, _)| **size > 0);
-        Self {
+        let backends = Backends { kernel, guard, auto };
+        Ok(Self {
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
-            checks: check::all(&facts, &supervision),
+            checks: check::all(&facts, &supervision, &missing),
             payloads: payloads.map(|(&size, opcode)| (Opcode(opcode).to_string(), size)).collect(),
-            advice: advise(&facts, &supervision, kernel.usable, guard.usable),
-            backends: Backends { kernel, guard, auto },
-        }
+            advice: advise(&facts, &supervision, &missing, &backends),
+            warning: backends.guard.usable.then(Confined::find).flatten().map(Confined::describe),
+            backends,
+        })
     }
 
     fn print(&self) {
@@ -124,33 +160,60 @@ impl Report {
             let detail = match (&verdict.reason, &verdict.model) {
                 (Some(reason), _) => reason.clone(),
                 (None, Some(model)) => format!("filters like those of Linux {model}"),
-                (None, None) => String::new(),
+                (None, None) => verdict.except.clone().unwrap_or_default(),
             };
             let (word, colour) = if verdict.usable { ("yes", GOOD) } else { ("no", BAD) };
             row(word, colour, name, &detail);
+        }
+        if let Some(warning) = self.warning {
+            say!("\nwarning: {warning}.");
         }
         say!("\n{}", self.advice);
     }
 }
 
 impl Verdict {
-    fn not(reason: String) -> Self {
-        Self { usable: false, model: None, reason: Some(reason) }
+    fn yes(model: Option<KernelModel>) -> Self {
+        let model = model.map(|model| model.to_string());
+        Self { usable: true, for_policy: false, model, reason: None, except: None }
+    }
+
+    fn not(reason: Option<String>) -> Self {
+        Self { usable: false, reason, ..Self::yes(None) }
     }
 }
 
-/// Whether the guard can work here, or the first thing that it lacks.
-fn guard(facts: &Facts, supervision: &Supervision) -> Result<(), String> {
+/// Whether the guard can work here, for policies with those needs or in general. Where it can, what it
+/// cannot do all the same.
+///
+/// # Errors
+/// The first thing that it lacks.
+fn guard(
+    facts: &Facts,
+    supervision: &Supervision,
+    missing: &[Missing],
+    wanted: Option<When>,
+) -> Result<Option<String>, String> {
     if facts.io_uring != Availability::Available {
         return Err(format!("io_uring: {}", facts.io_uring));
     }
-    if let Some(check) = check::supervision(supervision).into_iter().find(|check| check.answer != Answer::Yes)
-    {
+    let (always, arguments): (Vec<&Missing>, Vec<&Missing>) =
+        missing.iter().partition(|missing| missing.need.when == When::Always);
+    let fatal = always.first().or_else(|| wanted.and(arguments.first()));
+    if let Some(missing) = fatal {
+        return Err(missing.to_string());
+    }
+    let checks = check::supervision(supervision, &[]);
+    if let Some(check) = checks.into_iter().find(|check| check.answer != Answer::Yes) {
         return Err(format!("not so that {}: {}", check.subject, check.detail));
     }
     // Its own idea of a machine, which is what counts in the end.
     Guard::check_machine().map_err(|error| error.to_string())?;
-    patient::try_the_guard()
+    let when = if arguments.is_empty() { wanted.unwrap_or(When::Arguments) } else { When::Always };
+    patient::try_the_guard(when)?;
+    Ok(arguments
+        .first()
+        .map(|missing| format!("but for policies that look at arguments of openat2 or connect: {missing}")))
 }
 
 fn colour(check: &Check) -> Style {

@@ -3,22 +3,28 @@
 use crate::demo::{AT_FDCWD, submit};
 use clap::Args;
 use io_uring::{IoUring, opcode, types};
+use ringwarden::guard::needs::When;
 use ringwarden::uapi::open::O_DIRECTORY;
 use std::io::{self, Write};
 use std::process::{Command, ExitCode, Stdio};
 
 /// Looks at an argument in memory, so that everything is needed which the guard may ever need.
-const POLICY: &str = "version = 1\ndefault = \"allow\"\n[ops]\nopenat2 = \"flags & O_CREAT == 0\"\n";
+const LOOKS_AT_ARGUMENTS: &str =
+    "version = 1\ndefault = \"allow\"\n[ops]\nopenat2 = \"flags & O_CREAT == 0\"\n";
+
+/// Looks at requests only.
+const LOOKS_AT_REQUESTS: &str = "version = 1\ndefault = \"allow\"\n[ops]\nopenat2 = \"user_data != 1\"\n";
 
 /// The program, which `doctor` runs under the guard.
 #[derive(Args)]
 pub(crate) struct Patient {}
 
-/// Runs the program under the guard.
+/// Runs the program under the guard, with a policy that has those needs.
 ///
 /// # Errors
 /// What went wrong, in words.
-pub(super) fn try_the_guard() -> Result<(), String> {
+pub(super) fn try_the_guard(when: When) -> Result<(), String> {
+    let policy = if when == When::Arguments { LOOKS_AT_ARGUMENTS } else { LOOKS_AT_REQUESTS };
     let tried = || -> io::Result<_> {
         let own = std::env::current_exe()?;
         let mut command = Command::new(&own);
@@ -28,8 +34,8 @@ pub(super) fn try_the_guard() -> Result<(), String> {
             .arg("doctor-patient");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut guard = command.spawn()?;
-        if let Some(mut policy) = guard.stdin.take() {
-            policy.write_all(POLICY.as_bytes())?;
+        if let Some(mut file) = guard.stdin.take() {
+            file.write_all(policy.as_bytes())?;
         }
         guard.wait_with_output()
     };

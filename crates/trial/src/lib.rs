@@ -1,4 +1,13 @@
 //! Throw-away children, for what cannot be undone or may be fatal.
+//!
+//! What a kernel does is found out by doing it, and a seccomp filter may kill whoever makes a call that
+//! it does not like: so somebody makes it who is not missed.
+
+#![deny(missing_docs)]
+
+mod series;
+
+pub use series::series;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -30,7 +39,10 @@ pub enum TrialError {
 }
 
 /// Has a child do something that ends in a number or in an error.
-pub(crate) fn ask(attempt: impl FnOnce() -> io::Result<i32>) -> Result<i32, TrialError> {
+///
+/// # Errors
+/// The attempt's own, or why there is none.
+pub fn ask(attempt: impl FnOnce() -> io::Result<i32>) -> Result<i32, TrialError> {
     let [errno, number] = answer(|| match attempt() {
         Ok(number) => [0, number],
         Err(error) => [error.raw_os_error().unwrap_or(libc::EIO), 0],
@@ -39,7 +51,10 @@ pub(crate) fn ask(attempt: impl FnOnce() -> io::Result<i32>) -> Result<i32, Tria
 }
 
 /// Has a child find something out.
-pub(crate) fn answer<T>(attempt: impl FnOnce() -> T) -> Result<T, TrialError>
+///
+/// # Errors
+/// Why there is no answer.
+pub fn answer<T>(attempt: impl FnOnce() -> T) -> Result<T, TrialError>
 where
     T: FromBytes + IntoBytes + Immutable,
 {
@@ -54,7 +69,10 @@ where
 
 /// Has a child execute another program, and gives that one's exit status. `attempt` returns only when
 /// it could not.
-pub(crate) fn exec(attempt: impl FnOnce() -> io::Error) -> Result<i32, TrialError> {
+///
+/// # Errors
+/// Why the program has no status.
+pub fn exec(attempt: impl FnOnce() -> io::Error) -> Result<i32, TrialError> {
     let (bytes, status) = child(|pipe| {
         let errno = attempt().raw_os_error().unwrap_or(libc::EIO);
         let _ = rustix::io::write(pipe, errno.as_bytes());
@@ -126,11 +144,13 @@ fn read_to_end(pipe: &OwnedFd) -> Vec<u8> {
     }
 }
 
-pub(crate) fn last_errno() -> Errno {
+/// What the last system call of the C library's failed with.
+pub fn last_errno() -> Errno {
     errno(&io::Error::last_os_error())
 }
 
-pub(crate) fn errno(error: &io::Error) -> Errno {
+/// The number of an error that a system call gave.
+pub fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 

@@ -1,0 +1,70 @@
+//! Ways to try a system call that change nothing.
+
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+
+/// How something is tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Attempt {
+    /// By a call that the kernel has to answer so, which no seccomp filter would.
+    Call { number: i64, args: [u64; 6], answer: Answer },
+    /// By becoming the supervisor of a child that is about to end.
+    Listener,
+    /// By opening a file.
+    Readable(&'static str),
+}
+
+/// What the kernel answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    Succeeds,
+    /// The arguments are wrong in this way.
+    Fails(i32),
+    FailsEither(i32, i32),
+}
+
+impl Attempt {
+    /// Tries it. Only to be done in a throw-away child.
+    ///
+    /// # Errors
+    /// An answer that is not the kernel's, or EPROTO for a success that cannot be.
+    pub(super) fn make(self) -> io::Result<()> {
+        match self {
+            Self::Call { number, args, answer } => {
+                let [a, b, c, d, e, f] = args;
+                // SAFETY: `NEEDS` holds no call that reads or writes memory with these arguments: all
+                // pointers are null.
+                let ret = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+                let error = if ret < 0 { Some(io::Error::last_os_error()) } else { None };
+                let errno = error.as_ref().and_then(io::Error::raw_os_error);
+                match (answer, errno) {
+                    (Answer::Succeeds, None) => Ok(()),
+                    (Answer::Fails(expected), Some(errno)) if errno == expected => Ok(()),
+                    (Answer::FailsEither(one, other), Some(errno)) if errno == one || errno == other => {
+                        Ok(())
+                    }
+                    _ => Err(error.unwrap_or_else(|| Errno::PROTO.into())),
+                }
+            }
+            Self::Listener => listen(),
+            Self::Readable(path) => File::open(path).map(drop),
+        }
+    }
+}
+
+/// Becomes the supervisor of the calling thread, and lets everything pass.
+fn listen() -> io::Result<()> {
+    let allow = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: libc::SECCOMP_RET_ALLOW,
+    };
+    let program = libc::sock_fprog { len: 1, filter: (&raw const allow).cast_mut() };
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    // SAFETY: `program` names one instruction, alive for the call; the kernel copies it.
+    let ret =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
