@@ -37,6 +37,7 @@ mod deadline;
 mod frozen;
 #[allow(unsafe_code)] // fork, signal set-up
 mod guard_process;
+pub mod hazards;
 #[allow(unsafe_code)] // kcmp
 mod identity;
 #[allow(unsafe_code)] // close
