@@ -3,6 +3,7 @@
 use crate::arena;
 use crate::audit::Audit;
 use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
+use crate::hazards::Hazards;
 use crate::kernel_ring::KernelRing;
 use crate::needs::{self, Culprit, Missing, When};
 use crate::observe::Observe;
@@ -142,10 +143,13 @@ impl Guard {
     /// What has to stop at the guard.
     pub(crate) fn traps(&self, kernel: &KernelRing) -> Traps<'_> {
         let follow = self.own_filters || kernel.filters_tasks();
+        let looks = reads_pointers(&self.filters) || self.observer.is_some();
         Traps {
             register: &self.calls.register,
             clones: follow,
-            execs: follow || reads_pointers(&self.filters) || self.observer.is_some(),
+            execs: follow || looks,
+            bpf: kernel.hazards.bpf_ops,
+            udmabuf: kernel.hazards.udmabuf && (follow || looks),
         }
     }
 
@@ -301,5 +305,7 @@ fn machine() -> Result<KernelRing, Error> {
     if scope >= 3 || scope == 2 && !may_trace {
         return Err(Error::Yama { scope });
     }
-    KernelRing::probe().map_err(Error::NoIoUring)
+    let mut kernel = KernelRing::probe().map_err(Error::NoIoUring)?;
+    kernel.hazards = Hazards::find(&kernel);
+    Ok(kernel)
 }

@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) rings_len: usize,
     /// Bytes of the shadow SQEs, whole pages.
     pub(crate) shadow_len: usize,
+    /// The real ring has one issuer if the program's is to.
+    one_issuer: bool,
 }
 
 impl Plan {
@@ -113,7 +115,14 @@ impl Plan {
             array_offset,
             rings_len: page_align(end),
             shadow_len: page_align(entries as usize * sqe_size),
+            one_issuer: true,
         })
+    }
+
+    /// The same with a real ring that any task may submit to, whatever was asked for: completions may then
+    /// come earlier than asked for.
+    pub(crate) fn without_one_issuer(self) -> Self {
+        Self { one_issuer: false, ..self }
     }
 
     /// Where the shadow SQEs begin in the ring's memfd.
@@ -137,7 +146,8 @@ impl Plan {
 
     /// Whether only the calling task may submit, from now on.
     pub(crate) fn binds_issuer(&self) -> bool {
-        self.asked.contains(SetupFlags::SINGLE_ISSUER)
+        self.one_issuer
+            && self.asked.contains(SetupFlags::SINGLE_ISSUER)
             && !self.asked.intersects(SetupFlags::R_DISABLED | SetupFlags::SQPOLL)
     }
 
@@ -148,6 +158,11 @@ impl Plan {
         flags.insert(
             SetupFlags::NO_MMAP | SetupFlags::NO_SQARRAY | SetupFlags::CQSIZE | SetupFlags::R_DISABLED,
         );
+        if !self.one_issuer && flags.contains(SetupFlags::DEFER_TASKRUN) {
+            flags.remove(SetupFlags::DEFER_TASKRUN);
+            flags.insert(SetupFlags::COOP_TASKRUN | SetupFlags::TASKRUN_FLAG);
+        }
+        flags.set(SetupFlags::SINGLE_ISSUER, self.one_issuer && flags.contains(SetupFlags::SINGLE_ISSUER));
         if self.emulates_sqpoll() {
             // A submission thread goes on past a failed request, and is the one issuer whoever enters.
             flags.insert(SetupFlags::SUBMIT_ALL);
@@ -251,6 +266,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_ring_of_one_issuer_can_be_made_without() {
+        let flags = SetupFlags::SINGLE_ISSUER | SetupFlags::DEFER_TASKRUN;
+        let params = Params { flags: flags.bits(), ..Params::default() };
+        let plan = plan(8, flags, 0).expect("a plan");
+        let real = |plan: Plan| SetupFlags::from_bits_retain(plan.real_params(&params).flags);
+        assert!(plan.binds_issuer() && real(plan).contains(flags));
+        let plan = plan.without_one_issuer();
+        assert!(!plan.binds_issuer() && !real(plan).intersects(flags));
+        assert!(real(plan).contains(SetupFlags::COOP_TASKRUN | SetupFlags::TASKRUN_FLAG));
+        assert_eq!(plan.program_params(&params, &params).flags, flags.bits());
     }
 
     #[test]

@@ -27,8 +27,8 @@ const I386_CLONE: [u32; 4] = [120, 2, 190, 435];
 const CLONE: [u32; 4] =
     [libc::SYS_clone as u32, libc::SYS_fork as u32, libc::SYS_vfork as u32, libc::SYS_clone3 as u32];
 const UFFD_USER_MODE_ONLY: u32 = 1;
-const I386_USERFAULTFD: u32 = 374;
-const I386_SECCOMP: u32 = 354;
+/// `UDMABUF_CREATE` and `UDMABUF_CREATE_LIST` (`include/uapi/linux/udmabuf.h`).
+const UDMABUF_CREATE: [u32; 2] = [0x4018_7542, 0x4008_7543];
 const READ_WRITE: u32 = (libc::PROT_READ | libc::PROT_WRITE) as u32;
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
 const SYNC_WAKE_UP: usize = 1;
@@ -83,15 +83,43 @@ impl Builder {
 struct Loopholes {
     seccomp: u32,
     userfaultfd: u32,
+    bpf: u32,
+    ioctl: u32,
     /// What is added to every number.
     table: u32,
 }
 
+const NATIVE: Loopholes = Loopholes {
+    seccomp: libc::SYS_seccomp as u32,
+    userfaultfd: libc::SYS_userfaultfd as u32,
+    bpf: libc::SYS_bpf as u32,
+    ioctl: libc::SYS_ioctl as u32,
+    table: 0,
+};
+/// `syscall_64.tbl`: x32 has the numbers of the 64-bit table but for `ioctl` and few others.
+const X32: Loopholes = Loopholes { ioctl: 514, table: X32_SYSCALL_BIT, ..NATIVE };
+/// `syscall_32.tbl`.
+const I386: Loopholes = Loopholes { seccomp: 354, userfaultfd: 374, bpf: 357, ioctl: 54, table: 0 };
+
 impl Builder {
     /// Refuses what would lead around the guard. The accumulator holds the call's number.
-    fn without_loopholes(&mut self, Loopholes { seccomp, userfaultfd, table }: Loopholes) {
+    fn without_loopholes(&mut self, traps: &Traps<'_>, loopholes: Loopholes) {
         use libc::{BPF_JEQ, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO};
+        let Loopholes { seccomp, userfaultfd, bpf, ioctl, table } = loopholes;
         let refused = |errno| SECCOMP_RET_ERRNO | errno as u32;
+        if traps.bpf {
+            // A BPF program in place of a ring's wait loop submits whatever it finds in the ring's memory.
+            self.when(BPF_JEQ, bpf | table, |b| b.ret(refused(libc::EPERM)));
+        }
+        if traps.udmabuf {
+            self.when(BPF_JEQ, ioctl | table, |b| {
+                b.load_arg(1, false);
+                for create in UDMABUF_CREATE {
+                    b.when(BPF_JEQ, create, |b| b.ret(refused(libc::EPERM)));
+                }
+                b.ret(SECCOMP_RET_ALLOW);
+            });
+        }
         // The kernel says so, too, but only as long as the guard lives.
         self.when(BPF_JEQ, seccomp | table, |b| {
             let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
@@ -119,6 +147,10 @@ pub(crate) struct Traps<'a> {
     pub(crate) clones: bool,
     /// Every exec.
     pub(crate) execs: bool,
+    /// `bpf` is refused.
+    pub(crate) bpf: bool,
+    /// The calls that make a DMA buffer of a memfd are refused.
+    pub(crate) udmabuf: bool,
 }
 
 impl Traps<'_> {
@@ -194,16 +226,8 @@ fn program(traps: &Traps<'_>) -> Vec<sock_filter> {
         for number in traps.numbers(&CLONE, &EXEC).chain([setup]) {
             b.when(BPF_JEQ, number, |b| b.ret(SECCOMP_RET_USER_NOTIF));
         }
-        b.without_loopholes(Loopholes {
-            seccomp: libc::SYS_seccomp as u32,
-            userfaultfd: libc::SYS_userfaultfd as u32,
-            table: 0,
-        });
-        b.without_loopholes(Loopholes {
-            seccomp: libc::SYS_seccomp as u32,
-            userfaultfd: libc::SYS_userfaultfd as u32,
-            table: X32_SYSCALL_BIT,
-        });
+        b.without_loopholes(traps, NATIVE);
+        b.without_loopholes(traps, X32);
         for number in [setup, enter, register] {
             b.when(BPF_JEQ, number | X32_SYSCALL_BIT, |b| b.ret(enosys));
         }
@@ -215,7 +239,7 @@ fn program(traps: &Traps<'_>) -> Vec<sock_filter> {
     // 32-bit calls: io_uring has the same numbers in every table.
     b.unless_eq(AUDIT_ARCH_I386, |b| b.ret(libc::SECCOMP_RET_KILL_PROCESS));
     b.load(nr);
-    b.without_loopholes(Loopholes { seccomp: I386_SECCOMP, userfaultfd: I386_USERFAULTFD, table: 0 });
+    b.without_loopholes(traps, I386);
     for number in [setup, enter, register] {
         b.when(BPF_JEQ, number, |b| b.ret(enosys));
     }
@@ -415,13 +439,19 @@ mod tests {
         if ret < 0 { Err(last_errno()) } else { Ok(ret) }
     }
 
+    fn enter_with(flags: u32) -> Result<libc::c_long, Errno> {
+        // SAFETY: no ring has that number, and no pointer is passed.
+        let ret = unsafe { libc::syscall(libc::SYS_io_uring_enter, -1, 0, 0, flags, 0, 0) };
+        if ret < 0 { Err(last_errno()) } else { Ok(ret) }
+    }
+
     /// A filter holds for one thread: this one ends with the test.
     #[test]
     fn without_the_guard_nothing_leads_around_it() {
         let results = std::thread::spawn(|| {
             rustix::thread::set_no_new_privs(true).expect("no_new_privs");
             let register = RegisterRules::default();
-            let traps = Traps { register: &register, clones: true, execs: true };
+            let traps = Traps { register: &register, clones: true, execs: true, bpf: true, udmabuf: true };
             let listener = install(&traps).expect("a listener");
             // SAFETY: installing has just made it, for nobody else.
             drop(unsafe { OwnedFd::from_raw_fd(listener) });
@@ -435,11 +465,31 @@ mod tests {
                 call(libc::SYS_seccomp, [set_filter, 0, 0]),
                 call(libc::SYS_pidfd_getfd, [0, 0, 0]),
                 call(libc::SYS_userfaultfd, [0, 0, 0]),
+                call(libc::SYS_bpf, [0, 0, 0]),
+                call(libc::SYS_ioctl, [usize::MAX, UDMABUF_CREATE[0] as usize, 0]),
+                call(libc::SYS_ioctl, [usize::MAX, UDMABUF_CREATE[1] as usize, 0]),
+                call(libc::SYS_ioctl, [usize::MAX, 0, 0]),
+                // Flags that no kernel knows yet, with nothing to submit.
+                enter_with(0),
+                enter_with(1 << 31),
             ]
         })
         .join()
         .expect("a thread");
-        let expected = [Errno::NOSYS, Errno::BUSY, Errno::BUSY, Errno::FAULT, Errno::PERM, Errno::PERM];
+        let expected = [
+            Errno::NOSYS,
+            Errno::BUSY,
+            Errno::BUSY,
+            Errno::FAULT,
+            Errno::PERM,
+            Errno::PERM,
+            Errno::PERM,
+            Errno::PERM,
+            Errno::PERM,
+            Errno::BADF,
+            Errno::BADF,
+            Errno::INVAL,
+        ];
         assert_eq!(results, expected.map(Err));
     }
 }

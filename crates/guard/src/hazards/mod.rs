@@ -12,3 +12,25 @@ mod udmabuf;
 pub use bpf_ops::kernel_has_uring_bpf_ops;
 pub use issuer_lock::IssuerLock;
 pub use udmabuf::Udmabuf;
+
+use crate::kernel_ring::KernelRing;
+
+/// What there is to be kept out of the way, on this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hazards {
+    /// BPF programs can submit what is in a ring's memory: `bpf` is refused.
+    pub(crate) bpf_ops: bool,
+    /// Sealed memory can be mapped for writing by a device, whose call is refused.
+    pub(crate) udmabuf: bool,
+}
+
+impl Hazards {
+    /// Tries everything. What cannot be told counts as there.
+    pub(crate) fn find(kernel: &KernelRing) -> Self {
+        Self {
+            // They are younger than filters, and reading the kernel's types takes milliseconds.
+            bpf_ops: kernel.filters_tasks() && kernel_has_uring_bpf_ops(),
+            udmabuf: !matches!(Udmabuf::find(), Udmabuf::Absent | Udmabuf::KeepsSeals),
+        }
+    }
+}

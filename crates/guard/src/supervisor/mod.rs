@@ -35,11 +35,11 @@ use crate::split_ring::SplitRing;
 use crate::taken::{Closer, Taken};
 use crate::tasks::{RingId, Tasks};
 use crate::turns::{Turn, Turns};
-use serve::Waiting;
 use ringwarden_filter::Ring;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use serve::Waiting;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
@@ -122,6 +122,8 @@ pub(crate) struct Supervisor {
     max_rings: usize,
     /// Programs may have filters of their own, on a kernel that has none.
     own_filters: bool,
+    /// Whether rings of one issuer can be waited for, once that matters.
+    issuer_lock: OnceLock<bool>,
     watches: Watches,
     closer: Closer,
     freezers: Freezers,
@@ -184,6 +186,7 @@ impl Supervisor {
             rules,
             max_rings,
             own_filters,
+            issuer_lock: OnceLock::new(),
             watches: Watches::new()?,
             closer,
             freezers: Freezers::find(),

@@ -2,6 +2,7 @@
 
 use super::{After, Call, Guarded, Supervisor};
 use crate::audit::Refused;
+use crate::hazards::IssuerLock;
 use crate::kernel_ring;
 use crate::limits;
 use crate::plan::Plan;
@@ -53,7 +54,10 @@ impl Supervisor {
         } else if let Some(observer) = &self.observer {
             observer.setup(entries, &asked);
         }
-        let plan = Plan::new(entries, &asked, rules, self.kernel.cqes_offset, spare)?;
+        let mut plan = Plan::new(entries, &asked, rules, self.kernel.cqes_offset, spare)?;
+        if plan.binds_issuer() && !self.issuers_take_the_lock() {
+            plan = plan.without_one_issuer();
+        }
         if plan.asked.contains(SetupFlags::SQ_AFF) && !is_online(asked.sq_thread_cpu) {
             return Err(Errno::INVAL);
         }
@@ -90,6 +94,16 @@ impl Supervisor {
         self.believe(call.tid, number, guarded.id);
         self.listener.answer(call.id(), i64::from(number));
         Ok(())
+    }
+
+    /// Whether rings of one issuer can be waited for. Tried when the first is asked for; what cannot be told
+    /// is tried again, and is taken for a no.
+    fn issuers_take_the_lock(&self) -> bool {
+        const TRIES: usize = 3;
+        *self.issuer_lock.get_or_init(|| {
+            let mut trials = (0..TRIES).map(|_| IssuerLock::find(&self.kernel));
+            trials.find(|&found| found != IssuerLock::Unknown) == Some(IssuerLock::Held)
+        })
     }
 
     fn read_params(&self, call: Call<'_>, address: u64) -> Result<Params, Errno> {
