@@ -14,7 +14,9 @@ pub struct Ring {
     setup: SetupFlags,
     disabled: bool,
     limits: Limits,
-    /// A ring's own list of register calls holds once it is enabled, a task's at once.
+    /// A ring's own list of register calls holds once it is enabled, a task's at once but for
+    /// [the mistake](ringwarden_uapi::model::ModelFacts::disabled_rings_escape_register_lists) of older
+    /// kernels.
     register_restricted: bool,
     submitter: Option<TaskId>,
     sequence: Sequence,
@@ -46,11 +48,12 @@ impl Refusal {
 impl Ring {
     pub(crate) fn new(limits: Limits, setup: SetupFlags, maker: TaskId) -> Self {
         let disabled = setup.contains(SetupFlags::R_DISABLED);
+        let escapes = disabled && limits.model().facts().disabled_rings_escape_register_lists;
         let single = setup.contains(SetupFlags::SINGLE_ISSUER);
         Self {
             setup,
             disabled,
-            register_restricted: true,
+            register_restricted: !escapes,
             submitter: (single && !disabled).then_some(maker),
             sequence: Sequence::new(limits.model(), setup),
             limits,

@@ -65,7 +65,7 @@ impl Task {
         Self::with_limits(self.limits.inherit(), self.privileges)
     }
 
-    /// `execve`: limits stay, but for the mistake of Linux 7.0
+    /// `execve`: limits stay, but for the mistake of Linux 7.0 and 7.1
     /// ([`exec_drops_restrictions`](ringwarden_uapi::model::ModelFacts::exec_drops_restrictions)).
     pub fn exec(&mut self) {
         let model = self.limits.model();

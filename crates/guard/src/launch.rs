@@ -96,6 +96,7 @@ fn io_uring_hint(error: Errno) -> &'static str {
     match error {
         Errno::PERM => ": kernel.io_uring_disabled or a seccomp filter forbids it",
         Errno::NOSYS => ": the kernel is built without it, or a seccomp filter hides it",
+        Errno::NOMEM => ": the limit of locked memory (`ulimit -l`) leaves no room for a ring",
         _ => "",
     }
 }

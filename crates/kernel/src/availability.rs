@@ -30,7 +30,9 @@ pub enum Availability {
     Seccomp(TrialError),
     /// The kernel has no io_uring.
     Missing,
-    /// RLIMIT_MEMLOCK is too small for a ring, in bytes; kernels before 5.12 charge rings to it.
+    /// RLIMIT_MEMLOCK, in bytes, leaves no room for a ring. Kernels before 5.12 charge rings to it, and
+    /// those from 6.14 on do again (to 7.3-rc7 at least; read in their source, `io_create_region`): to what
+    /// all of a user's processes have locked together.
     LockedMemory(u64),
     /// Something else, such as a security module.
     Other(TrialError),
@@ -46,7 +48,11 @@ impl Availability {
         let no_such_ring = Err(TrialError::Failed(Errno::BADF));
         match error {
             TrialError::Killed(libc::SIGSYS) => Self::Seccomp(error),
-            TrialError::Failed(Errno::NOMEM) => Self::LockedMemory(locked_memory()),
+            TrialError::Failed(Errno::NOMEM) => match locked_memory() {
+                // Memory of another kind, then.
+                None => Self::Other(error),
+                Some(limit) => Self::LockedMemory(limit),
+            },
             // The sysctl is as old as the kernels that matter: where it is, so is io_uring.
             TrialError::Failed(Errno::NOSYS) if sysctl.is_some() => Self::Seccomp(error),
             TrialError::Failed(Errno::NOSYS) => Self::Missing,
@@ -77,7 +83,11 @@ impl fmt::Display for Availability {
             Self::Seccomp(error) => write!(f, "a seccomp filter blocks it ({error})"),
             Self::Missing => f.write_str("this kernel has none"),
             Self::LockedMemory(limit) => {
-                write!(f, "the limit of locked memory, {limit} bytes, is too small for a ring")
+                write!(
+                    f,
+                    "the limit of locked memory, {limit} bytes for everything that this user has locked, leaves \
+                     no room for a ring"
+                )
             }
             Self::Other(error) => write!(f, "cannot make a ring: {error}"),
         }
@@ -106,8 +116,9 @@ impl Sysctl {
     }
 }
 
-fn locked_memory() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Memlock).current.unwrap_or(u64::MAX)
+/// RLIMIT_MEMLOCK, if there is one.
+fn locked_memory() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Memlock).current
 }
 
 /// Whether this process has a seccomp filter.

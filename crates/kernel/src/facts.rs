@@ -10,7 +10,7 @@ use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_RET};
 use ringwarden_trial::{self as trial, TrialError};
 use ringwarden_uapi::bpf::FilterFlags;
-use ringwarden_uapi::{KernelModel, Opcode};
+use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 use rustix::io::Errno;
 use std::os::fd::AsRawFd;
 use std::{fmt, io};
@@ -46,6 +46,9 @@ pub struct Facts {
     /// A filter that a task adds later reaches rings and children that it made before (Linux 7.2 and
     /// older). It only tightens.
     pub later_filters_leak: Finding,
+    /// A task's list of register calls holds on rings that are still disabled. Not before about Linux
+    /// 7.2.9; nothing of this backend stands on it, which leaves register calls to seccomp.
+    pub register_lists_hold: Finding,
 }
 
 /// Why the kernel's filters are not used.
@@ -93,6 +96,7 @@ impl Facts {
             survive_exec: nothing,
             survive_restrictions: nothing,
             later_filters_leak: nothing,
+            register_lists_hold: nothing,
         };
         if filters.is_ok() {
             facts.payloads = payloads();
@@ -102,6 +106,7 @@ impl Facts {
             facts.survive_exec = survives_exec();
             facts.survive_restrictions = Finding::of(task(denied_after_bad_restrictions));
             facts.later_filters_leak = Finding::of(task(denied_by_later_filter));
+            facts.register_lists_hold = Finding::of(task(refused_on_disabled_ring));
         }
         facts
     }
@@ -215,6 +220,17 @@ fn denied_by_later_filter() -> io::Result<bool> {
     is_denied(&mut ring)
 }
 
+/// A task's list is meant to hold at once, a ring's own when it is enabled; there was one test for both.
+fn refused_on_disabled_ring() -> io::Result<bool> {
+    registration::restrict_task_to(RegisterOp::REGISTER_ENABLE_RINGS)?;
+    let ring: IoUring = IoUring::builder().setup_r_disabled().build(1)?;
+    match nop_filter(ALLOW).register(ring.as_raw_fd()) {
+        Ok(()) => Ok(false),
+        Err(Errno::ACCESS) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn survives_exec() -> Finding {
     let status = trial::exec(|| {
         let filtered = || -> io::Result<()> {
@@ -266,6 +282,7 @@ mod tests {
             survive_exec: Finding::Yes,
             survive_restrictions: Finding::Yes,
             later_filters_leak,
+            register_lists_hold: Finding::Unknown(None),
         }
     }
 

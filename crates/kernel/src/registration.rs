@@ -3,6 +3,7 @@
 use ringwarden_cbpf::Insn;
 use ringwarden_trial::errno;
 use ringwarden_uapi::bpf::{Bpf, BpfFilter, CMD_FILTER, FilterFlags};
+use ringwarden_uapi::restriction::{REGISTER_OP, Restriction, TaskRestriction};
 use ringwarden_uapi::{Opcode, RegisterOp, sys};
 use rustix::io::Errno;
 use std::os::fd::RawFd;
@@ -67,6 +68,24 @@ pub(crate) fn exists() -> Result<(), Errno> {
         Ok(_) => Err(Errno::INVAL),
         Err(error) => Err(error),
     }
+}
+
+/// Has the calling task and its rings make that register call only, for good.
+///
+/// # Errors
+/// The kernel's: as [`Filter::register`], and `EPERM` where the task is limited already.
+pub(crate) fn restrict_task_to(op: RegisterOp) -> Result<(), Errno> {
+    #[repr(C)]
+    struct OneEntry {
+        header: TaskRestriction,
+        entry: Restriction,
+    }
+    let entry = Restriction { kind: REGISTER_OP, value: op.0 as u8, ..Restriction::default() };
+    let mut argument = OneEntry { header: TaskRestriction { nr_res: 1, ..Default::default() }, entry };
+    let bytes = (&raw mut argument).cast();
+    // SAFETY: `argument` is a header that says how many entries follow, which are there.
+    let result = unsafe { sys::register(TASK, RegisterOp::REGISTER_RESTRICTIONS.0, bytes, 1) };
+    result.map(drop).map_err(|error| errno(&error))
 }
 
 /// Whether the calling task has filters or restrictions already: only then the kernel answers a

@@ -88,7 +88,7 @@ fn it_knows_this_machine() {
         let Some((filters, leak)) = known_kernel() else { continue };
         assert_eq!(found.answer("filters"), filters, "{}", found.report);
         assert_eq!(found.usable("kernel"), filters);
-        for id in ["denials", "survive_exec", "survive_restrictions"] {
+        for id in ["denials", "survive_exec", "survive_restrictions", "register_lists_hold"] {
             assert_eq!(*found.answer(id), if filters { Value::Bool(true) } else { Value::Null }, "{id}");
         }
         assert_eq!(*found.answer("later_filters_leak"), leak.map_or(Value::Null, Value::Bool));

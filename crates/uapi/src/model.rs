@@ -16,16 +16,17 @@ pub enum KernelModel {
     /// The patch as posted to the mailing list in January 2026. Not observed running: taken from
     /// its source.
     Posted,
-    /// Linux 7.0, the first release with filters. Not observed running: taken from its source.
+    /// Linux 7.0, the first release with filters, and 7.1. Not observed running: taken from their source.
     V7_0,
-    /// Linux 7.2; observed on 7.2.13.
+    /// Linux 7.2; observed on 7.2.13, which has fixes that the first of the series lack.
     V7_2,
     /// Linux 7.3; observed on 7.3-rc7.
     #[default]
     V7_3,
 }
 
-/// What one kernel does, where kernels differ.
+/// What one kernel does, where kernels differ. Of Linux 7.2 and 7.3 everything was seen on 7.2.13 and
+/// 7.3-rc7 (`conformance/`); of others it was read in their source, unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModelFacts {
@@ -51,8 +52,13 @@ pub struct ModelFacts {
     /// it as shared.
     pub later_filters_leak: bool,
     /// `execve` by a task that has used io_uring drops its filters and restrictions
-    /// (CVE-2026-80713).
+    /// (CVE-2026-80713): 7.0, and 7.1 up to 7.1.7. Read, not observed.
     pub exec_drops_restrictions: bool,
+    /// A task's list of register calls does not hold on a ring that is still disabled, and a task may
+    /// leave a ring disabled: 7.0, 7.1, and 7.2 up to about 7.2.9. `__io_uring_register` looked at no list
+    /// of such a ring (`!(ctx->flags & IORING_SETUP_R_DISABLED)`), which was meant for the ring's own;
+    /// reported to the io_uring list in July 2026. On 7.2.13 and 7.3-rc7 it was seen to hold.
+    pub disabled_rings_escape_register_lists: bool,
 }
 
 const OPEN_AND_SOCKET: &[(Opcode, u8)] = &[(Opcode::OPENAT, 24), (Opcode::OPENAT2, 24), (Opcode::SOCKET, 12)];
@@ -70,6 +76,7 @@ const POSTED: ModelFacts = ModelFacts {
     task_filters: false,
     later_filters_leak: false,
     exec_drops_restrictions: false,
+    disabled_rings_escape_register_lists: false,
 };
 const V7_0: ModelFacts = ModelFacts {
     name: "7.0",
@@ -79,6 +86,7 @@ const V7_0: ModelFacts = ModelFacts {
     task_filters: true,
     later_filters_leak: true,
     exec_drops_restrictions: true,
+    disabled_rings_escape_register_lists: true,
     ..POSTED
 };
 const V7_2: ModelFacts = ModelFacts {
@@ -86,6 +94,7 @@ const V7_2: ModelFacts = ModelFacts {
     payloads: WITH_CONNECT,
     open_flags: open::VALID_OPEN_FLAGS | open::O_EMPTYPATH,
     exec_drops_restrictions: false,
+    disabled_rings_escape_register_lists: false,
     ..V7_0
 };
 const V7_3: ModelFacts = ModelFacts { name: "7.3", later_filters_leak: false, ..V7_2 };

@@ -55,7 +55,9 @@ fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String 
                                      io_uring_setup, io_uring_enter and io_uring_register"
             .into(),
         Availability::Missing => "boot a kernel that is built with CONFIG_IO_URING".into(),
-        Availability::LockedMemory(_) => "raise the limit of locked memory (`ulimit -l`)".into(),
+        Availability::LockedMemory(_) => {
+            "raise the limit of locked memory (`ulimit -l`), or close rings of the same user".into()
+        }
         _ if !missing.is_empty() => remedy(missing),
         Availability::Available if !machine.tracing_allowed() => {
             "set kernel.yama.ptrace_scope to 1, or boot Linux 7.2 or later".into()

@@ -113,6 +113,12 @@ fn filters(facts: &Facts) -> Vec<Check> {
             "a refused restriction is a way out",
         ),
         (LEAK, "later filters reach older rings and children", facts.later_filters_leak, ""),
+        (
+            "register_lists_hold",
+            "a task's list of register calls always holds",
+            facts.register_lists_hold,
+            "not on disabled rings, as up to about Linux 7.2.9; `[register]` does not stand on it",
+        ),
     ];
     let findings = findings.map(|(id, subject, finding, otherwise)| {
         let detail = match finding {
