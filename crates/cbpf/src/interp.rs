@@ -1,6 +1,7 @@
 //! Programs that have passed the check, and running them.
 
 use crate::check::{self, CheckError};
+use crate::depend;
 use crate::insn::{BPF_MEMWORDS, Insn};
 use crate::op::Op;
 use alloc::boxed::Box;
@@ -94,6 +95,23 @@ impl Program {
     /// word at byte 4*n*.
     pub fn loads(&self) -> u32 {
         self.0.loads
+    }
+
+    /// Whether its verdict, a value of 0 or another, may change with the bits of its context that are set in
+    /// `bits`, word by word, while all others stay the same. False only if it never does; true even where
+    /// the reason that it does not is beyond following every bit by itself.
+    ///
+    /// ```
+    /// use ringwarden_cbpf::{Program, asm::assemble};
+    ///
+    /// let insns = assemble("ld [8]\n jset #0x2000, deny\n ret #1\n deny: ret #0")?;
+    /// let program = Program::new(&insns, 40)?;
+    /// assert!(program.depends_on(&[0, 0, 0x2000]));
+    /// assert!(!program.depends_on(&[0, 0, 0x1000]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn depends_on(&self, bits: &[u32]) -> bool {
+        depend::depends(&self.0.ops, bits)
     }
 
     /// The program's value where it returns before any load of the context, hence the same for

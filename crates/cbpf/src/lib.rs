@@ -36,6 +36,7 @@ extern crate std;
 
 pub mod asm;
 pub mod check;
+mod depend;
 pub mod disasm;
 pub mod insn;
 pub mod interp;

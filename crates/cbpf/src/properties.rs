@@ -38,6 +38,26 @@ pub fn check_run(bytes: &[u8]) -> bool {
     true
 }
 
+/// A program that is said not to depend on some bits gives the same verdict whatever they are. Returns
+/// whether it was said so of a program that loads some of them.
+pub fn check_dependence(bytes: &[u8], masks: &[u32], others: &[u32]) -> bool {
+    let Case { insns, context_bytes, context } = Case::from_bytes(bytes);
+    let Ok(program) = Program::new(&insns, context_bytes) else { return false };
+    if program.depends_on(masks) {
+        return false;
+    }
+    let verdict = program.run(&context) != 0;
+    for flips in others.chunks(masks.len().max(1)) {
+        let mut other = context.clone();
+        for ((word, mask), flip) in other.iter_mut().zip(masks).zip(flips) {
+            *word ^= mask & flip;
+        }
+        assert_eq!(program.run(&other) != 0, verdict, "{insns:x?} {masks:x?} {context:x?} {other:x?}");
+    }
+    let loaded = |word: usize| program.loads() & (1 << word) != 0;
+    masks.iter().enumerate().any(|(word, &mask)| mask != 0 && loaded(word))
+}
+
 /// The text of the instructions that the bytes describe leads back to them, and every line of it
 /// stands for one.
 pub fn round_trip(bytes: &[u8]) {
@@ -79,6 +99,17 @@ mod tests {
         vec(any::<u8>(), 0..400)
     }
 
+    /// For the words of a context: mostly a bit or none of each.
+    fn masks() -> impl Strategy<Value = Vec<u32>> {
+        let bit = (0..32u32).prop_map(|bit| 1 << bit);
+        vec(prop_oneof![2 => Just(0), 3 => bit, 1 => any::<u32>()], 10)
+    }
+
+    /// All of a mask's bits, or some.
+    fn flips() -> impl Strategy<Value = u32> {
+        prop_oneof![Just(u32::MAX), any::<u32>()]
+    }
+
     /// Text that gets further than the first word: pieces of the language in any order.
     fn text() -> impl Strategy<Value = String> {
         const PIECES: &str = "ld ldx ldxb st add neg jmp jeq jne ret M x a len L0 L1 L2: L3: \
@@ -109,6 +140,15 @@ mod tests {
         }
 
         #[test]
+        fn what_a_program_does_not_depend_on_changes_nothing(
+            bytes in bytes(),
+            masks in masks(),
+            others in vec(flips(), 80),
+        ) {
+            check_dependence(&bytes, &masks, &others);
+        }
+
+        #[test]
         fn text_leads_back_to_the_instructions(bytes in bytes()) {
             round_trip(&bytes);
         }
@@ -117,6 +157,19 @@ mod tests {
         fn any_text_is_assembled_or_refused(text in text()) {
             assemble_any(&text);
         }
+    }
+
+    #[test]
+    fn programs_that_load_bits_and_do_not_depend_on_them_are_found() {
+        let mut runner = TestRunner::deterministic();
+        let found = (0..2000)
+            .filter(|_| {
+                let (bytes, masks, others) =
+                    (bytes(), masks(), vec(flips(), 80)).new_tree(&mut runner).expect("a case").current();
+                check_dependence(&bytes, &masks, &others)
+            })
+            .count();
+        assert!(found > 100, "{found} of 2000");
     }
 
     /// The properties say little when nearly every generated program is refused, or none is.

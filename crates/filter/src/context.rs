@@ -73,7 +73,7 @@ impl Context {
         let mut context = Self {
             fields: Fields { ctx, resv: [0; 3] },
             words: (model.facts().context_size / 4) as u8,
-            complete: payload::words(model, opcode) == 0,
+            complete: payload::bits(model, opcode).is_empty(),
         };
         match opcode {
             Opcode::OPENAT => context.open(payload::openat_how(model, sqe)),

@@ -4,7 +4,7 @@ use crate::{Errno, KernelModel};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::{ConnectPayload, OpenPayload};
 use ringwarden_uapi::open::{self, OPEN_HOW_SIZE_VER0};
-use ringwarden_uapi::ring::Sqe;
+use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use zerocopy::FromBytes;
 
 /// `AF_INET`.
@@ -31,17 +31,23 @@ pub enum Payload<'a> {
     Sockaddr(&'a [u8]),
 }
 
-/// The words of a context that memory outside the SQE decides, bit *n* for word *n*: the payload, and
-/// for OPENAT2 the flags too, since O_CREAT in its `open_how` forces IOSQE_ASYNC.
-pub(crate) fn words(model: KernelModel, opcode: Opcode) -> u32 {
-    const PAYLOAD: u32 = !0 << 4;
-    const FLAGS: u32 = 1 << 2;
-    let flags = match opcode {
-        Opcode::OPENAT2 => FLAGS,
-        Opcode::CONNECT => 0,
-        _ => return 0,
-    };
-    if model.payload_size(opcode) == 0 { flags } else { flags | PAYLOAD }
+/// The bits of a context that memory outside the SQE decides, word by word: the payload, and for OPENAT2
+/// IOSQE_ASYNC too, which O_CREAT in its `open_how` forces. None for other operations.
+pub(crate) fn bits(model: KernelModel, opcode: Opcode) -> &'static [u32] {
+    const NOTHING: u32 = 0;
+    const ALL: u32 = !0;
+    // Behind the opcode, in the same word.
+    const ASYNC: u32 = u32::from_ne_bytes([0, SqeFlags::ASYNC.bits(), 0, 0]);
+    // Words 0 and 1 are `user_data`, 3 is empty, and 4 to 9 are the payload.
+    const FLAGS: &[u32] = &[NOTHING, NOTHING, ASYNC];
+    const PAYLOAD: &[u32] = &[NOTHING, NOTHING, NOTHING, NOTHING, ALL, ALL, ALL, ALL, ALL, ALL];
+    const BOTH: &[u32] = &[NOTHING, NOTHING, ASYNC, NOTHING, ALL, ALL, ALL, ALL, ALL, ALL];
+    match (opcode, model.payload_size(opcode)) {
+        (Opcode::OPENAT2, 0) => FLAGS,
+        (Opcode::OPENAT2, _) => BOTH,
+        (Opcode::CONNECT, 1..) => PAYLOAD,
+        _ => &[],
+    }
 }
 
 /// The `open_how` that OPENAT makes of its flags and mode (`build_open_how`, `fs/open.c`).

@@ -52,7 +52,7 @@ pub enum DeniedBy {
     Rest,
     /// The kernel modelled does not have the opcode.
     UnknownOpcode,
-    /// The context lacks what some program for the opcode reads
+    /// The context lacks what the verdict of some program for the opcode depends on
     /// ([`FilterSet::reads_payload`]) and no other refuses it: nobody can say what it would answer.
     PayloadUnread,
 }
@@ -97,7 +97,9 @@ impl FilterSet {
         }
         self.check_payload_size(opcode, flags, pdu_size)?;
         let program = Program::new(&insns, self.model.facts().context_size)?;
-        self.push(opcode, Filter { program, tag }, flags.contains(FilterFlags::DENY_REST));
+        let bits = payload::bits(self.model, opcode);
+        let reads_payload = !bits.is_empty() && program.depends_on(bits);
+        self.push(opcode, Filter { program, tag, reads_payload }, flags.contains(FilterFlags::DENY_REST));
         Ok(())
     }
 
@@ -113,7 +115,7 @@ impl FilterSet {
         let by = match self.stacks.get(usize::from(opcode.0)) {
             None => Some(DeniedBy::UnknownOpcode),
             Some(stack) if context.is_complete() => stack.refusal(context.words()),
-            Some(stack) => stack.refusal_without(context.words(), payload::words(self.model, opcode)),
+            Some(stack) => stack.refusal_without(context.words()),
         };
         by.map_or(Verdict::Allow, |by| Verdict::Deny(Denial { opcode, by }))
     }
@@ -127,11 +129,12 @@ impl FilterSet {
         self.stacks.get(usize::from(opcode.0)).map_or(Some(false), Stack::outright)
     }
 
-    /// Whether some program for this opcode reads what is not in the SQE but in memory that the SQE
-    /// points at, so that a verdict needs [`Context::new`]. Only ever true for OPENAT2 and CONNECT.
+    /// Whether the verdict of some program for this opcode depends on what is not in the SQE but in memory
+    /// that the SQE points at, so that it needs [`Context::new`]. Only ever true for OPENAT2 and CONNECT.
+    /// Loading such words is not enough, since programs test single flags of a word: see
+    /// [`Program::depends_on`].
     pub fn reads_payload(&self, opcode: Opcode) -> bool {
-        let stack = self.stacks.get(usize::from(opcode.0));
-        stack.is_some_and(|stack| stack.loads() & payload::words(self.model, opcode) != 0)
+        self.stacks.get(usize::from(opcode.0)).is_some_and(Stack::reads_payload)
     }
 
     /// The instructions of all programs for an opcode: what judging one of its requests takes at most.
@@ -215,6 +218,21 @@ mod tests {
         assert_eq!(by(&creates), Some(DeniedBy::Filter { tag: 0 }));
         let opens = Context::new(set.model(), &sqe, Payload::OpenHow(&[0; 24])).unwrap();
         assert_eq!(by(&opens), None);
+    }
+
+    /// What the payload may change of the word that is loaded is not what is tested.
+    #[test]
+    fn other_flags_are_judged_without_the_payload() {
+        let set = openat2("ld [8]\njset #0x2100, no\nret #1\nno: ret #0");
+        assert!(!set.reads_payload(Opcode::OPENAT2));
+        for (flags, allowed) in [(0, true), (0x10, true), (0x20, false), (1, false)] {
+            let sqe = Sqe { opcode: Opcode::OPENAT2.0, flags, ..Sqe::default() };
+            let how = [0o100u64, 0, 0].map(u64::to_ne_bytes);
+            let creates = Context::new(set.model(), &sqe, Payload::OpenHow(how.as_flattened())).unwrap();
+            for context in [Context::header(set.model(), &sqe), creates] {
+                assert_eq!(set.verdict(&context) == Verdict::Allow, allowed, "{flags:#x} {context:?}");
+            }
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Filter {
     pub program: Program,
     /// Chosen by whoever registered it; a denial names it.
     pub tag: u32,
+    /// Its verdict depends on what is in memory that the SQE points at.
+    pub(crate) reads_payload: bool,
 }
 
 /// A stack of filters, newest on top, with the deny-rest sentinel at the bottom or not. Clones share
@@ -32,7 +34,7 @@ pub(crate) struct Stack {
     newest: Option<Arc<Node>>,
     rest: bool,
     outright: Option<bool>,
-    loads: u32,
+    reads_payload: bool,
     instructions: usize,
 }
 
@@ -45,7 +47,7 @@ struct Node {
 impl Stack {
     /// No filters: allows.
     pub(crate) const EMPTY: Self =
-        Self { newest: None, rest: false, outright: Some(true), loads: 0, instructions: 0 };
+        Self { newest: None, rest: false, outright: Some(true), reads_payload: false, instructions: 0 };
 
     pub(crate) fn push(&mut self, filter: Filter) {
         self.outright = match (self.outright, filter.program.constant()) {
@@ -53,7 +55,7 @@ impl Stack {
             (outright, Some(_)) => outright,
             (_, None) => None,
         };
-        self.loads |= filter.program.loads();
+        self.reads_payload |= filter.reads_payload;
         let instructions = filter.program.insns().len();
         self.instructions += instructions;
         HELD.fetch_add(instructions, Ordering::Relaxed);
@@ -74,9 +76,9 @@ impl Stack {
         self.outright
     }
 
-    /// The context words that some program loads, bit *n* for word *n*.
-    pub(crate) fn loads(&self) -> u32 {
-        self.loads
+    /// Whether the verdict of some program depends on what is in memory that the SQE points at.
+    pub(crate) fn reads_payload(&self) -> bool {
+        self.reads_payload
     }
 
     /// The instructions of all its programs: no request takes more.
@@ -98,12 +100,12 @@ impl Stack {
         self.filters().find(|filter| filter.refuses(words)).map(Filter::blame).or(self.rest())
     }
 
-    /// The same where the words of `unread`, bit *n* for word *n*, are not known: filters that read
-    /// one of those cannot be asked, so that somebody refuses if there is one.
-    pub(crate) fn refusal_without(&self, words: &[u32], unread: u32) -> Option<DeniedBy> {
-        let mut askable = self.filters().filter(|filter| filter.program.loads() & unread == 0);
+    /// The same where what is in memory is not known: filters that depend on it cannot be asked, so that
+    /// somebody refuses if there is one.
+    pub(crate) fn refusal_without(&self, words: &[u32]) -> Option<DeniedBy> {
+        let mut askable = self.filters().filter(|filter| !filter.reads_payload);
         let certain = askable.find(|filter| filter.refuses(words)).map(Filter::blame).or(self.rest());
-        certain.or((self.loads & unread != 0).then_some(DeniedBy::PayloadUnread))
+        certain.or(self.reads_payload.then_some(DeniedBy::PayloadUnread))
     }
 
     fn rest(&self) -> Option<DeniedBy> {

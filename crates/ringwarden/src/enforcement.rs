@@ -184,4 +184,23 @@ mod tests {
         assert_eq!(refuser(&[read_only, linked], Opcode::READ), Some(("read".into(), 1)));
         assert_eq!(refuser(&[linked], Opcode::WRITE), Some(("require".into(), 0)));
     }
+
+    /// Whoever only tests flags of requests need not have their arguments put out of reach.
+    #[test]
+    fn a_flag_that_no_rule_asks_for_makes_no_policy_look_at_arguments() {
+        use ringwarden_policy::{PRESETS, Preset};
+        let looks = |text: &str| {
+            let policy = Policy::parse(text, "policy").expect("a policy");
+            let enforcement = Enforcement::new(&[policy], KernelModel::default()).expect("enforceable");
+            [Opcode::OPENAT2, Opcode::CONNECT].map(|opcode| enforcement.filters().reads_payload(opcode))
+        };
+        assert!(PRESETS.iter().any(|preset| preset.name == "@container-default"));
+        let preset = Preset::named("@container-default").expect("a preset");
+        assert_eq!(looks(preset.text), [false, false]);
+        let denying = |flag: &str| {
+            format!("version = 1\ndefault = \"allow\"\n[all]\nrequire = \"!(sqe_flags & {flag})\"\n")
+        };
+        assert_eq!(looks(&denying("IOSQE_IO_DRAIN")), [false, false]);
+        assert_eq!(looks(&denying("IOSQE_ASYNC")), [true, false]);
+    }
 }

@@ -121,6 +121,12 @@ fn what_only_some_policies_need_keeps_no_other_from_running() {
             assert!(output.status.success() && ran, "{}: {output:?}", need.name);
         }
     }
+    // Asks for other flags than the one which an argument can force.
+    let preset = "version = 1\nextends = [\"@container-default\"]\n";
+    let mseal = needs().iter().find(|need| need.name == "mseal").and_then(|need| need.number);
+    let mseal = Denial::errno(mseal.expect("a call") as u32, libc::ENOSYS);
+    let (output, ran) = run(&stage, preset, mseal);
+    assert!(output.status.success() && ran, "{output:?}");
     let clone3 = Denial::errno(libc::SYS_clone3 as u32, libc::ENOSYS);
     let (output, ran) = run(&stage, LOOKS_AT_ARGUMENTS, clone3);
     assert!(output.status.success() && ran, "{output:?}");
