@@ -4,11 +4,20 @@
 //! of it (`"done"`, or the error). It knows nothing of what should come of it; `tests/intruder.rs`
 //! does. Run it under the policy beside this file.
 
+mod filters;
+mod hang;
 mod memory;
 mod orphans;
+mod own;
 mod page;
+mod process;
+mod pulse;
+mod replay;
 mod requests;
 mod rings;
+mod segment;
+mod stalls;
+mod stub;
 
 use clap::Parser;
 use serde_json::{Map, Value};
@@ -44,6 +53,60 @@ enum Attack {
         /// An empty folder
         folder: PathBuf,
     },
+    /// Put a System V segment in the page's place
+    Segment {
+        /// An empty folder
+        folder: PathBuf,
+    },
+    /// Name files like lines of `smaps`
+    Names {
+        /// An empty folder
+        folder: PathBuf,
+    },
+    /// Submit again what was approved before own filters and restrictions
+    Replay {
+        /// An empty folder
+        folder: PathBuf,
+    },
+    /// Use up places for arguments with rings that come and go
+    Fragments {
+        /// An empty folder
+        folder: PathBuf,
+    },
+    /// Use them up with rings that stay
+    Greed {
+        /// An empty folder
+        folder: PathBuf,
+    },
+    /// Register long filters until there are no more
+    FilterMemory,
+    /// Submit through many long filters
+    FilterTime,
+    /// Take away the instruction by which the guard makes calls
+    Jump {
+        /// Of which call
+        injected: stalls::Injected,
+    },
+    /// Put a socket that lingers where the guard closes a descriptor
+    Linger,
+    /// Hold the lock of the address space
+    Lock,
+    /// Have much memory mapped
+    Much,
+    /// Have the guard read memory that hangs
+    Hang {
+        /// As what
+        argument: hang::Argument,
+        /// A file whose reads are never answered
+        file: PathBuf,
+    },
+    /// Leave a ring that cannot be closed to the guard
+    Close {
+        /// A file whose reads are never answered
+        file: PathBuf,
+        /// Comes to be when the file is read
+        asked: PathBuf,
+    },
 }
 
 /// What was tried, and what came of it.
@@ -72,6 +135,19 @@ fn main() -> io::Result<()> {
         Attack::Kill { generation, folder } => orphans::attack(generation, &folder)?,
         Attack::Exhaust => rings::exhaust()?,
         Attack::Forks { folder } => rings::forks(&folder)?,
+        Attack::Segment { folder } => segment::attack(&folder)?,
+        Attack::Names { folder } => segment::names(&folder)?,
+        Attack::Replay { folder } => replay::attack(&folder)?,
+        Attack::Fragments { folder } => rings::fragments(&folder)?,
+        Attack::Greed { folder } => rings::greed(&folder)?,
+        Attack::FilterMemory => filters::memory()?,
+        Attack::FilterTime => filters::time()?,
+        Attack::Jump { injected } => stalls::jump(injected)?,
+        Attack::Linger => stalls::linger()?,
+        Attack::Lock => stalls::lock()?,
+        Attack::Much => stalls::much()?,
+        Attack::Hang { argument, file } => hang::argument(argument, &file)?,
+        Attack::Close { file, asked } => hang::close(&file, &asked)?,
     };
     println!("{}", Value::Object(attempts.0));
     Ok(())

@@ -11,21 +11,25 @@ use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 
 /// Where the page is in this process.
-struct Page {
-    start: usize,
-    len: usize,
+pub(crate) struct Page {
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    /// Its file's.
+    pub(crate) inode: usize,
 }
 
 impl Page {
     /// The only shared mapping of a memfd that cannot be written to. It is there once a request with
     /// such an argument was made.
-    fn find() -> io::Result<Self> {
+    pub(crate) fn find() -> io::Result<Self> {
         let maps = fs::read_to_string("/proc/self/maps")?;
         let line = maps.lines().find(|line| line.contains(" r--s ") && line.contains("/memfd:"));
-        let range = line.and_then(|line| line.split_once(' ')?.0.split_once('-'));
+        let mut words = line.unwrap_or_default().split_whitespace();
+        let range = words.next().and_then(|range| range.split_once('-'));
         let parse = |hex| usize::from_str_radix(hex, 16).ok();
-        match range.map(|(start, end)| (parse(start), parse(end))) {
-            Some((Some(start), Some(end))) => Ok(Self { start, len: end - start }),
+        let inode = words.nth(3).and_then(|inode| inode.parse().ok());
+        match range.map(|(start, end)| (parse(start), parse(end), inode)) {
+            Some((Some(start), Some(end), Some(inode))) => Ok(Self { start, len: end - start, inode }),
             _ => Err(io::Error::other("no page of arguments")),
         }
     }

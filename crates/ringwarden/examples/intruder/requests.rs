@@ -1,10 +1,12 @@
 //! Single requests, and what becomes of them.
 
+use crate::checked;
 use ringwarden_testring::{Ring, SetupFlags, Sqe};
 use ringwarden_uapi::Opcode;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,7 +17,7 @@ pub(crate) fn ring() -> io::Result<Ring> {
 }
 
 /// Performs a request whose pointers are valid until then.
-fn perform(ring: &Ring, sqe: &Sqe) -> io::Result<i32> {
+pub(crate) fn perform(ring: &Ring, sqe: &Sqe) -> io::Result<i32> {
     if !ring.push(sqe) {
         return Err(io::Error::other("the queue is full"));
     }
@@ -55,4 +57,25 @@ pub(crate) fn open(ring: &Ring, path: &Path, flags: i32) -> io::Result<File> {
 pub(crate) fn is_writable(file: &File) -> bool {
     // SAFETY: F_GETFL takes no pointer.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) & libc::O_ACCMODE != libc::O_RDONLY }
+}
+
+/// Such an address in memory (`struct sockaddr_in`).
+pub(crate) fn address(host: Ipv4Addr, port: u16) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    bytes[2..4].copy_from_slice(&port.to_be_bytes());
+    bytes[4..8].copy_from_slice(&host.octets());
+    bytes
+}
+
+/// Connects a new socket; the policy allows 10.0.0.0/8 alone.
+pub(crate) fn connect(ring: &Ring, host: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    // SAFETY: takes numbers.
+    let fd = checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0) })?;
+    // SAFETY: a socket that was just made, for us alone.
+    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    let to = address(host, port);
+    let (fd, addr, off) = (stream.as_raw_fd(), to.as_ptr() as u64, to.len() as u64);
+    perform(ring, &Sqe { opcode: Opcode::CONNECT.0, fd, addr, off, ..Sqe::default() })?;
+    Ok(stream)
 }

@@ -1,6 +1,7 @@
 //! Very many rings.
 
 use crate::{Attempts, checked, requests};
+use ringwarden_testring::{Ring, SetupFlags};
 use std::io;
 use std::path::Path;
 use std::thread;
@@ -12,6 +13,9 @@ const MANY: usize = 2000;
 const RELEASE: Duration = Duration::from_secs(20);
 const CHILDREN: usize = 64;
 const RINGS_PER_CHILD: usize = 8;
+/// As many requests as a ring can have, and numbers that are left of the same.
+const LARGE: [u32; 6] = [32768; 6];
+const SMALL: usize = 12;
 
 /// Opens rings until one is refused, once with few descriptors and once with what the machine gives;
 /// then sees whether a ring can be had again.
@@ -92,4 +96,37 @@ fn open_rings(folder: &Path) -> io::Result<usize> {
         requests::nop(ring).is_err() || refused != Err(Some(libc::EACCES))
     };
     Ok(rings.iter().filter(wrong).count())
+}
+
+/// Large rings that come and go, and small ones after them, each of which asks with an argument in memory.
+pub(crate) fn fragments(folder: &Path) -> io::Result<Attempts> {
+    let path = folder.join("file");
+    std::fs::write(&path, "")?;
+    let mut attempts = Attempts::default();
+    for (index, entries) in LARGE.into_iter().enumerate() {
+        let large = Ring::new(entries, SetupFlags::empty());
+        let opened = large.and_then(|large| requests::open(&large, &path, libc::O_RDONLY));
+        attempts.record(format!("large ring {index}"), opened);
+    }
+    let small = (0..SMALL).map(|_| requests::ring()).collect::<io::Result<Vec<_>>>()?;
+    let works = |ring: &&Ring| requests::open(ring, &path, libc::O_RDONLY).is_ok();
+    attempts.count("small", small.len());
+    attempts.count("working", small.iter().filter(works).count());
+    Ok(attempts)
+}
+
+/// The same at once, by one process, beside another that wants one small ring.
+pub(crate) fn greed(folder: &Path) -> io::Result<Attempts> {
+    let path = folder.join("file");
+    std::fs::write(&path, "")?;
+    let mut attempts = Attempts::default();
+    let greedy: Vec<_> = (0..2 * LARGE.len()).filter_map(|_| Ring::new(LARGE[0], SetupFlags::empty()).ok()).collect();
+    attempts.count("large", greedy.len());
+    let child = crate::process::fork(|| {
+        let ring = requests::ring()?;
+        Ok(i32::from(requests::open(&ring, &path, libc::O_RDONLY).is_err()))
+    })?;
+    let status = crate::process::wait(child, RELEASE)?;
+    attempts.count("sibling: status", status.map_or(100, |status| status as usize));
+    Ok(attempts)
 }

@@ -1,0 +1,140 @@
+//! Memory that hangs: of a file whose reads are never answered.
+
+use crate::process::{fork, wait};
+use crate::pulse::Pulse;
+use crate::{Attempts, checked, own, requests};
+use ringwarden_testring::Sqe;
+use ringwarden_uapi::{Opcode, RegisterOp};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::ptr::null_mut;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// Each kind of memory that the guard reads.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Argument {
+    /// OPENAT2's `open_how`
+    Openat2,
+    /// CONNECT's address
+    Connect,
+    /// The parameters of a ring
+    Setup,
+    /// A filter of the program's own
+    Filter,
+    /// The instructions of one
+    Instructions,
+    /// Restrictions of the program's own
+    Restrictions,
+    /// Rings to be used by index
+    Rings,
+}
+
+/// A page of it.
+fn memory(file: &Path) -> io::Result<*mut libc::c_void> {
+    let file = File::open(file)?;
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
+    // SAFETY: a new mapping.
+    let memory = unsafe { libc::mmap(null_mut(), 4096, protection, flags, file.as_raw_fd(), 0) };
+    checked(memory as i64)?;
+    Ok(memory)
+}
+
+/// Has the guard read such memory, beside a sibling.
+pub(crate) fn argument(argument: Argument, file: &Path) -> io::Result<Attempts> {
+    let mut attempts = Attempts::default();
+    let pulse = Pulse::start()?;
+    let child = fork(|| read(argument, memory(file)?))?;
+    // 10 s are what the documentation grants.
+    let status = wait(child, Duration::from_secs(12))?;
+    attempts.record("ended in time", status.ok_or_else(|| io::ErrorKind::TimedOut.into()));
+    pulse.stop(&mut attempts)?;
+    Ok(attempts)
+}
+
+fn read(argument: Argument, memory: *mut libc::c_void) -> io::Result<i32> {
+    let ring = requests::ring()?;
+    let (fd, address) = (ring.as_fd().as_raw_fd(), memory.addr() as u64);
+    let register = |fd: i32, op: RegisterOp| {
+        // SAFETY: memory that the kernel may only wait for.
+        unsafe { checked(libc::syscall(libc::SYS_io_uring_register, fd, op.0, memory, 1)) }
+    };
+    match argument {
+        Argument::Openat2 => {
+            let (opcode, path) = (Opcode::OPENAT2.0, c"/dev/null".as_ptr() as u64);
+            let sqe = Sqe { opcode, fd: libc::AT_FDCWD, addr: path, off: address, len: 24, ..Sqe::default() };
+            requests::perform(&ring, &sqe)?;
+        }
+        Argument::Connect => {
+            let (one, _other) = UnixStream::pair()?;
+            let (opcode, fd) = (Opcode::CONNECT.0, one.as_raw_fd());
+            requests::perform(&ring, &Sqe { opcode, fd, addr: address, off: 16, ..Sqe::default() })?;
+        }
+        Argument::Setup => {
+            // SAFETY: memory that the kernel may only wait for.
+            checked(unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, memory) })?;
+        }
+        Argument::Filter => drop(register(fd, RegisterOp::REGISTER_BPF_FILTER)?),
+        Argument::Instructions => {
+            // SAFETY: never dereferenced here.
+            let program = unsafe { std::slice::from_raw_parts(memory.cast::<[u8; 8]>(), 4) };
+            own::filter(fd, Opcode::NOP, program)?;
+        }
+        Argument::Restrictions => drop(register(own::TASK, RegisterOp::REGISTER_RESTRICTIONS)?),
+        Argument::Rings => drop(register(fd, RegisterOp::REGISTER_RING_FDS)?),
+    }
+    Ok(0)
+}
+
+/// Leaves the guard with the last descriptor of a ring whose lock is held for good: by task work that fills
+/// a buffer in such memory. `asked` exists once the file is being read. Prints a line then, and goes on
+/// until it is killed.
+pub(crate) fn close(file: &Path, asked: &Path) -> io::Result<Attempts> {
+    let buffer = memory(file)?.addr() as u64;
+    let (ring, other) = (requests::ring()?, requests::ring()?);
+    let held = ring.as_fd().as_raw_fd();
+    // A thread that has the ring by index, and does nothing with it.
+    let (registered, is_registered) = channel();
+    let (end, ended) = channel::<()>();
+    let by_index = other.as_fd().as_raw_fd();
+    let holder = thread::spawn(move || {
+        let mut update = [u64::from(u32::MAX), held as u64];
+        let op = RegisterOp::REGISTER_RING_FDS.0;
+        // SAFETY: one entry, which is read and written.
+        let done = unsafe { libc::syscall(libc::SYS_io_uring_register, by_index, op, &raw mut update, 1) };
+        let _ = registered.send(checked(done));
+        let _ = ended.recv();
+    });
+    is_registered.recv().map_err(io::Error::other)??;
+    // A thread whose task work will hang.
+    let (mut sender, receiver) = UnixStream::pair()?;
+    let (submitted, is_submitted) = channel();
+    thread::spawn(move || {
+        let (opcode, fd) = (Opcode::RECV.0, receiver.as_raw_fd());
+        ring.push(&Sqe { opcode, fd, addr: buffer, len: 4096, ..Sqe::default() });
+        // SAFETY: the buffer is never unmapped.
+        let _ = submitted.send(unsafe { ring.enter(1, 0) });
+        drop(ring);
+        let _ = (&receiver).read(&mut [0; 1]);
+        drop(receiver);
+    });
+    is_submitted.recv().map_err(io::Error::other)??;
+    sender.write_all(&[1; 4096])?;
+    while !asked.exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    drop(end);
+    let _ = holder.join();
+    let pulse = Pulse::start()?;
+    thread::sleep(Duration::from_secs(2));
+    let mut attempts = Attempts::default();
+    pulse.stop(&mut attempts)?;
+    println!("{}", serde_json::Value::Object(attempts.0));
+    loop {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
