@@ -37,6 +37,8 @@ pub(crate) enum Argument {
 /// A page of it.
 fn memory(file: &Path) -> io::Result<*mut libc::c_void> {
     let file = File::open(file)?;
+    // Until somebody asks, it is empty.
+    file.metadata()?;
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
     // SAFETY: a new mapping.
     let memory = unsafe { libc::mmap(null_mut(), 4096, protection, flags, file.as_raw_fd(), 0) };

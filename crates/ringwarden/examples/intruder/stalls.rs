@@ -128,6 +128,7 @@ pub(crate) fn linger() -> io::Result<Attempts> {
         let start = Instant::now();
         while start.elapsed() < TIME {
             let (receiver, sender) = lingering(&listener)?;
+            tried.fetch_add(1, Ordering::Relaxed);
             // The next descriptor that this process gets: the number of one that was just closed.
             let next = std::fs::File::open("/dev/null")?.as_raw_fd();
             let going = Arc::new(AtomicU64::new(1));
@@ -147,7 +148,6 @@ pub(crate) fn linger() -> io::Result<Attempts> {
             });
             let flags = libc::MAP_SHARED;
             let protection = libc::PROT_READ | libc::PROT_WRITE;
-            let began = Instant::now();
             // SAFETY: a new mapping, which nobody uses.
             unsafe {
                 let mapped = libc::mmap(null_mut(), 4096, protection, flags, ring_number(&ring), 0);
@@ -156,9 +156,7 @@ pub(crate) fn linger() -> io::Result<Attempts> {
                 }
             }
             going.store(0, Ordering::SeqCst);
-            tried.fetch_add(1, Ordering::Relaxed);
             let robbed = robber.join().unwrap_or_default();
-            let _ = began;
             // Without a receiver nobody lingers.
             drop(receiver);
             // SAFETY: whichever of the two is left.
@@ -186,7 +184,7 @@ fn lingering(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
 /// Holds the lock of its own address space, which whoever reads its memory has to wait for.
 pub(crate) fn lock() -> io::Result<Attempts> {
     /// Of address space: every page of it is the same one.
-    const LEN: usize = 256 << 30;
+    const LEN: usize = 24 << 30;
     beside_a_sibling(|tried| {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: new memory, which nobody looks at.
@@ -217,7 +215,7 @@ pub(crate) fn lock() -> io::Result<Attempts> {
 pub(crate) fn much() -> io::Result<Attempts> {
     /// Address space below the page, all of it of one file.
     const BLOCK: usize = 1 << 30;
-    const BLOCKS: usize = 200;
+    const BLOCKS: usize = 32;
     const BELOW: usize = 0x1000_0000_0000;
     beside_a_sibling(|tried| {
         // SAFETY: a new file, and mappings below the page of arguments, where nothing is.

@@ -1,0 +1,174 @@
+//! One process of `examples/intruder` that keeps the guard busy: it may lose its own life over that, but
+//! its siblings go on.
+
+mod fuse;
+mod launch;
+
+use fuse::Hanging;
+use launch::{Stage, finish, is_root, skip};
+use ringwarden::uapi::KernelModel;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+/// Milliseconds for which nobody may be kept from going on by somebody else. Coarse: machines are busy.
+const PAUSE: u64 = 1000;
+
+fn report(command: Command) -> Value {
+    let output = finish(command);
+    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("a report")
+}
+
+#[track_caller]
+fn assert_the_sibling_went_on(attempts: &Value) {
+    assert_eq!(attempts["sibling: status"], 0, "{attempts}");
+    let longest = attempts["sibling: longest pause"].as_u64().expect("a number");
+    assert!(longest < PAUSE, "{attempts}");
+}
+
+fn stall(args: &[&str]) {
+    let stage = Stage::unprivileged();
+    let mut command = stage.guarded(POLICY, stage.example("intruder"));
+    command.args(args);
+    let attempts = report(command);
+    assert_ne!(attempts["tried"], 0, "the attack was not carried out: {attempts}");
+    assert_the_sibling_went_on(&attempts);
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn a_jump_in_the_place_of_the_call_that_makes_a_ring_stalls_nobody_else() {
+    stall(&["jump", "setup"]);
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn a_jump_in_the_place_of_the_call_that_maps_a_ring_stalls_nobody_else() {
+    stall(&["jump", "map"]);
+}
+
+/// The guard has the thread close a descriptor, behind which the program has put something else.
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn a_descriptor_that_lingers_stalls_nobody_else() {
+    stall(&["linger"]);
+}
+
+/// Whoever reads the memory of a process has to wait for the lock of its address space.
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn a_lock_that_is_held_stalls_nobody_else() {
+    stall(&["lock"]);
+}
+
+/// How long a look at what a process has mapped takes is its own choice.
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn very_much_memory_stalls_nobody_else() {
+    stall(&["much"]);
+}
+
+/// A file whose reads hang, or a word on why there is none.
+fn hanging(stage: &Stage) -> Option<Hanging> {
+    let mounted = is_root().then(|| Hanging::mount(&stage.empty_folder()));
+    match mounted {
+        Some(Ok(hanging)) => Some(hanging),
+        Some(Err(error)) => {
+            skip(&format!("memory that hangs: {error}"));
+            None
+        }
+        None => {
+            skip("memory that hangs: not root");
+            None
+        }
+    }
+}
+
+fn argument_that_hangs(argument: &str) {
+    let stage = Stage::unprivileged();
+    let Some(hanging) = hanging(&stage) else { return };
+    let mut command = stage.modelled(POLICY, KernelModel::V7_2, stage.example("intruder"));
+    command.args(["hang", argument]).arg(hanging.path());
+    let attempts = report(command);
+    assert!(hanging.asked().exists(), "the attack was not carried out: {attempts}");
+    assert_eq!(attempts["ended in time"], "done", "{attempts}");
+    assert_the_sibling_went_on(&attempts);
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn an_open_how_that_hangs_costs_its_process_alone() {
+    argument_that_hangs("openat2");
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn an_address_that_hangs_costs_its_process_alone() {
+    argument_that_hangs("connect");
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn parameters_that_hang_cost_their_process_alone() {
+    argument_that_hangs("setup");
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn a_filter_that_hangs_costs_its_process_alone() {
+    argument_that_hangs("filter");
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn instructions_that_hang_cost_their_process_alone() {
+    argument_that_hangs("instructions");
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn restrictions_that_hang_cost_their_process_alone() {
+    argument_that_hangs("restrictions");
+}
+
+#[test]
+#[ignore = "number 6 of the repairs"]
+fn ring_numbers_that_hang_cost_their_process_alone() {
+    argument_that_hangs("rings");
+}
+
+/// A ring cannot be closed while its lock is held, and the program can have it held for good.
+#[test]
+#[ignore = "number 3 of the repairs"]
+fn a_ring_that_cannot_be_closed_holds_nobody_up() {
+    let stage = Stage::unprivileged();
+    let Some(hanging) = hanging(&stage) else { return };
+    let mut command = stage.guarded(POLICY, stage.example("intruder"));
+    command.arg("close").arg(hanging.path()).arg(hanging.asked());
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start");
+    let mut output = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    let attempts: Value = serde_json::from_str(&line).expect("a report");
+    // The guard's main thread is to see that, whatever it has to close.
+    child.kill().expect("kill the watchdog");
+    child.wait().expect("wait");
+    let (all_ended, ends) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = all_ended.send(output.read_to_end(&mut Vec::new()));
+    });
+    let in_time = ends.recv_timeout(Duration::from_secs(10)).is_ok();
+    drop(hanging);
+    if !in_time {
+        // With the file gone, nothing hangs any more.
+        let _ = ends.recv_timeout(Duration::from_secs(60));
+    }
+    assert_the_sibling_went_on(&attempts);
+    assert!(in_time, "the tree outlived its watchdog");
+}
