@@ -10,7 +10,7 @@
 //!
 //! - [`Facts`] says what the running kernel does, found out by doing it in throw-away children; what
 //!   a version number promises is never believed. [`Facts::usable`] is the self-test.
-//! - [`Supervision`] says the same of what a supervisor needs on kernels without filters.
+//! - [`Supervision`] says whether a supervisor could trace its descendants, on kernels without filters.
 //! - [`Confinement`] puts the calling thread, and with it all that it starts later, under filters.
 //! - [`Kernel`] runs a program so.
 //!
@@ -37,7 +37,6 @@ mod registration;
 mod ring;
 #[allow(unsafe_code)] // seccomp
 mod seccomp;
-#[allow(unsafe_code)] // io_uring_setup, mmap
 mod supervision;
 #[allow(unsafe_code)] // signals
 mod wait;

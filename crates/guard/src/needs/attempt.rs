@@ -1,8 +1,12 @@
 //! Ways to try a system call that change nothing.
 
+use ringwarden_uapi::ring::{Params, SetupFlags};
+use ringwarden_uapi::sys;
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use std::fs::File;
 use std::io;
+use std::ptr::null_mut;
 
 /// How something is tried.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +15,8 @@ pub(super) enum Attempt {
     Call { number: i64, args: [u64; 6], answer: Answer },
     /// By becoming the supervisor of a child that is about to end.
     Listener,
+    /// By making a ring of several pages there.
+    RingInOwnMemory,
     /// By opening a file.
     Readable(&'static str),
 }
@@ -48,6 +54,7 @@ impl Attempt {
                 }
             }
             Self::Listener => listen(),
+            Self::RingInOwnMemory => ring_in_own_memory(),
             Self::Readable(path) => File::open(path).map(drop),
         }
     }
@@ -67,4 +74,21 @@ fn listen() -> io::Result<()> {
     let ret =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Before Linux 6.10 such memory had to be one piece for the processor, too.
+fn ring_in_own_memory() -> io::Result<()> {
+    // Two pages of SQEs; header and CQEs fit into as many.
+    const ENTRIES: u32 = 128;
+    let pages = || {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice, for as long as this child lives.
+        unsafe { mmap_anonymous(null_mut(), 8192, access, MapFlags::PRIVATE) }.map(|base| base.addr() as u64)
+    };
+    let flags = SetupFlags::NO_MMAP | SetupFlags::NO_SQARRAY | SetupFlags::R_DISABLED | SetupFlags::CQSIZE;
+    let mut params = Params { flags: flags.bits(), cq_entries: ENTRIES, ..Params::default() };
+    params.cq_off.user_addr = pages()?;
+    params.sq_off.user_addr = pages()?;
+    // SAFETY: both mappings are as long as so many entries need, and stay.
+    unsafe { sys::setup(ENTRIES, &mut params) }.map(drop)
 }

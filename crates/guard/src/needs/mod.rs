@@ -26,9 +26,9 @@ use rustix::io::Errno;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Need {
-    /// The system call, or the file.
+    /// The system call, or what else it is.
     pub name: &'static str,
-    /// The call's number; `None` for a file.
+    /// The call's number; `None` for what is no call.
     pub number: Option<i64>,
     /// What the guard does with it.
     pub purpose: &'static str,
@@ -74,6 +74,8 @@ const fn fails(errno: i32) -> Answer {
     Answer::Fails(errno)
 }
 
+/// A flag of `io_uring_setup`, and what it takes beyond that call.
+const OWN_MEMORY: &str = "IORING_SETUP_NO_MMAP";
 /// A descriptor that is none.
 const NONE: u64 = u64::MAX;
 /// A process that does not exist: larger than any number that the kernel gives.
@@ -151,6 +153,11 @@ const NEEDS: &[Need] = &[
     call("pwrite64", libc::SYS_pwrite64, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
         "writes results into the program's memory, by `/proc/PID/mem`"),
     Need {
+        name: OWN_MEMORY, number: None, when: When::Always, since: "6.10",
+        purpose: "makes rings in memory of the guard's own, of any pages",
+        attempt: Attempt::RingInOwnMemory,
+    },
+    Need {
         name: "/proc/thread-self/children", number: None, when: When::Always, since: "",
         purpose: "finds everything that the program has started",
         attempt: Attempt::Readable("/proc/thread-self/children"),
@@ -179,6 +186,10 @@ pub fn missing(when: When) -> Vec<Missing> {
         .zip(results)
         .filter_map(|(need, result)| Some(Missing::new(need, result.err()?)))
         .collect();
+    if missing.iter().any(|missing| missing.need.name == "io_uring_setup") {
+        // Then it goes without saying.
+        missing.retain(|missing| missing.need.name != OWN_MEMORY);
+    }
     // What stands before everything else is told first.
     missing.sort_by_key(|missing| missing.by != Culprit::Supervisor);
     if missing.first().is_some_and(|first| first.by == Culprit::Supervisor) {

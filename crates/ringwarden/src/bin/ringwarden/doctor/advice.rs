@@ -62,7 +62,6 @@ fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String 
         Availability::Available if !machine.tracing_allowed() => {
             "set kernel.yama.ptrace_scope to 1, or boot Linux 7.2 or later".into()
         }
-        Availability::Available if machine.caller_memory.is_err() => "boot Linux 6.10 or later".into(),
         _ => "the reasons are in the table".into(),
     }
 }

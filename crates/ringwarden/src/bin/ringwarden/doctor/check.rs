@@ -140,13 +140,12 @@ pub(super) fn supervision(machine: &Supervision, missing: &[Missing]) -> Vec<Che
         None => check(id, subject, Answer::Yes, String::new()),
         Some(detail) => check(id, subject, Answer::No, detail),
     };
-    let without = |call| missing.iter().find(|missing| missing.need.name == call).map(told);
+    let without = |what| missing.iter().find(|missing| missing.need.name == what).map(told);
     let calls: Vec<_> = missing
         .iter()
-        .filter(|missing| !["seccomp", "mseal"].contains(&missing.need.name))
+        .filter(|missing| !["seccomp", "mseal", "IORING_SETUP_NO_MMAP"].contains(&missing.need.name))
         .map(ToString::to_string)
         .collect();
-    let caller_memory = machine.caller_memory.err().map(|error| lacking(error, "6.5"));
     let tracing = match machine.ptrace_scope {
         None => "no Yama".to_owned(),
         Some(scope) => format!("kernel.yama.ptrace_scope is {scope}"),
@@ -155,7 +154,7 @@ pub(super) fn supervision(machine: &Supervision, missing: &[Missing]) -> Vec<Che
     vec![
         found("notification", "system calls can be supervised", without("seccomp")),
         found("system_calls", "the system calls that it needs are there", join(&calls)),
-        found("caller_memory", "rings can be in memory of one's own", caller_memory),
+        found("caller_memory", "rings can be in memory of one's own", without("IORING_SETUP_NO_MMAP")),
         found("sealing", "memory can be sealed", without("mseal")),
         check("tracing", "descendants can be traced", traces, tracing),
     ]
