@@ -29,29 +29,30 @@ const MADE_BY_EVERYBODY: [&str; 12] = [
     "readlink",
 ];
 
-/// What a profile does to one call.
-#[derive(Clone, Copy)]
+/// What a profile does to some calls.
+#[derive(Clone)]
 struct Denial {
-    number: u32,
+    numbers: Vec<u32>,
     action: u32,
 }
 
 impl Denial {
     fn errno(number: u32, errno: i32) -> Self {
-        Self { number, action: libc::SECCOMP_RET_ERRNO | errno as u32 }
+        Self { numbers: vec![number], action: libc::SECCOMP_RET_ERRNO | errno as u32 }
     }
 
     /// Puts the calling process under the profile.
-    fn install(self) -> io::Result<()> {
+    fn install(&self) -> io::Result<()> {
         use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
-        let insn = |code: u32, jt, jf, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-        let program = [
-            insn(BPF_LD | BPF_W | BPF_ABS, 0, 0, 0),
-            insn(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, self.number),
-            insn(BPF_RET | BPF_K, 0, 0, self.action),
-            insn(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+        let insn = |code: u32, jt, k: u32| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+        let mut program = vec![insn(BPF_LD | BPF_W | BPF_ABS, 0, 0)];
+        for (index, &number) in self.numbers.iter().enumerate() {
+            // Behind the other tests and what is said to the rest.
+            program.push(insn(BPF_JMP | BPF_JEQ | BPF_K, (self.numbers.len() - index) as u8, number));
+        }
+        program.push(insn(BPF_RET | BPF_K, 0, libc::SECCOMP_RET_ALLOW));
+        program.push(insn(BPF_RET | BPF_K, 0, self.action));
+        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
         rustix::thread::set_no_new_privs(true)?;
         // SAFETY: `program` names instructions that live for the call.
         let ret =
@@ -60,8 +61,9 @@ impl Denial {
     }
 }
 
-fn under(mut command: Command, denial: Denial) -> Command {
-    // SAFETY: two system calls between fork and exec.
+fn under(mut command: Command, denial: &Denial) -> Command {
+    let denial = denial.clone();
+    // SAFETY: two system calls, and a small allocation, between fork and exec.
     unsafe { command.pre_exec(move || denial.install()) };
     command
 }
@@ -77,7 +79,7 @@ fn denials(need: &Need, number: u32) -> Vec<Denial> {
         denials.push(Denial::errno(number, libc::ENOSYS));
     }
     if !MADE_BY_EVERYBODY.contains(&need.name) {
-        denials.push(Denial { number, action: libc::SECCOMP_RET_KILL_PROCESS });
+        denials.push(Denial { numbers: vec![number], action: libc::SECCOMP_RET_KILL_PROCESS });
     }
     denials
 }
@@ -89,9 +91,9 @@ fn names(text: &str, call: &str) -> bool {
 }
 
 /// Runs a program that leaves a trace, under the guard and the profile.
-fn run(stage: &Stage, policy: &str, denial: Denial) -> (std::process::Output, bool) {
+fn run(stage: &Stage, policy: &str, denial: &Denial) -> (std::process::Output, bool) {
     let trace = stage.empty_folder().join("ran");
-    let mut command = stage.guarded(policy, "/bin/sh");
+    let mut command = stage.guarded(policy, "sh");
     command.args(["-c", ": > \"$0\""]).arg(&trace);
     let output = finish(under(command, denial));
     (output, trace.exists())
@@ -102,7 +104,7 @@ fn run_names_what_is_missing_and_does_not_start_the_program() {
     let stage = Stage::unprivileged();
     for (need, number) in calls() {
         for denial in denials(need, number) {
-            let (output, ran) = run(&stage, LOOKS_AT_ARGUMENTS, denial);
+            let (output, ran) = run(&stage, LOOKS_AT_ARGUMENTS, &denial);
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(125), "{} {:#x}: {output:?}", need.name, denial.action);
             assert!(names(&said, need.name), "{} {:#x}: {said}", need.name, denial.action);
@@ -117,7 +119,7 @@ fn what_only_some_policies_need_keeps_no_other_from_running() {
     let stage = Stage::unprivileged();
     for (need, number) in calls().filter(|(need, _)| need.when != When::Always) {
         for denial in denials(need, number) {
-            let (output, ran) = run(&stage, LOOKS_AT_REQUESTS, denial);
+            let (output, ran) = run(&stage, LOOKS_AT_REQUESTS, &denial);
             assert!(output.status.success() && ran, "{}: {output:?}", need.name);
         }
     }
@@ -125,10 +127,10 @@ fn what_only_some_policies_need_keeps_no_other_from_running() {
     let preset = "version = 1\nextends = [\"@container-default\"]\n";
     let mseal = needs().iter().find(|need| need.name == "mseal").and_then(|need| need.number);
     let mseal = Denial::errno(mseal.expect("a call") as u32, libc::ENOSYS);
-    let (output, ran) = run(&stage, preset, mseal);
+    let (output, ran) = run(&stage, preset, &mseal);
     assert!(output.status.success() && ran, "{output:?}");
     let clone3 = Denial::errno(libc::SYS_clone3 as u32, libc::ENOSYS);
-    let (output, ran) = run(&stage, LOOKS_AT_ARGUMENTS, clone3);
+    let (output, ran) = run(&stage, LOOKS_AT_ARGUMENTS, &clone3);
     assert!(output.status.success() && ran, "{output:?}");
 }
 
@@ -144,7 +146,7 @@ fn doctor_names_it_for_a_policy_and_in_general() {
                 if let Some(policy) = policy {
                     command.arg("-p").arg(policy);
                 }
-                let output = finish(under(command, denial));
+                let output = finish(under(command, &denial));
                 let said = String::from_utf8(output.stdout).expect("text");
                 let mut words = said.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
                 let verdict = words.find(|words| words.get(1) == Some(&"guard"));
@@ -165,6 +167,28 @@ fn doctor_names_it_for_a_policy_and_in_general() {
             let (_, guard, said) = doctor(Some(&requests));
             assert_eq!(guard, !always, "{} {said}", need.name);
         }
+    }
+}
+
+/// As a container runtime's profile has it: one answer is to be enough to put it right.
+#[test]
+fn all_that_a_profile_lacks_is_named_at_once() {
+    let stage = Stage::unprivileged();
+    let lacking = ["io_uring_setup", "io_uring_enter", "io_uring_register", "kcmp", "pidfd_getfd"];
+    let numbers =
+        calls().filter(|(need, _)| lacking.contains(&need.name)).map(|(_, number)| number).collect();
+    let denial = Denial { numbers, action: libc::SECCOMP_RET_ERRNO | libc::EPERM as u32 };
+    let (output, ran) = run(&stage, LOOKS_AT_REQUESTS, &denial);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(125) && !ran, "{output:?}");
+    let mut doctor = stage.native(stage.ringwarden_copy());
+    doctor.arg("doctor");
+    let output = finish(under(doctor, &denial));
+    let advice = String::from_utf8(output.stdout).expect("text");
+    let advice = advice.lines().last().expect("a line");
+    for call in lacking {
+        assert!(said.contains(&format!("{call}(2)")) && said.contains(&format!("`{call}`")), "{said}");
+        assert!(advice.contains(call), "{advice}");
     }
 }
 
@@ -198,7 +222,7 @@ fn a_root_that_may_not_trace_is_warned_of_programs_that_give_up_their_user() {
         doctor.arg("doctor");
         let said = String::from_utf8(confine(doctor).stdout).expect("text");
         assert_eq!(said.contains("warning: without CAP_SYS_PTRACE"), doctor_warns, "{dropped:?}: {said}");
-        let output = confine(stage.guarded(LOOKS_AT_REQUESTS, "/bin/true"));
+        let output = confine(stage.guarded(LOOKS_AT_REQUESTS, "true"));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{dropped:?}: {said}");
         assert_eq!(said.contains("drop the user first"), run_warns, "{dropped:?}: {said}");

@@ -23,9 +23,11 @@ pub(super) fn advise(
              it; for policies that look at arguments of openat2 or connect that would take more: {}.",
             remedy(missing)
         ),
-        (true, false) => "`ringwarden run` uses the kernel's own filters here; `--audit` and rules beyond \
-                          them would need the guard."
-            .into(),
+        (true, false) => format!(
+            "`ringwarden run` uses the kernel's own filters here; `--audit` and rules beyond them would need the \
+             guard: {}.",
+            lacking(facts, machine, missing)
+        ),
         (false, true) if guard.except.is_none() => {
             "`ringwarden run` uses the guard here, which needs nothing more.".into()
         }
@@ -51,9 +53,17 @@ fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String 
         Availability::Disabled(_) => {
             "set kernel.io_uring_disabled to 0, or to 1 with the user's group in kernel.io_uring_group".into()
         }
-        Availability::Seccomp(_) => "have the seccomp profile of this container or service allow \
-                                     io_uring_setup, io_uring_enter and io_uring_register"
-            .into(),
+        Availability::Seccomp(_) => {
+            let calls = "have the seccomp profile of this container or service allow io_uring_setup, \
+                         io_uring_enter and io_uring_register";
+            // What is behind them would be found out only when they are there.
+            let io_uring = |missing: &Missing| missing.need.name.to_lowercase().starts_with("io");
+            let others: Vec<_> = missing.iter().copied().filter(|missing| !io_uring(missing)).collect();
+            match others[..] {
+                [] => calls.into(),
+                _ => format!("{calls}; and for the guard {}", remedy(&others)),
+            }
+        }
         Availability::Missing => "boot a kernel that is built with CONFIG_IO_URING".into(),
         Availability::LockedMemory(_) => {
             "raise the limit of locked memory (`ulimit -l`), or close rings of the same user".into()
