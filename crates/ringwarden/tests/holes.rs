@@ -37,7 +37,6 @@ fn report(command: std::process::Command) -> Value {
 
 /// The number of the page's file can be had by a System V segment, whose other attachment is writable.
 #[test]
-#[ignore = "number 1 of the repairs"]
 fn a_segment_with_the_pages_number_is_not_the_page() {
     for stage in stages() {
         let attempts = attack(&stage, &["segment"], Some(&stage.empty_folder()));
@@ -68,7 +67,6 @@ fn names_of_files_forge_no_lines() {
 /// A rule that a program gives itself holds for what is submitted from then on, however often it was
 /// approved before.
 #[test]
-#[ignore = "number 2 of the repairs"]
 fn what_was_approved_before_a_rule_of_its_own_is_refused_after_it() {
     for stage in stages() {
         let attempts = attack_with_filters(&stage, &["replay"], Some(&stage.empty_folder()));
@@ -80,7 +78,6 @@ fn what_was_approved_before_a_rule_of_its_own_is_refused_after_it() {
 }
 
 #[test]
-#[ignore = "number 4 of the repairs"]
 fn rings_that_have_come_and_gone_leave_room_for_arguments() {
     for stage in stages() {
         let attempts = attack(&stage, &["fragments"], Some(&stage.empty_folder()));
@@ -89,7 +86,6 @@ fn rings_that_have_come_and_gone_leave_room_for_arguments() {
 }
 
 #[test]
-#[ignore = "number 4 of the repairs"]
 fn rings_of_one_process_leave_room_for_anothers_arguments() {
     for stage in stages() {
         let attempts = attack(&stage, &["greed"], Some(&stage.empty_folder()));
@@ -98,7 +94,6 @@ fn rings_of_one_process_leave_room_for_anothers_arguments() {
 }
 
 #[test]
-#[ignore = "number 5 of the repairs"]
 fn filters_of_the_programs_own_end_before_the_guards_memory_does() {
     let stage = Stage::unprivileged();
     let attempts = attack_with_filters(&stage, &["filter-memory"], None);
@@ -111,7 +106,6 @@ fn filters_of_the_programs_own_end_before_the_guards_memory_does() {
 }
 
 #[test]
-#[ignore = "number 5 of the repairs"]
 fn filters_of_the_programs_own_take_no_time_of_others() {
     let stage = Stage::unprivileged();
     let attempts = attack_with_filters(&stage, &["filter-time"], None);

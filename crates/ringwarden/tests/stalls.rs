@@ -42,34 +42,29 @@ fn stall(args: &[&str]) {
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn a_jump_in_the_place_of_the_call_that_makes_a_ring_stalls_nobody_else() {
     stall(&["jump", "setup"]);
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn a_jump_in_the_place_of_the_call_that_maps_a_ring_stalls_nobody_else() {
     stall(&["jump", "map"]);
 }
 
 /// The guard has the thread close a descriptor, behind which the program has put something else.
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn a_descriptor_that_lingers_stalls_nobody_else() {
     stall(&["linger"]);
 }
 
 /// Whoever reads the memory of a process has to wait for the lock of its address space.
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn a_lock_that_is_held_stalls_nobody_else() {
     stall(&["lock"]);
 }
 
 /// How long a look at what a process has mapped takes is its own choice.
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn very_much_memory_stalls_nobody_else() {
     stall(&["much"]);
 }
@@ -102,50 +97,42 @@ fn argument_that_hangs(argument: &str) {
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn an_open_how_that_hangs_costs_its_process_alone() {
     argument_that_hangs("openat2");
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn an_address_that_hangs_costs_its_process_alone() {
     argument_that_hangs("connect");
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn parameters_that_hang_cost_their_process_alone() {
     argument_that_hangs("setup");
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn a_filter_that_hangs_costs_its_process_alone() {
     argument_that_hangs("filter");
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn instructions_that_hang_cost_their_process_alone() {
     argument_that_hangs("instructions");
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn restrictions_that_hang_cost_their_process_alone() {
     argument_that_hangs("restrictions");
 }
 
 #[test]
-#[ignore = "number 6 of the repairs"]
 fn ring_numbers_that_hang_cost_their_process_alone() {
     argument_that_hangs("rings");
 }
 
 /// A ring cannot be closed while its lock is held, and the program can have it held for good.
 #[test]
-#[ignore = "number 3 of the repairs"]
 fn a_ring_that_cannot_be_closed_holds_nobody_up() {
     let stage = Stage::unprivileged();
     let Some(hanging) = hanging(&stage) else { return };
