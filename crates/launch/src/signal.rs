@@ -130,6 +130,11 @@ impl Signal {
         !harmless.contains(&self.number()) && !ignored()
     }
 
+    /// Whether a key of the terminal, or its end, sent it to the group.
+    pub fn is_from_terminal(&self) -> bool {
+        !self.is_sent() && [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT].contains(&self.number())
+    }
+
     /// Whether it is one of the signals by which shells and terminals stop a job.
     pub fn stops(&self) -> bool {
         [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&self.number())

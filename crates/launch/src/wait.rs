@@ -6,6 +6,8 @@
 use crate::status::Status;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 /// A change that is not the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,29 @@ pub enum Stop {
     Stopped(i32),
     /// It runs on.
     Continued,
+}
+
+/// What `/proc` says of a process. Opened once and read again and again: that takes no descriptor which a
+/// limit could deny.
+#[derive(Debug)]
+pub struct State(File);
+
+impl State {
+    /// The state of that process for as long as it lives.
+    ///
+    /// # Errors
+    /// There is no such process, or `/proc` hides it.
+    pub fn open(process: Pid) -> std::io::Result<Self> {
+        File::open(format!("/proc/{}/stat", process.as_raw_nonzero())).map(Self)
+    }
+
+    /// Whether a signal has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        let mut text = [0; 256];
+        let read = self.0.read_at(&mut text, 0).unwrap_or_default();
+        // Its name, in parentheses, may hold anything, and is at most 64 bytes long.
+        String::from_utf8_lossy(&text[..read]).rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
 }
 
 /// Collects `child` if it has ended.

@@ -1,9 +1,9 @@
 //! `mmap` of a ring: the program gets the shared part and the shadow instead.
 
 use super::{After, Call, Guarded, Premapped, Supervisor};
-use crate::inherited::is_ring;
 use crate::mapping::page_align;
 use crate::plan::RINGS_OFFSET;
+use ringwarden_launch::descriptors::is_ring;
 use ringwarden_uapi::ring::OFF_SQES;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
