@@ -22,14 +22,12 @@ pub(crate) struct Job<'a, R> {
     stopped: bool,
     /// The program was stopped because the watchdog was.
     followed: bool,
-    /// The watchdog may have stopped too late, after it was told to go on.
-    late: bool,
 }
 
 impl<'a, R: AsFd> Job<'a, R> {
     pub(crate) fn new(program: Pid, watchdog: Pid, reports: &'a R) -> Self {
         let state = wait::State::open(watchdog).ok();
-        Self { program, watchdog, state, reports, stopped: false, followed: false, late: false }
+        Self { program, watchdog, state, reports, stopped: false, followed: false }
     }
 
     /// Looks whether the program has stopped or goes on. Nobody may be tracing its main thread meanwhile.
@@ -42,7 +40,7 @@ impl<'a, R: AsFd> Job<'a, R> {
                 }
             }
             Ok(Some(Stop::Continued)) => {
-                (self.stopped, self.followed, self.late) = (false, false, true);
+                (self.stopped, self.followed) = (false, false);
                 self.report(Report::Continued);
                 let _ = kill_process(self.watchdog, Signal::CONT);
             }
@@ -55,7 +53,9 @@ impl<'a, R: AsFd> Job<'a, R> {
     pub(crate) fn look_after_watchdog(&mut self) {
         let stopped = self.state.as_ref().is_some_and(wait::State::is_stopped);
         if stopped && !self.stopped && !self.followed {
-            if self.late {
+            // It may have stopped because of an earlier report, when the next, that the program runs on, was on
+            // its way.
+            if self.waiting() > 0 {
                 let _ = kill_process(self.watchdog, Signal::CONT);
             } else {
                 self.followed = true;
@@ -65,11 +65,15 @@ impl<'a, R: AsFd> Job<'a, R> {
             self.followed = false;
             let _ = kill_process(self.program, Signal::CONT);
         }
-        self.late = false;
+    }
+
+    /// How much of what was reported the watchdog has not read.
+    fn waiting(&self) -> u64 {
+        rustix::io::ioctl_fionread(self.reports).unwrap_or(WAITING)
     }
 
     fn report(&self, report: Report) {
-        if rustix::io::ioctl_fionread(self.reports).is_ok_and(|waiting| waiting < WAITING) {
+        if self.waiting() < WAITING {
             let _ = rustix::io::write(self.reports, &report.to_bytes());
         }
     }
