@@ -1,6 +1,7 @@
 //! The guard's own process: starts the program, serves it on one thread, and watches over both on
 //! the main one.
 
+use crate::audit::SharedAudit;
 use crate::child::{Child, read_i32};
 use crate::job::Job;
 use crate::kernel_ring::KernelRing;
@@ -33,7 +34,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Runs the guard. `life` hangs up when the watchdog is gone; `reports` goes to it.
 /// Signals are `held`, for good: those meant for the group do not touch the guard.
 pub(crate) fn run(
-    guard: Guard,
+    mut guard: Guard,
     kernel: KernelRing,
     argv: &Argv,
     held: &HeldSignals,
@@ -56,12 +57,15 @@ pub(crate) fn run(
             report(Report::Started { pid: started.pid.as_raw_nonzero().get() });
             let program_ended = |status| report(Report::ProgramEnded { status });
             let observer = guard.observer.clone();
+            let audit = SharedAudit::new(std::mem::replace(&mut guard.audit, Box::new(())));
+            guard.audit = Box::new(audit.clone());
             let ended = watch(guard, kernel, started, &children, life.as_fd(), &reports, program_ended);
             // Whatever the reason, nobody runs on without the guard.
             children.kill_all_but(&[]);
             if let Some(observer) = observer {
                 observer.ended();
             }
+            audit.end();
             match ended {
                 Ok(status) => {
                     report(Report::Ended { status });

@@ -5,7 +5,7 @@
 //! by it: the guard sees it in `/proc`, once a second.
 
 use crate::launch::Report;
-use ringwarden_launch::wait::{self, Stop};
+use ringwarden_launch::wait::{self, State, Stop};
 use rustix::fd::AsFd;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,7 +17,7 @@ pub(crate) struct Job<'a, R> {
     program: Pid,
     watchdog: Pid,
     /// Of the watchdog; none where `/proc` hides it.
-    state: Option<wait::State>,
+    state: Option<State>,
     reports: &'a R,
     stopped: bool,
     /// The program was stopped because the watchdog was.
@@ -26,7 +26,7 @@ pub(crate) struct Job<'a, R> {
 
 impl<'a, R: AsFd> Job<'a, R> {
     pub(crate) fn new(program: Pid, watchdog: Pid, reports: &'a R) -> Self {
-        let state = wait::State::open(watchdog).ok();
+        let state = State::open(watchdog).ok();
         Self { program, watchdog, state, reports, stopped: false, followed: false }
     }
 
@@ -42,7 +42,10 @@ impl<'a, R: AsFd> Job<'a, R> {
             Ok(Some(Stop::Continued)) => {
                 (self.stopped, self.followed) = (false, false);
                 self.report(Report::Continued);
-                let _ = kill_process(self.watchdog, Signal::CONT);
+                // Only if it is stopped: SIGCONT takes away a stop signal that is on its way to the program.
+                if self.state.as_ref().is_none_or(State::is_stopped) {
+                    let _ = kill_process(self.watchdog, Signal::CONT);
+                }
             }
             // It has ended, or nothing has happened.
             Ok(None) | Err(_) => {}
@@ -51,7 +54,7 @@ impl<'a, R: AsFd> Job<'a, R> {
 
     /// Looks after the watchdog, once a second.
     pub(crate) fn look_after_watchdog(&mut self) {
-        let stopped = self.state.as_ref().is_some_and(wait::State::is_stopped);
+        let stopped = self.state.as_ref().is_some_and(State::is_stopped);
         if stopped && !self.stopped && !self.followed {
             // It may have stopped because of an earlier report, when the next, that the program runs on, was on
             // its way.

@@ -108,7 +108,7 @@ impl Signal {
         let own = rustix::process::getpid();
         match self.number() {
             // SIGPIPE and SIGXFSZ look as if the writer had sent them.
-            _ if self.is_sent() => !self.is_from(own),
+            _ if self.is_sent() => self.0.ssi_code != libc::SI_USER || !self.is_from(own),
             libc::SIGALRM | libc::SIGVTALRM | libc::SIGPROF => true,
             libc::SIGHUP => rustix::process::getsid(None) == Ok(own),
             _ => false,
@@ -159,7 +159,7 @@ impl Signal {
         let info = queued.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let number = libc::SYS_pidfd_send_signal;
         // SAFETY: `info` is null or a whole `siginfo_t`.
-        let sent = unsafe { libc::syscall(number, program.as_raw_fd(), self.number(), info, 0) };
+        let sent = unsafe { libc::syscall(number, program.as_raw_fd(), self.number(), info, 0u32) };
         if sent == 0 { Ok(()) } else { Err(last_errno()) }
     }
 }

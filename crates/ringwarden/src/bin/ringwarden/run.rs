@@ -2,6 +2,7 @@
 
 use crate::audit::Log;
 use crate::backend::{Backend, Choice, NoChoice, Wishes};
+use crate::lines::Lines;
 use crate::{FAILED, layers, style};
 use clap::Args;
 use ringwarden::Enforcement;
@@ -117,7 +118,7 @@ impl Run {
         if self.own_filters || self.model.is_some() {
             guard = guard.with_own_filters();
         }
-        let log = Log { enforcement, file, verbose: self.verbose };
+        let log = Log { enforcement, file, verbose: self.verbose, lines: Lines::default() };
         match guard.with_audit(log).run(&self.command) {
             Ok(status) => status.end(),
             Err(error @ guard::Error::CannotExecute { .. }) => style::fail(error, 126),
