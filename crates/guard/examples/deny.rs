@@ -5,7 +5,7 @@
 use ringwarden_filter::{FilterSet, KernelModel, Registration};
 use ringwarden_guard::{Audit, Guard, Refusal};
 use ringwarden_uapi::Opcode;
-use std::process::exit;
+use std::process::{ExitCode, exit};
 
 struct Print;
 
@@ -16,7 +16,7 @@ impl Audit for Print {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let mut args: Vec<_> = std::env::args_os().skip(1).collect();
     if args.len() < 3 || args[1] != "--" {
         eprintln!("usage: deny OPERATION,... -- PROGRAM [ARGUMENT]...");
@@ -34,10 +34,10 @@ fn main() {
         filters.register(Registration::new(opcode, &deny)).expect("a program that always denies");
     }
     match Guard::new(filters).with_audit(Print).run(&program) {
-        Ok(status) => exit(status),
+        Ok(status) => status.end(),
         Err(error) => {
             eprintln!("deny: {error}");
-            exit(125);
+            ExitCode::from(125)
         }
     }
 }

@@ -56,18 +56,6 @@ const ADDRESS: u64 = 0x2000_0000_0000;
 const OFFSET: u64 = RINGS_OFFSET;
 const SYS_MSEAL: i64 = 462;
 
-/// Whether mappings can be sealed at all.
-///
-/// # Errors
-/// `ENOSYS`, or what a seccomp filter says.
-pub(crate) fn can_be_sealed() -> Result<(), Errno> {
-    // SAFETY: seals nothing: the range is empty.
-    match unsafe { libc::syscall(SYS_MSEAL, 0, 0, 0) } {
-        0 => Ok(()),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS)),
-    }
-}
-
 /// The arguments of a tree.
 #[derive(Debug)]
 pub(crate) struct Arena {

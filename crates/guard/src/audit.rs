@@ -3,6 +3,7 @@
 use ringwarden_filter::{Context, Denial};
 use ringwarden_uapi::register::RegisterOp;
 use ringwarden_uapi::ring::{Params, Sqe};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// One refused request or call.
@@ -78,6 +79,33 @@ pub trait Audit: Send {
     /// It cannot be recorded. This ends the guard and everything under it: a program that could stop the
     /// record, say by lowering the guard's `RLIMIT_FSIZE`, could otherwise go on without one.
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()>;
+
+    /// The program and all its descendants have ended, and the guard is about to: whatever was put off is to
+    /// be done now.
+    fn ended(&mut self) {}
+}
+
+/// An audit that is told of refusals by the one who has one clone, and of the end by the one who has another.
+#[derive(Clone)]
+pub(crate) struct SharedAudit(Arc<Mutex<Box<dyn Audit>>>);
+
+impl SharedAudit {
+    pub(crate) fn new(audit: Box<dyn Audit>) -> Self {
+        Self(Arc::new(Mutex::new(audit)))
+    }
+
+    /// Tells of the end, unless a refusal is still being told of, which may never come to an end.
+    pub(crate) fn end(&self) {
+        if let Ok(mut audit) = self.0.try_lock() {
+            audit.ended();
+        }
+    }
+}
+
+impl Audit for SharedAudit {
+    fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused(refusal)
+    }
 }
 
 /// Drops them all.

@@ -1,23 +1,17 @@
 //! The guarded program's process, from fork to exec.
 
+use crate::seccomp;
 use crate::seccomp::Traps;
-use crate::{inherited, seccomp};
+use ringwarden_launch::{Argv, CANNOT_EXECUTE, FAILED, HeldSignals, NOT_FOUND, descriptors};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use std::ffi::CString;
-use std::ptr::null;
-
-/// Exit status of a program that could not be executed, as shells have it.
-pub(crate) const CANNOT_EXECUTE: i32 = 126;
-/// Exit status of a program that was not found.
-pub(crate) const NOT_FOUND: i32 = 127;
-/// Exit status when the guard could not be set up.
-pub(crate) const GUARD_FAILED: i32 = 125;
 
 /// What the child needs, prepared before the fork.
 pub(crate) struct Child<'a> {
     /// Program and arguments; the program is looked up in `PATH`.
-    pub(crate) argv: &'a [CString],
+    pub(crate) argv: &'a Argv,
+    /// Those that the program gets back.
+    pub(crate) signals: &'a HeldSignals,
     /// Where the listener's number (or `-errno`) is written, and one byte is read before the exec.
     pub(crate) handshake: BorrowedFd<'a>,
     /// Where the errno of a failed exec is written; closed by a successful one.
@@ -40,11 +34,11 @@ impl Child<'_> {
             }
         };
         // SAFETY: ends the process, without running what the parent had registered for its own exit.
-        unsafe { libc::_exit(status) }
+        unsafe { libc::_exit(status.into()) }
     }
 
-    fn confine_and_exec(&self) -> Result<std::convert::Infallible, (i32, Errno)> {
-        let failed = |error| (GUARD_FAILED, error);
+    fn confine_and_exec(&self) -> Result<std::convert::Infallible, (u8, Errno)> {
+        let failed = |error| (FAILED, error);
         // When the guard goes, so does the program.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
             .map_err(failed)?;
@@ -54,9 +48,7 @@ impl Child<'_> {
         // Undumpable as the guard is, it would keep an unprivileged guard from taking its listener.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
             .map_err(failed)?;
-        restore_signals();
-        inherited::close_rings()
-            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        descriptors::close_rings().map_err(failed)?;
         rustix::thread::set_no_new_privs(true).map_err(failed)?;
         let listener = seccomp::install(self.traps).map_err(failed)?;
         rustix::io::write(self.handshake, &listener.to_ne_bytes()).map_err(failed)?;
@@ -66,26 +58,9 @@ impl Child<'_> {
         }
         // SAFETY: `listener` is this process's own; the guard has taken its copy.
         unsafe { libc::close(listener) };
-        let argv: Vec<_> = self.argv.iter().map(|arg| arg.as_ptr()).chain([null()]).collect();
-        // SAFETY: `argv` is a null-terminated array of C strings that live until the call replaces
-        // this process or fails.
-        unsafe { libc::execvp(argv[0], argv.as_ptr()) };
-        let error = std::io::Error::last_os_error();
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::NOENT);
+        self.signals.restore_for_program();
+        let errno = self.argv.exec();
         Err((if errno == Errno::NOENT { NOT_FOUND } else { CANNOT_EXECUTE }, errno))
-    }
-}
-
-/// Undoes what the guard did to its own signals: every one that it handles or blocks gets back to
-/// its default, and none stays blocked. Ignored ones (`nohup`) stay as they were.
-fn restore_signals() {
-    // SAFETY: an empty set unblocks everything; SIGPIPE is ignored by Rust's start-up, not by
-    // whoever started us.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
 

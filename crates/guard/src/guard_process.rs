@@ -1,22 +1,23 @@
 //! The guard's own process: starts the program, serves it on one thread, and watches over both on
 //! the main one.
 
-use crate::child::{Child, GUARD_FAILED, read_i32};
+use crate::audit::SharedAudit;
+use crate::child::{Child, read_i32};
+use crate::job::Job;
+use crate::kernel_ring::KernelRing;
 use crate::launch::{Guard, Report};
 use crate::rules::Rules;
 use crate::seccomp::{Listener, Traps, listener_of};
 use crate::shared::Shared;
 use crate::supervisor::{Parts, Server, Supervisor, serve};
 use crate::tree::{self, Children};
-use crate::{inherited, kernel_ring::KernelRing};
+use ringwarden_launch::{Argv, Arrivals, FAILED, HeldSignals, Status, descriptors, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
-use std::ffi::CString;
-use std::os::fd::FromRawFd;
+use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open, setsid};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,14 +32,22 @@ const TICK: Duration = Duration::from_millis(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Runs the guard. `life` hangs up when the watchdog is gone; `reports` goes to it.
-pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: OwnedFd, reports: OwnedFd) -> ! {
+/// Signals are `held`, for good: those meant for the group do not touch the guard.
+pub(crate) fn run(
+    mut guard: Guard,
+    kernel: KernelRing,
+    argv: &Argv,
+    held: &HeldSignals,
+    life: OwnedFd,
+    reports: OwnedFd,
+) -> ! {
     let report = |report: Report| {
         let _ = rustix::io::write(&reports, &report.to_bytes());
     };
     tree::adopt_orphans();
     let started = Children::open()
-        .map_err(|error| (GUARD_FAILED, error))
-        .and_then(|children| Ok((start(argv, &guard.traps(&kernel))?, children)));
+        .map_err(|error| (FAILED, error))
+        .and_then(|children| Ok((start(argv, held, &guard.traps(&kernel))?, children)));
     let status = match started {
         Err((status, error)) => {
             report(Report::NotStarted { status, errno: error.raw_os_error() });
@@ -48,12 +57,15 @@ pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: Owne
             report(Report::Started { pid: started.pid.as_raw_nonzero().get() });
             let program_ended = |status| report(Report::ProgramEnded { status });
             let observer = guard.observer.clone();
-            let ended = watch(guard, kernel, started, &children, life.as_fd(), program_ended);
+            let audit = SharedAudit::new(std::mem::replace(&mut guard.audit, Box::new(())));
+            guard.audit = Box::new(audit.clone());
+            let ended = watch(guard, kernel, started, &children, life.as_fd(), &reports, program_ended);
             // Whatever the reason, nobody runs on without the guard.
             children.kill_all_but(&[]);
             if let Some(observer) = observer {
                 observer.ended();
             }
+            audit.end();
             match ended {
                 Ok(status) => {
                     report(Report::Ended { status });
@@ -61,14 +73,14 @@ pub(crate) fn run(guard: Guard, kernel: KernelRing, argv: &[CString], life: Owne
                 }
                 Err(errno) => {
                     report(Report::Failed { errno });
-                    GUARD_FAILED
+                    FAILED
                 }
             }
         }
     };
     // SAFETY: ends the process without running what the watchdog, whose copy it is, had registered
     // for its own exit.
-    unsafe { libc::_exit(status) }
+    unsafe { libc::_exit(status.into()) }
 }
 
 /// The program's process, confined and about to exec.
@@ -81,8 +93,8 @@ struct Started {
 }
 
 /// Forks the program's process and takes its listener.
-fn start(argv: &[CString], traps: &Traps<'_>) -> Result<Started, (i32, Errno)> {
-    let failed = |error| (GUARD_FAILED, error);
+fn start(argv: &Argv, signals: &HeldSignals, traps: &Traps<'_>) -> Result<Started, (u8, Errno)> {
+    let failed = |error| (FAILED, error);
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed)?;
     let (failure_out, failure_in) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
@@ -93,14 +105,20 @@ fn start(argv: &[CString], traps: &Traps<'_>) -> Result<Started, (i32, Errno)> {
         0 => {
             drop(ours);
             drop(failure_out);
-            Child { argv, handshake: theirs.as_fd(), exec_failure: failure_in.as_fd(), parent, traps }.run()
+            let (handshake, exec_failure) = (theirs.as_fd(), failure_in.as_fd());
+            Child { argv, signals, handshake, exec_failure, parent, traps }.run()
         }
         pid => Pid::from_raw(pid).ok_or(failed(Errno::SRCH))?,
     };
     drop(theirs);
     drop(failure_in);
-    inherited::close_for_own_part();
-    block_signals();
+    descriptors::close_for_own_part();
+    // One SIGKILL to the group that the user started (`timeout -k`, `kill -KILL -PGID`) must not end both
+    // the watchdog and the guard. A session of its own and not only a group: the program's parent would
+    // otherwise be in the program's session and outside of its group, whose stop signals and terminal would
+    // then never count as orphaned (`will_become_orphaned_pgrp`), unlike natively. The program was forked
+    // before, and stays in the user's group. Writing to a terminal of another session is never stopped.
+    setsid().map_err(failed)?;
     let Some(number) = read_i32(ours.as_fd()) else {
         let errno = read_i32(failure_out.as_fd()).map_or(Errno::SRCH, Errno::from_raw_os_error);
         return Err(failed(errno));
@@ -111,15 +129,16 @@ fn start(argv: &[CString], traps: &Traps<'_>) -> Result<Started, (i32, Errno)> {
 }
 
 /// Serves and watches until the program and all its descendants have ended; gives the program's
-/// status as `wait(2)` encodes it for shells. `program_ended` is told it at once.
+/// status. `program_ended` is told it at once.
 fn watch(
     guard: Guard,
     kernel: KernelRing,
     started: Started,
     children: &Children,
     life: BorrowedFd<'_>,
-    program_ended: impl Fn(i32),
-) -> Result<i32, i32> {
+    reports: &OwnedFd,
+    program_ended: impl Fn(Status),
+) -> Result<Status, i32> {
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
     let own_filters = guard.traps(&kernel).clones;
@@ -141,14 +160,16 @@ fn watch(
     };
     let supervisor = Arc::new(Supervisor::new(parts).map_err(raw)?);
     let server = serve(&supervisor).map_err(raw)?;
+    let changes = Arrivals::of_children().map_err(raw)?;
     rustix::io::write(&started.handshake, b"x").map_err(raw)?;
     drop(started.handshake);
 
-    let deaths = child_signals().map_err(raw)?;
+    let mut job = getppid().map(|watchdog| Job::new(started.pid, watchdog, reports));
     let mut status = None;
     let mut nobody_left = false;
     let mut held_back = false;
-    let mut unreaped = false;
+    // A child may have changed.
+    let mut changed = false;
     let mut second = Instant::now() + SECOND;
     let mut tidy_at: Option<Instant> = None;
     loop {
@@ -161,7 +182,7 @@ fn watch(
             } else {
                 PollFd::new(&server, PollFlags::IN)
             },
-            PollFd::new(&deaths, PollFlags::IN),
+            PollFd::new(&changes, PollFlags::IN),
             // Readable until a tick has tidied up, so of no interest while one is due.
             PollFd::from_borrowed_fd(shared.untidy(), only_if(tidy_at.is_none())),
             PollFd::from_borrowed_fd(shared.registered.ends(), PollFlags::IN),
@@ -171,7 +192,7 @@ fn watch(
                 Some(_) => PollFd::new(&listener, PollFlags::empty()),
             },
         ];
-        let soon = tidy_at.or_else(|| unreaped.then(|| Instant::now() + TICK));
+        let soon = tidy_at.or_else(|| changed.then(|| Instant::now() + TICK));
         match poll(&mut fds, Some(&until(soon.map_or(second, |soon| soon.min(second))))) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(raw(error)),
@@ -186,6 +207,11 @@ fn watch(
             second = now + SECOND;
             supervisor.end_overdue().map_err(raw)?;
             supervisor.sweep();
+            if status.is_none() {
+                job.iter_mut().for_each(Job::look_after_watchdog);
+            }
+            // One that has changed while another was traced may have gone unheard.
+            changed = true;
             if supervisor.turns.is_vacant() {
                 server.start_thread().map_err(raw)?;
             }
@@ -202,13 +228,16 @@ fn watch(
             _ => {}
         }
         if child {
-            let mut info = [0; 128];
-            let _ = rustix::io::read(&deaths, &mut info);
-            unreaped = true;
+            // Of those that wait at the same time, the kernel keeps the first.
+            changed |= std::iter::from_fn(|| changes.next()).any(|signal| signal.tells_of_a_child());
         }
-        if unreaped {
+        if changed {
             let traced = shared.traced();
-            unreaped = !children.reap_all_but(|child| child == started.pid, |child| traced.spares(child));
+            if status.is_none() && traced.spares(started.pid) {
+                job.iter_mut().for_each(Job::look);
+            }
+            changed = !children.reap_all_but(|child| child == started.pid, |child| traced.spares(child))
+                || status.is_none() && !traced.spares(started.pid);
         }
         if served_or_failed && !nobody_left {
             match read_i32(server.as_fd()) {
@@ -252,29 +281,17 @@ fn until(then: Instant) -> Timespec {
     Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
 }
 
-/// The program's status, whose pidfd says that it has ended: 0 to 255, or 128 + the signal that ended
-/// it. `None` while a descendant that traces it holds it back.
+/// The status of the program, whose pidfd says that it has ended. `None` while a descendant that traces it
+/// holds it back.
 ///
 /// # Errors
 /// `-errno` of a failed exec, or that of the call.
-fn program_status(pid: Pid, exec_failure: BorrowedFd<'_>) -> Result<Option<i32>, i32> {
-    let status = match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-        Ok(Some(status)) => status,
-        Ok(None) | Err(Errno::INTR) => return Ok(None),
-        Err(error) => return Err(error.raw_os_error()),
-    };
+fn program_status(pid: Pid, exec_failure: BorrowedFd<'_>) -> Result<Option<Status>, i32> {
+    let Some(status) = wait::ended(pid).map_err(|error| error.raw_os_error())? else { return Ok(None) };
     // The other end was closed by the exec or by the end.
     match read_i32(exec_failure) {
         Some(errno) => Err(-errno),
-        None => Ok(Some(exit_status(&status))),
-    }
-}
-
-fn exit_status(status: &WaitIdStatus) -> i32 {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => GUARD_FAILED,
+        None => Ok(Some(status)),
     }
 }
 
@@ -288,34 +305,4 @@ fn raise_limits() -> u64 {
         let _ = setrlimit(resource, limit);
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
-}
-
-/// The guard lives as long as its program: signals meant for the group do not touch it.
-fn block_signals() {
-    // SAFETY: a valid set, for this thread and those it will start.
-    unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        libc::sigprocmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
-    }
-}
-
-/// A descriptor that becomes readable when a child has died. Stops, which tracing makes in numbers,
-/// do not count.
-fn child_signals() -> Result<OwnedFd, Errno> {
-    // SAFETY: valid structures throughout; the handler is never run, since the signal stays blocked.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = libc::SIG_DFL;
-        action.sa_flags = libc::SA_NOCLDSTOP;
-        libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGCHLD);
-        let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-        if fd < 0 {
-            return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
-        }
-        Ok(OwnedFd::from_raw_fd(fd))
-    }
 }

@@ -1,8 +1,6 @@
 //! Starting a program under the guard.
 
-use crate::arena;
 use crate::audit::Audit;
-use crate::child::{CANNOT_EXECUTE, NOT_FOUND};
 use crate::hazards::Hazards;
 use crate::kernel_ring::KernelRing;
 use crate::needs::{self, Culprit, Missing, When};
@@ -10,14 +8,14 @@ use crate::observe::Observe;
 use crate::seccomp::Traps;
 use crate::supervisor::reads_pointers;
 use crate::tree::Children;
-use crate::watchdog::{HeldSignals, Tree};
-use crate::{guard_process, inherited, tree, watchdog};
+use crate::watchdog::Tree;
+use crate::{guard_process, tree, watchdog};
 use ringwarden_filter::{CallRules, FilterSet};
+use ringwarden_launch::{Argv, ArgvError, CANNOT_EXECUTE, HeldSignals, NOT_FOUND, Status, descriptors, wait};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use std::ffi::{CString, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// A guard for one program and everything it starts.
@@ -55,18 +53,20 @@ pub enum Error {
         /// The setting.
         scope: u32,
     },
-    /// The filters look at arguments in memory, which cannot be put out of the program's reach.
-    #[error(
-        "the policy looks at arguments of openat2 or connect, for which the guard needs mseal(2) ({0}); \
-         Linux 6.10 has it, and a seccomp profile may have to allow it"
-    )]
-    NoSealing(Errno),
     /// Another supervisor already has this process.
     #[error(
         "another seccomp supervisor (a container runtime or another guard) already handles this \
          process's notifications, and the kernel allows only one"
     )]
     AlreadySupervised,
+    /// A seccomp filter, or the kernel, denies a system call by which children are waited for.
+    #[error("the guard needs {call}(2), which is denied here ({error}): a seccomp profile has to allow it")]
+    NoWait {
+        /// The system call.
+        call: &'static str,
+        /// How it is denied.
+        error: Errno,
+    },
     /// An argument has a NUL byte in it.
     #[error("argument {0} contains a NUL byte")]
     Argument(usize),
@@ -170,19 +170,21 @@ impl Guard {
     }
 
     /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it and all its
-    /// descendants have ended. Gives its exit status, 0 to 255, or 128 + the signal that ended it.
+    /// descendants have ended. Gives how it ended itself.
     ///
-    /// The calling process becomes the watchdog: it forwards signals to the program, and when the
-    /// guard's process dies it kills the whole tree, but no child that the caller had before. Once the
-    /// program has ended, a signal that would have ended it ends what is left of its tree.
+    /// The calling process becomes the watchdog. It stands in for the program: it passes on the signals
+    /// that processes send it, and stops when the program is stopped. When the guard's process dies it
+    /// kills the whole tree, but no child that the caller had before. Once the program has ended, a signal
+    /// that would have ended it ends what is left of its tree.
     ///
     /// The calling process also becomes a subreaper and undumpable, and its descriptors that are not
     /// close-on-exec are closed, but for the standard ones: the program has inherited them, all but
-    /// io_urings. `no_new_privs` is set for the program.
+    /// io_urings. The program gets the blocked and ignored signals of the caller, SIGPIPE as it was before
+    /// Rust's runtime. `no_new_privs` is set for the program.
     ///
     /// # Errors
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
-    pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<i32, Error> {
+    pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
         let missing = needs::missing(self.when());
         match missing.first().map(|missing| missing.by) {
             None => {}
@@ -190,21 +192,16 @@ impl Guard {
             Some(_) => return Err(Error::Missing(missing)),
         }
         let kernel = machine()?;
-        if reads_pointers(&self.filters) || self.observer.is_some() {
-            arena::can_be_sealed().map_err(Error::NoSealing)?;
-        }
+        wait::available().map_err(|(call, error)| Error::NoWait { call, error })?;
         if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
             return Err(Error::Threads);
         }
         let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
-        let argv = argv
-            .iter()
-            .enumerate()
-            .map(|(index, arg)| CString::new(arg.as_ref().as_bytes()).map_err(|_| Error::Argument(index)))
-            .collect::<Result<Vec<_>, _>>()?;
-        if argv.is_empty() {
-            return Err(Error::NotFound { program });
-        }
+        let argv = match Argv::new(argv) {
+            Ok(argv) => argv,
+            Err(ArgvError::Nul(index)) => return Err(Error::Argument(index)),
+            Err(ArgvError::Empty) => return Err(Error::NotFound { program }),
+        };
         let start = |error: Errno| Error::Start(error.into());
         let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
         let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
@@ -219,16 +216,15 @@ impl Guard {
         let pid = match unsafe { libc::fork() } {
             -1 => return Err(Error::Start(std::io::Error::last_os_error())),
             0 => {
-                drop(held);
                 drop(life_in);
                 drop(reports_out);
-                guard_process::run(self, kernel, &argv, life_out, reports_in)
+                guard_process::run(self, kernel, &argv, &held, life_out, reports_in)
             }
-            pid => pid,
+            pid => Pid::from_raw(pid).ok_or_else(|| start(Errno::SRCH))?,
         };
         drop(life_out);
         drop(reports_in);
-        inherited::close_for_own_part();
+        descriptors::close_for_own_part();
         let tree = Tree { guard: pid, children, spared: &earlier_children };
         watchdog::watch(&tree, held, &reports_out, life_in, &program)
     }
@@ -240,11 +236,15 @@ pub(crate) enum Report {
     /// The program's process exists.
     Started { pid: i32 },
     /// The program never ran; `status` says what kind of failure.
-    NotStarted { status: i32, errno: i32 },
+    NotStarted { status: u8, errno: i32 },
+    /// That signal has stopped the program.
+    Stopped { signal: i32 },
+    /// The program runs on.
+    Continued,
     /// The program has ended, its descendants perhaps not.
-    ProgramEnded { status: i32 },
+    ProgramEnded { status: Status },
     /// All have ended.
-    Ended { status: i32 },
+    Ended { status: Status },
     /// The guard cannot go on. A negative number is the errno of a failed exec.
     Failed { errno: i32 },
 }
@@ -255,10 +255,12 @@ impl Report {
     pub(crate) fn to_bytes(self) -> [u8; Self::SIZE] {
         let (kind, a, b) = match self {
             Self::Started { pid } => (0, pid, 0),
-            Self::NotStarted { status, errno } => (1, status, errno),
-            Self::Ended { status } => (2, status, 0),
+            Self::NotStarted { status, errno } => (1, status.into(), errno),
+            Self::Ended { status } => (2, status.to_number(), 0),
             Self::Failed { errno } => (3, errno, 0),
-            Self::ProgramEnded { status } => (4, status, 0),
+            Self::ProgramEnded { status } => (4, status.to_number(), 0),
+            Self::Stopped { signal } => (5, signal, 0),
+            Self::Continued => (6, 0, 0),
         };
         let mut bytes = [0; Self::SIZE];
         for (chunk, value) in bytes.chunks_mut(4).zip([kind, a, b]) {
@@ -272,17 +274,19 @@ impl Report {
             [0, 4, 8].map(|at| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
         Some(match kind {
             0 => Self::Started { pid: a },
-            1 => Self::NotStarted { status: a, errno: b },
-            2 => Self::Ended { status: a },
+            1 => Self::NotStarted { status: u8::try_from(a).ok()?, errno: b },
+            2 => Self::Ended { status: Status::from_number(a) },
             3 => Self::Failed { errno: a },
-            4 => Self::ProgramEnded { status: a },
+            4 => Self::ProgramEnded { status: Status::from_number(a) },
+            5 => Self::Stopped { signal: a },
+            6 => Self::Continued,
             _ => return None,
         })
     }
 }
 
 /// Why the program never ran.
-pub(crate) fn not_started(status: i32, errno: i32, program: &str) -> Error {
+pub(crate) fn not_started(status: u8, errno: i32, program: &str) -> Error {
     let error = std::io::Error::from_raw_os_error(errno);
     let program = program.to_owned();
     match (status, errno) {

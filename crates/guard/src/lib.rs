@@ -35,15 +35,14 @@ mod child;
 mod credentials;
 mod deadline;
 mod frozen;
-#[allow(unsafe_code)] // fork, signal set-up
+#[allow(unsafe_code)] // fork
 mod guard_process;
 pub mod hazards;
 #[allow(unsafe_code)] // kcmp
 mod identity;
-#[allow(unsafe_code)] // close
-mod inherited;
 #[allow(unsafe_code)] // ptrace
 mod inject;
+mod job;
 #[allow(unsafe_code)] // io_uring_setup and io_uring_register
 mod kernel_ring;
 #[allow(unsafe_code)] // fork
@@ -72,9 +71,9 @@ mod taken;
 mod tasks;
 mod tree;
 mod turns;
-#[allow(unsafe_code)] // signal handlers
 mod watchdog;
 
 pub use audit::{Audit, Refusal, Refused};
 pub use launch::{Error, Guard};
 pub use observe::Observe;
+pub use ringwarden_launch::Status;

@@ -1,9 +1,8 @@
 //! The process tree below a subreaper: ending it, and collecting the dead.
 
+use ringwarden_launch::wait;
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, set_child_subreaper, waitid,
-};
+use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use rustix::thread::Timespec;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -90,12 +89,13 @@ impl Children {
 
 /// Collects a child that is dead; whether it was.
 fn reap(child: Pid) -> bool {
-    waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).is_ok_and(|dead| dead.is_some())
+    wait::ended(child).is_ok_and(|dead| dead.is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
     use std::process::{Command, Stdio};
 
     fn cat() -> std::process::Child {

@@ -1,11 +1,11 @@
 //! A set of filters, ready to be put on a thread.
 
-use crate::descriptors;
 use crate::registration::{self, Filter, TASK};
 use crate::seccomp::RegisterFilter;
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_RET};
 use ringwarden_filter::{FilterSet, RegisterRules};
+use ringwarden_launch::descriptors;
 use ringwarden_uapi::bpf::FilterFlags;
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 use rustix::io::Errno;
@@ -144,7 +144,6 @@ impl Confinement {
             let filter = Filter { opcode: *opcode, flags: *flags, pdu_size, insns };
             filter.register(TASK).map_err(|error| ConfineError::Filter { opcode: *opcode, error })?;
         }
-        // As long as register calls are not refused, which tell what is a ring.
         descriptors::close_rings().map_err(ConfineError::Descriptors)?;
         self.calls.as_ref().map_or(Ok(()), |calls| calls.install().map_err(ConfineError::Seccomp))
     }

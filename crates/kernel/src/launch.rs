@@ -1,9 +1,9 @@
 //! Starting a program under filters.
 
 use crate::confinement::{ConfineError, Confinement};
-use crate::descriptors;
-use crate::wait::Signals;
+use crate::wait::wait_for;
 use ringwarden_filter::{FilterSet, RegisterRules};
+use ringwarden_launch::{Argv, ArgvError, HeldSignals, Status, descriptors};
 use ringwarden_trial::last_errno;
 use ringwarden_uapi::Opcode;
 use rustix::fd::OwnedFd;
@@ -13,10 +13,8 @@ use rustix::process::{
     DumpableBehavior, Pid, Signal, getpid, getppid, set_dumpable_behavior, set_parent_process_death_signal,
 };
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr, c_char};
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::ptr::null;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The kernel's own filters, for one program and everything it starts.
@@ -62,35 +60,32 @@ impl Kernel {
         Self { confinement: Confinement::new(filters, register) }
     }
 
-    /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it has ended. Gives its
-    /// exit status, 0 to 255, or 128 + the signal that ended it. What it leaves behind stays under the
-    /// filters.
+    /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it has ended. Gives how it
+    /// ended. What it leaves behind stays under the filters.
     ///
-    /// The calling thread forwards signals to the program; other threads must not take them from it.
-    /// When it ends before the program, the program is killed. The calling process becomes undumpable,
-    /// since it is under no filters and must not be made to act for the program; its descriptors that
-    /// are not close-on-exec are closed, but for the standard ones: the program has inherited them, all
-    /// but io_urings. `no_new_privs` is set for the program.
+    /// The calling thread stands in for the program: it passes on the signals that processes send it, and
+    /// stops when the program is stopped; other threads must not take signals from it. When it ends before
+    /// the program, the program is killed. The calling process becomes undumpable, since it is under no
+    /// filters and must not be made to act for the program; its descriptors that are not close-on-exec are
+    /// closed, but for the standard ones: the program has inherited them, all but io_urings. The program gets
+    /// the blocked and ignored signals of the caller, SIGPIPE as it was before Rust's runtime.
+    /// `no_new_privs` is set for the program.
     ///
     /// # Errors
     /// See [`Error`]; the program has not run.
-    pub fn run(&self, argv: &[impl AsRef<OsStr>]) -> Result<i32, Error> {
+    pub fn run(&self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
         let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
-        let argv = argv
-            .iter()
-            .enumerate()
-            .map(|(index, arg)| CString::new(arg.as_ref().as_bytes()).map_err(|_| Error::Argument(index)))
-            .collect::<Result<Vec<_>, _>>()?;
-        if argv.is_empty() {
-            return Err(Error::NotFound { program });
-        }
-        let pointers: Vec<_> = argv.iter().map(|arg| arg.as_ptr()).chain([null()]).collect();
+        let argv = match Argv::new(argv) {
+            Ok(argv) => argv,
+            Err(ArgvError::Nul(index)) => return Err(Error::Argument(index)),
+            Err(ArgvError::Empty) => return Err(Error::NotFound { program }),
+        };
         let start = |error: Errno| Error::Start(error.into());
         let (failure_out, failure_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
         // Before the program's first instruction, which must not find it otherwise.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
-        let signals = Signals::hold();
-        let child = Child { argv: &pointers, parent: getpid(), signals: &signals, failure: failure_in };
+        let signals = HeldSignals::hold();
+        let child = Child { argv: &argv, parent: getpid(), signals: &signals, failure: failure_in };
         // SAFETY: until it executes, the child makes system calls only, and allocates nothing.
         let pid = match unsafe { libc::fork() } {
             -1 => return Err(start(last_errno())),
@@ -100,16 +95,17 @@ impl Kernel {
         drop(child);
         descriptors::close_for_own_part();
         let failure = Failure::receive(&failure_out);
-        let status = signals.wait_for(pid).map_err(start)?;
+        let status = wait_for(pid).map_err(start)?;
+        drop(signals);
         failure.map_or(Ok(status), |failure| Err(failure.explain(program)))
     }
 }
 
 /// The program's process, from fork to exec.
 struct Child<'a> {
-    argv: &'a [*const c_char],
+    argv: &'a Argv,
     parent: Pid,
-    signals: &'a Signals,
+    signals: &'a HeldSignals,
     /// Closed by a successful exec.
     failure: OwnedFd,
 }
@@ -132,11 +128,8 @@ impl Child<'_> {
             return Err(failed(Errno::SRCH));
         }
         confinement.apply()?;
-        self.signals.release_in_child();
-        // SAFETY: a null-terminated array of C strings that live until the call replaces this process or
-        // fails.
-        unsafe { libc::execvp(self.argv[0], self.argv.as_ptr()) };
-        Err(Failure::new(Failure::EXEC, last_errno()))
+        self.signals.restore_for_program();
+        Err(Failure::new(Failure::EXEC, self.argv.exec()))
     }
 }
 

@@ -24,12 +24,10 @@
 
 mod availability;
 mod confinement;
-#[allow(unsafe_code)] // close
-mod descriptors;
 #[allow(unsafe_code)] // execveat
 mod exec_image;
 mod facts;
-#[allow(unsafe_code)] // fork and exec
+#[allow(unsafe_code)] // fork
 mod launch;
 #[allow(unsafe_code)] // io_uring_register
 mod registration;
@@ -38,12 +36,12 @@ mod ring;
 #[allow(unsafe_code)] // seccomp
 mod seccomp;
 mod supervision;
-#[allow(unsafe_code)] // signals
 mod wait;
 
 pub use availability::{Availability, Sysctl};
 pub use confinement::{ConfineError, Confinement};
 pub use facts::{Facts, Finding, Lacking};
 pub use launch::{Error, Kernel};
+pub use ringwarden_launch::Status;
 pub use ringwarden_trial::TrialError;
 pub use supervision::Supervision;

@@ -96,11 +96,3 @@ pub(crate) fn is_filtered() -> bool {
     let result = unsafe { sys::register(TASK, RegisterOp::REGISTER_RESTRICTIONS.0, null_mut(), 0) };
     result.is_err_and(|error| errno(&error) == Errno::PERM)
 }
-
-/// Whether that descriptor of the calling process is an io_uring: it is unless the kernel says that
-/// it is something else (EOPNOTSUPP) or nothing (EBADF).
-pub(crate) fn is_ring(fd: RawFd) -> bool {
-    // SAFETY: a null argument is valid to pass: a ring answers EINVAL.
-    let result = unsafe { sys::register(fd, RegisterOp::REGISTER_PROBE.0, null_mut(), 0) };
-    !result.is_err_and(|error| matches!(errno(&error), Errno::OPNOTSUPP | Errno::BADF))
-}

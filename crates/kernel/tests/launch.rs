@@ -3,23 +3,29 @@
 
 use io_uring::IoUring;
 use ringwarden_filter::{FilterSet, RegisterRules, Registration};
-use ringwarden_kernel::{ConfineError, Error, Facts, Kernel};
+use ringwarden_kernel::{ConfineError, Error, Facts, Kernel, Status};
 use ringwarden_uapi::Opcode;
 use rustix::fd::BorrowedFd;
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::os::fd::AsRawFd;
 
-fn run(argv: &[&str]) -> Result<i32, Error> {
+fn run(argv: &[&str]) -> Result<Status, Error> {
     Kernel::new(&FilterSet::default(), RegisterRules::default()).run(argv)
 }
 
-fn shell(script: &str) -> i32 {
+fn shell(script: &str) -> Status {
     run(&["sh", "-c", script]).expect("it ran")
 }
 
 #[test]
 fn the_status_is_the_programs() {
-    for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+    use Status::{Exited, Signalled};
+    for (script, status) in [
+        ("exit 0", Exited(0)),
+        ("exit 7", Exited(7)),
+        ("kill -TERM $$", Signalled(15)),
+        ("kill -KILL $$", Signalled(9)),
+    ] {
         assert_eq!(shell(script), status, "{script}");
     }
 }
@@ -34,10 +40,10 @@ fn what_does_not_execute_is_told_apart() {
 
 #[test]
 fn privileges_cannot_grow_and_signals_are_as_they_were() {
-    assert_eq!(shell("grep -q '^NoNewPrivs:.1$' /proc/self/status"), 0);
+    assert_eq!(shell("grep -q '^NoNewPrivs:.1$' /proc/self/status"), Status::Exited(0));
     // Neither those that the stand-in waits for nor what Rust does to SIGPIPE.
-    assert_eq!(shell("grep -q '^SigBlk:.0*$' /proc/self/status"), 0);
-    assert_eq!(shell("kill -PIPE $$"), 128 + libc::SIGPIPE);
+    assert_eq!(shell("grep -q '^SigBlk:.0*$' /proc/self/status"), Status::Exited(0));
+    assert_eq!(shell("kill -PIPE $$"), Status::Signalled(libc::SIGPIPE));
 }
 
 #[test]
@@ -48,8 +54,8 @@ fn rings_of_the_caller_do_not_reach_the_program() {
     fcntl_setfd(unsafe { BorrowedFd::borrow_raw(number) }, FdFlags::empty()).expect("not close-on-exec");
     // `run` closes it here, too.
     std::mem::forget(ring);
-    assert_eq!(shell(&format!("test ! -e /proc/self/fd/{number}")), 0);
-    assert_eq!(shell("readlink /proc/self/fd/* | grep -q io_uring"), 1);
+    assert_eq!(shell(&format!("test ! -e /proc/self/fd/{number}")), Status::Exited(0));
+    assert_eq!(shell("readlink /proc/self/fd/* | grep -q io_uring"), Status::Exited(1));
 }
 
 #[test]

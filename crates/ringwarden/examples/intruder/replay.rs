@@ -26,7 +26,8 @@ fn number(ring: &Ring) -> RawFd {
 /// Has the kernel go through every request that it can still see, with nothing queued for anybody who
 /// compares head and tail; and once more with the head put back.
 fn submit_again(ring: &Ring) {
-    for (step, behind) in [(1, 0), (ENTRIES, 0), (2 * ENTRIES, 0), (ENTRIES, ENTRIES), (2 * ENTRIES, ENTRIES)] {
+    for (step, behind) in [(1, 0), (ENTRIES, 0), (2 * ENTRIES, 0), (ENTRIES, ENTRIES), (2 * ENTRIES, ENTRIES)]
+    {
         let mut gone = 0;
         while gone < POSITIONS {
             let tail = ring.sq_head().load(Ordering::Relaxed).wrapping_add(step);

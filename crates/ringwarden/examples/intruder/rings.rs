@@ -120,7 +120,8 @@ pub(crate) fn greed(folder: &Path) -> io::Result<Attempts> {
     let path = folder.join("file");
     std::fs::write(&path, "")?;
     let mut attempts = Attempts::default();
-    let greedy: Vec<_> = (0..2 * LARGE.len()).filter_map(|_| Ring::new(LARGE[0], SetupFlags::empty()).ok()).collect();
+    let greedy: Vec<_> =
+        (0..2 * LARGE.len()).filter_map(|_| Ring::new(LARGE[0], SetupFlags::empty()).ok()).collect();
     attempts.count("large", greedy.len());
     let child = crate::process::fork(|| {
         let ring = requests::ring()?;

@@ -121,7 +121,10 @@ pub(crate) fn names(folder: &Path) -> io::Result<Attempts> {
     let page = page_of_a_child(folder)?;
     let (start, end) = (page.start, page.start + page.len);
     let line = format!("{start:08x}-{end:08x} r--s 00001000 00:01 {}", page.inode);
-    for (name, text) in [("line", format!("x\n{line} \nVmFlags: rd sh sl \n")), ("return", format!("x\r{line} \rVmFlags: sl "))] {
+    for (name, text) in [
+        ("line", format!("x\n{line} \nVmFlags: rd sh sl \n")),
+        ("return", format!("x\r{line} \rVmFlags: sl ")),
+    ] {
         let text = std::ffi::CString::new(text)?;
         // SAFETY: a name that ends with a NUL, and numbers.
         let fd = checked(unsafe { libc::memfd_create(text.as_ptr(), 0) })? as i32;

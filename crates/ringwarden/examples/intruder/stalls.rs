@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -173,9 +173,7 @@ fn lingering(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let linger = libc::linger { l_onoff: 1, l_linger: 1000 };
     let (value, len) = ((&raw const linger).cast(), size_of_val(&linger) as u32);
     // SAFETY: a valid option of that size.
-    checked(unsafe {
-        libc::setsockopt(sender.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len)
-    })?;
+    checked(unsafe { libc::setsockopt(sender.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len) })?;
     sender.set_nonblocking(true)?;
     while sender.write(&[0; 65536]).is_ok() {}
     Ok((receiver, sender))
@@ -195,8 +193,10 @@ pub(crate) fn lock() -> io::Result<Attempts> {
             checked(libc::madvise(memory, LEN, libc::MADV_POPULATE_READ))?;
             memory.expose_provenance()
         };
-        thread::spawn(|| loop {
-            let _ = requests::ring();
+        thread::spawn(|| {
+            loop {
+                let _ = requests::ring();
+            }
         });
         let start = Instant::now();
         while start.elapsed() < TIME {

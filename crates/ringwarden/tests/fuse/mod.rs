@@ -53,7 +53,13 @@ impl Hanging {
         unsafe {
             checked(libc::unshare(libc::CLONE_NEWNS))?;
             let private = libc::MS_REC | libc::MS_PRIVATE;
-            checked(libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), private, std::ptr::null()))?;
+            checked(libc::mount(
+                c"none".as_ptr(),
+                c"/".as_ptr(),
+                std::ptr::null(),
+                private,
+                std::ptr::null(),
+            ))?;
             let fuse = c"fuse".as_ptr();
             checked(libc::mount(fuse, target.as_ptr(), fuse, flags, options.as_ptr().cast()))?;
         }
@@ -100,7 +106,8 @@ fn serve(mut device: File, asked: &Path) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
             Err(_) => return,
         }
-        let word = |at: usize| u32::from_ne_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]]);
+        let word =
+            |at: usize| u32::from_ne_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]]);
         let answer = match word(4) {
             FORGET | BATCH_FORGET | INTERRUPT => continue,
             READ => {
@@ -124,7 +131,8 @@ fn serve(mut device: File, asked: &Path) {
 /// `struct fuse_attr_out`.
 fn attributes() -> Vec<u8> {
     // For how long they hold; the inode and its size.
-    let mut bytes: Vec<u8> = [u64::MAX >> 1, 0, 1, SIZE, 0, 0, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
+    let mut bytes: Vec<u8> =
+        [u64::MAX >> 1, 0, 1, SIZE, 0, 0, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
     bytes.extend(words(&[0, 0, 0, MODE, 1, 0, 0, 0, 4096, 0]));
     bytes
 }

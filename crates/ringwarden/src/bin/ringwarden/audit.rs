@@ -1,5 +1,6 @@
 //! `--audit`: one line of JSON for each refusal; `--verbose`: one for people.
 
+use crate::lines::Lines;
 use ringwarden::filter::Context;
 use ringwarden::guard::{Audit, Refusal, Refused};
 use ringwarden::policy::Field;
@@ -8,7 +9,6 @@ use ringwarden::uapi::{Opcode, RegisterOp};
 use ringwarden::{Enforcement, Origin};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::fmt::Arguments;
 use std::fs::File;
 use std::io::Write;
 
@@ -17,6 +17,7 @@ pub(crate) struct Log {
     pub(crate) enforcement: Enforcement,
     pub(crate) file: Option<File>,
     pub(crate) verbose: bool,
+    pub(crate) lines: Lines,
 }
 
 /// One refusal, as it is written. The order of the keys is part of the format.
@@ -45,7 +46,7 @@ impl Audit for Log {
         if self.verbose {
             let fields: Vec<_> = line.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let at = line.at.as_deref().unwrap_or("the guard");
-            tell(format_args!(
+            let text = format!(
                 "ringwarden: refused {} of {} ({}): {} [{at}: {}]",
                 line.op,
                 // The program chooses its name, and a terminal obeys control characters.
@@ -54,24 +55,24 @@ impl Audit for Log {
                 fields.join(" "),
                 // A rule of several lines is one here.
                 line.rule.split_whitespace().collect::<Vec<_>>().join(" ")
-            ));
+            );
+            self.lines.tell(text);
         }
         if let Some(file) = &mut self.file {
             let mut text = serde_json::to_vec(&line)?;
             text.push(b'\n');
             // One write a line, so that several guards can append to one file.
             if let Err(error) = file.write_all(&text) {
-                tell(format_args!("ringwarden: the audit file takes no more lines: {error}"));
+                self.lines.tell(format!("ringwarden: the audit file takes no more lines: {error}"));
                 return Err(error);
             }
         }
         Ok(())
     }
-}
 
-/// A line on standard error, if that takes it: the guard goes on in any case.
-fn tell(line: Arguments<'_>) {
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    fn ended(&mut self) {
+        self.lines.finish();
+    }
 }
 
 impl Log {

@@ -77,7 +77,8 @@ impl Demo {
             Choice::Kernel { kernel, .. } => kernel.run(&argv)?,
             Choice::Guard { enforcement, .. } => enforcement.guard().run(&argv)?,
         };
-        Ok(ExitCode::from(u8::try_from(status).unwrap_or(FAILED)))
+        drop(folder);
+        Ok(status.end())
     }
 }
 

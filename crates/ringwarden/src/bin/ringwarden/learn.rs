@@ -54,7 +54,8 @@ pub(crate) struct Learn {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: that of the program, or 128 + N when signal N ended it;
+Exit status: that of the program; if a signal ended it, this ends by the same signal,
+  which shells tell as 128 + N;
   125  the policy cannot be written, and unless only that failed, the program has not
        run; or the guard has failed, and has killed it
   126  the program cannot be executed
@@ -92,16 +93,16 @@ impl Learn {
         let recorder = Arc::new(Recorder::new(kept).map_err(|error| failed(error.to_string()))?);
         let ended = enforcement.guard().with_observer(recorder.clone()).run(&self.command);
         let status = match ended {
-            Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(FAILED)),
+            Ok(status) => Ok(status),
             Err(error @ guard::Error::CannotExecute { .. }) => return Err(Told(style::fail(error, 126))),
             Err(error @ guard::Error::NotFound { .. }) => return Err(Told(style::fail(error, 127))),
             // The program may have run for a long time: what was seen until then is worth keeping.
-            Err(error @ guard::Error::Died(_)) => style::fail(error, FAILED),
+            Err(error @ guard::Error::Died(_)) => Err(style::fail(error, FAILED)),
             Err(error) => return Err(failed(error)),
         };
         let outcome = recorder.outcome().map_err(failed)?;
         self.write(output, outcome, &program)?;
-        Ok(status)
+        Ok(status.map_or_else(|failed| failed, guard::Status::end))
     }
 
     /// What the program is held to meanwhile.

@@ -16,6 +16,7 @@ mod format;
 mod import;
 mod layers;
 mod learn;
+mod lines;
 mod ops;
 mod presets;
 mod request;

@@ -2,6 +2,7 @@
 
 use crate::audit::Log;
 use crate::backend::{Backend, Choice, NoChoice, Wishes};
+use crate::lines::Lines;
 use crate::{FAILED, layers, style};
 use clap::Args;
 use ringwarden::Enforcement;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 /// self-test, and elsewhere a guard that checks requests before the kernel sees them. If a rule cannot
 /// be enforced, the program does not start.
 ///
+/// Signals that processes send to this go on to the program, and when the program is stopped this stops.
 /// Under the kernel's filters this ends with the program, whose descendants stay filtered; under the
 /// guard when the last descendant has ended, too.
 #[derive(Args)]
@@ -54,7 +56,8 @@ pub(crate) struct Run {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: that of the program, or 128 + N when signal N ended it;
+Exit status: that of the program; if a signal ended it, this ends by the same signal,
+  which shells tell as 128 + N;
   125  a policy cannot be enforced, and the program has not run; or the guard has
        failed, and has killed it
   126  the program cannot be executed
@@ -87,7 +90,7 @@ impl Run {
 
     fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel) -> ExitCode {
         let error = match kernel.run(&self.command) {
-            Ok(status) => return ended(status),
+            Ok(status) => return status.end(),
             Err(error) => error,
         };
         match &error {
@@ -120,9 +123,9 @@ impl Run {
         if self.own_filters || self.model.is_some() {
             guard = guard.with_own_filters();
         }
-        let log = Log { enforcement, file, verbose: self.verbose };
+        let log = Log { enforcement, file, verbose: self.verbose, lines: Lines::default() };
         match guard.with_audit(log).run(&self.command) {
-            Ok(status) => ended(status),
+            Ok(status) => status.end(),
             Err(error @ guard::Error::CannotExecute { .. }) => style::fail(error, 126),
             Err(error @ guard::Error::NotFound { .. }) => style::fail(error, 127),
             Err(error) => {
@@ -153,10 +156,6 @@ fn rules_of(enforcement: &Enforcement, opcode: Opcode) -> impl Display {
         })
         .collect();
     format!("it stands for {}", rules.join(" and "))
-}
-
-fn ended(status: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(status).unwrap_or(FAILED))
 }
 
 fn open_audit(path: &PathBuf) -> std::io::Result<File> {

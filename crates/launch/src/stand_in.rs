@@ -1,0 +1,80 @@
+//! The process that the user started, as the one that gets the program's signals.
+
+use crate::signal::{Arrivals, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// How soon a signal is sent again that the program's queue had no room for.
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
+/// So many signals are passed on before the caller looks at something else: a storm of them must not hide
+/// that the program has ended.
+const BATCH: usize = 64;
+
+/// Passes on what arrives, in order, and loses nothing that has a place in a queue.
+#[derive(Debug)]
+pub struct StandIn {
+    arrivals: Arrivals,
+    /// Waits for room in the program's queue, and all later ones with it.
+    delayed: Option<Signal>,
+    /// A process whose SIGCONT is for us and not for the program.
+    waker: Option<Pid>,
+}
+
+impl std::fmt::Debug for Signal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Signal({})", self.number())
+    }
+}
+
+impl StandIn {
+    /// Signals have to be [held](crate::HeldSignals). `waker` may continue this process by SIGCONT without
+    /// the program hearing of it.
+    ///
+    /// # Errors
+    /// Those of `signalfd(2)`.
+    pub fn new(waker: Option<Pid>) -> Result<Self, Errno> {
+        Ok(Self { arrivals: Arrivals::all()?, delayed: None, waker })
+    }
+
+    /// What to poll for.
+    pub fn poll_fd(&self) -> PollFd<'_> {
+        let wanted = if self.delayed.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        PollFd::from_borrowed_fd(self.arrivals.as_fd(), wanted)
+    }
+
+    /// How long to poll at most.
+    pub fn timeout(&self) -> Option<&'static Timespec> {
+        self.delayed.is_some().then_some(&AGAIN)
+    }
+
+    /// Passes on what has arrived to the program that `pidfd` is; whether a child has changed, too.
+    pub fn pass_on(&mut self, pidfd: BorrowedFd<'_>) -> bool {
+        let mut child_changed = false;
+        for _ in 0..BATCH {
+            let Some(signal) = self.next() else { break };
+            child_changed |= signal.tells_of_a_child();
+            if signal.is_for_program() && signal.send_to(pidfd) == Err(Errno::AGAIN) {
+                self.delayed = Some(signal);
+                break;
+            }
+        }
+        child_changed
+    }
+
+    /// The next one, for a caller who decides alone what becomes of it.
+    pub fn next(&mut self) -> Option<Signal> {
+        self.delayed.take().or_else(|| {
+            loop {
+                let signal = self.arrivals.next()?;
+                let woken =
+                    signal.number() == libc::SIGCONT && self.waker.is_some_and(|waker| signal.is_from(waker));
+                if !woken {
+                    return Some(signal);
+                }
+            }
+        })
+    }
+}

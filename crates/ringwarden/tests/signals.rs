@@ -1,0 +1,251 @@
+//! `ringwarden run` in the program's place: signals, stops, and ends by signals, under both backends.
+
+mod launch;
+
+use launch::{Stage, is_root};
+use ringwarden::kernel::Facts;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+const POLICY: &str = "version = 1\ndefault = \"allow\"\n";
+
+/// Every user and backend that the tests can play.
+fn stages() -> Vec<Stage> {
+    let mut stages = vec![Stage::unprivileged()];
+    if is_root() {
+        stages.push(Stage::new());
+    }
+    match Facts::find().usable() {
+        Ok(_) => stages.push(Stage::unprivileged().with_backend("kernel")),
+        Err(lacking) => eprintln!("skipped under the kernel's filters: {lacking}"),
+    }
+    stages
+}
+
+struct Running {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts `command` in a group of its own and waits for it to say "ready".
+    fn start(mut command: Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().expect("start");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut running = Self { child, output };
+        assert_eq!(running.line(), "ready");
+        running
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("kill");
+    }
+
+    /// Sends what `sigqueue` sends.
+    fn queue(&self, signal: i32, value: usize) {
+        #[repr(C)]
+        struct Info {
+            signal: i32,
+            error: i32,
+            code: i32,
+            padding: i32,
+            pid: i32,
+            user: u32,
+            value: usize,
+            rest: [u64; 12],
+        }
+        let (pid, code) = (std::process::id() as i32, libc::SI_QUEUE);
+        let info = Info { signal, error: 0, code, padding: 0, pid, user: 0, value, rest: [0; 12] };
+        let to = self.child.id() as i32;
+        // SAFETY: a whole `siginfo_t`.
+        let sent = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, to, signal, &raw const info) };
+        assert_eq!(sent, 0);
+    }
+
+    /// Waits until the child stops, and gives the signal.
+    fn stop(&self) -> Option<i32> {
+        let stopped = waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED).expect("wait");
+        stopped.and_then(|status| status.stopping_signal())
+    }
+}
+
+/// A test that has failed leaves nobody behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn signal(number: i32) -> Signal {
+    // SAFETY: it is only passed to `kill`.
+    unsafe { Signal::from_raw_unchecked(number) }
+}
+
+#[test]
+fn every_signal_that_a_process_sends_reaches_the_program() {
+    for stage in stages() {
+        let numbers: Vec<_> =
+            (1..=64).filter(|number| ![libc::SIGKILL, libc::SIGSTOP].contains(number)).collect();
+        let mut command = stage.guarded(POLICY, stage.example("signal_client"));
+        command.arg(numbers.len().to_string());
+        let mut running = Running::start(command);
+        for number in numbers {
+            running.send(signal(number));
+            assert_eq!(running.line(), format!("{number} 0 0"));
+        }
+        assert_eq!(running.child.wait().expect("wait").code(), Some(0));
+    }
+}
+
+#[test]
+fn values_go_on_and_a_storm_loses_none() {
+    for stage in stages() {
+        let many = 5000;
+        let mut command = stage.guarded(POLICY, stage.example("signal_client"));
+        command.arg((many + 1).to_string());
+        let mut running = Running::start(command);
+        running.queue(libc::SIGUSR1, 1 << 40);
+        assert_eq!(running.line(), format!("{} -1 {}", libc::SIGUSR1, 1usize << 40));
+        (0..many).for_each(|value| running.queue(37, value));
+        for value in 0..many {
+            assert_eq!(running.line(), format!("37 -1 {value}"));
+        }
+        assert_eq!(running.child.wait().expect("wait").code(), Some(0));
+    }
+}
+
+#[test]
+fn the_end_by_a_signal_is_seen_as_one() {
+    for stage in stages() {
+        for number in [libc::SIGTERM, libc::SIGKILL, libc::SIGSEGV, libc::SIGABRT, libc::SIGPIPE, 34, 64] {
+            let mut command = stage.guarded(POLICY, "sh");
+            command.args(["-c", "kill -$0 $$", &number.to_string()]);
+            let status = command.status().expect("start");
+            assert_eq!((status.signal(), status.core_dumped()), (Some(number), false));
+        }
+    }
+}
+
+/// As a shell wants it, whoever stops the program.
+#[test]
+fn a_stopped_program_stops_its_stand_in() {
+    for stage in stages() {
+        for number in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGSTOP] {
+            let mut command = stage.guarded(POLICY, "sh");
+            command.args(["-c", "echo ready; kill -$0 $$; echo on; read x", &number.to_string()]);
+            let mut running = Running::start(command);
+            assert_eq!(running.stop(), Some(number));
+            running.send(Signal::CONT);
+            assert_eq!(running.line(), "on");
+            // Twice, and by a signal to the stand-in.
+            running.send(Signal::TSTP);
+            assert_eq!(running.stop(), Some(libc::SIGTSTP));
+            running.send(Signal::CONT);
+            drop(running.child.stdin.take());
+            assert_eq!(running.child.wait().expect("wait").code(), Some(1), "the status of read");
+        }
+    }
+}
+
+/// It cannot be caught, so that the guard has to see it.
+#[test]
+fn sigstop_to_the_watchdog_stops_the_program() {
+    for stage in [Stage::unprivileged(), Stage::new()] {
+        let mut command = stage.guarded(POLICY, "sh");
+        command.args(["-c", "echo ready; echo $$; read x"]);
+        let mut running = Running::start(command);
+        let program = running.line();
+        running.send(Signal::STOP);
+        wait_for_state(&program, 'T');
+        running.send(Signal::CONT);
+        wait_for_state(&program, 'S');
+        drop(running.child.stdin.take());
+        assert_eq!(running.child.wait().expect("wait").code(), Some(1));
+    }
+}
+
+fn wait_for_state(pid: &str, state: char) {
+    let path = format!("/proc/{pid}/stat");
+    let is = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state));
+    while !is(fs::read_to_string(&path).expect("it lives")) {
+        std::thread::yield_now();
+    }
+}
+
+/// Service managers ignore SIGPIPE, of which Rust's runtime makes no difference to its default.
+#[test]
+fn ignored_and_blocked_signals_are_the_callers() {
+    for stage in stages() {
+        for set in [["--ignore-signal=PIPE"], ["--default-signal=PIPE"], ["--block-signal=USR1,PIPE"]] {
+            let show = |program: Command| {
+                let mut command = stage.native("env");
+                command.args(set).arg(program.get_program()).args(program.get_args());
+                let output = command.output().expect("start");
+                assert!(output.status.success(), "{output:?}");
+                String::from_utf8(output.stdout).expect("text")
+            };
+            let arguments = ["^Sig\\(Blk\\|Ign\\)", "/proc/self/status"];
+            let (mut native, mut guarded) = (stage.native("grep"), stage.guarded(POLICY, "grep"));
+            native.args(arguments);
+            guarded.args(arguments);
+            assert_eq!(show(guarded), show(native), "{set:?}");
+        }
+    }
+}
+
+/// SIGKILL to the group that was started, as by `timeout -k`: the guard is not in it, and ends the rest.
+#[test]
+fn nobody_outlives_a_killed_group() {
+    for stage in [Stage::unprivileged(), Stage::new()] {
+        let mut command = stage.guarded(POLICY, "sh");
+        let wait = "mkfifo $0; exec 3<>$0; echo ready; read x <&3";
+        command.args(["-c", &format!("setsid sh -c '{wait}' $0; :")]).arg(stage.empty_folder().join("fifo"));
+        let mut running = Running::start(command);
+        kill_process_group(running.pid(), Signal::KILL).expect("kill");
+        assert_eq!(running.child.wait().expect("wait").signal(), Some(libc::SIGKILL));
+        // All who have it open are gone.
+        let mut rest = String::new();
+        running.output.read_to_string(&mut rest).expect("the end");
+        assert_eq!(rest, "");
+    }
+}
+
+/// The worst case: watchdog and guard die at one moment, and nobody is left to end a daemon.
+#[test]
+fn an_orphan_without_a_guard_can_do_nothing() {
+    for stage in [Stage::unprivileged(), Stage::new()] {
+        let mut running = Running::start(stage.guarded(POLICY, stage.example("orphan")));
+        let watchdog = running.pid().as_raw_nonzero();
+        let children = fs::read_to_string(format!("/proc/{watchdog}/task/{watchdog}/children"));
+        let guard: i32 = children.expect("children").trim().parse().expect("one child");
+        let both = [guard, watchdog.get()].map(|pid| Pid::from_raw(pid).expect("a number"));
+        // Stopped, neither can do anything about the other's end.
+        both.iter().for_each(|pid| kill_process(*pid, Signal::STOP).expect("stop"));
+        both.iter().for_each(|pid| kill_process(*pid, Signal::KILL).expect("kill"));
+        running.child.wait().expect("wait");
+        drop(running.child.stdin.take());
+        let mut rest = String::new();
+        running.output.read_to_string(&mut rest).expect("read");
+        let [enosys, ebusy] = [-libc::ENOSYS, -libc::EBUSY];
+        assert_eq!(
+            rest,
+            format!(
+                "submit {enosys}\nenter 0\nring {enosys}\nregister {enosys}\nlistener {ebusy}\ncompletions 0\n"
+            )
+        );
+    }
+}
