@@ -1,8 +1,8 @@
 //! Conditions that always come out the same are mistakes: they are refused with the reason.
 
-use super::{Checker, Number};
+use super::{Checker, Number, outcome};
 use crate::ast::{Arithmetic, Comparison, Expr, ExprKind};
-use crate::cond::{Value, Width};
+use crate::cond::{Cond, Value, Width};
 use crate::constant::{CONSTANTS, Constant};
 use crate::diagnostic::{Advice, Code};
 use crate::field::Field;
@@ -145,6 +145,24 @@ impl Checker<'_> {
             error = error.help(format!("`|` sets bits; to test them: `{left} & {right}`"));
         }
         self.report(error)
+    }
+
+    /// Refuses parts that each make sense, and together always come out the same.
+    pub(super) fn refuse_constant_whole(&mut self, whole: &Expr, cond: Cond) -> Option<Cond> {
+        if self.may_be_constant {
+            return Some(cond);
+        }
+        match outcome::of(&cond, &mut self.effort) {
+            None => Some(cond),
+            Some(outcome) => {
+                let error = self.error(Code::Constant, &whole.span, always(outcome));
+                self.report(error.label(if outcome {
+                    "every request meets one of its parts"
+                } else {
+                    "no request meets all of its parts"
+                }))
+            }
+        }
     }
 
     /// What a lone constant was perhaps meant to be compared with.

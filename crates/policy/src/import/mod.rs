@@ -18,12 +18,16 @@ mod verdict;
 
 pub use setting::{Capability, kernel_version};
 
+use crate::check;
 use crate::compile::compile;
+use crate::diagnostic::Code;
 use crate::policy::Policy;
+use crate::source::Source;
 use crate::twin::{StandsFor, TWINS, Twin};
 use formula::Formula;
 use ringwarden_uapi::{KernelModel, Opcode};
 use setting::Setting;
+use std::sync::Arc;
 use verdict::{Decided, Verdict};
 
 /// How a seccomp profile becomes a policy.
@@ -132,9 +136,10 @@ impl Import {
                 }
                 Verdict::Depends(formula) => {
                     let text = expression::of(&formula, twin.operation, call);
-                    match is_usable(twin.operation, &text) {
-                        true => Rule::When(call, formula, text),
-                        false => Rule::Deny(call, "its conditions are too long for a filter".to_owned()),
+                    match usable(twin.operation, &text) {
+                        Usable::Yes => Rule::When(call, formula, text),
+                        Usable::Always => continue,
+                        Usable::No(why) => Rule::Deny(call, why.to_owned()),
                     }
                 }
             };
@@ -144,8 +149,29 @@ impl Import {
     }
 }
 
-/// Whether an expression is one that kernels can hold.
-fn is_usable(operation: Opcode, expression: &str) -> bool {
+/// Whether a policy can say an expression.
+enum Usable {
+    Yes,
+    /// Every request meets it.
+    Always,
+    /// Why not.
+    No(&'static str),
+}
+
+/// Whether an expression is a rule, and one that kernels can hold.
+fn usable(operation: Opcode, expression: &str) -> Usable {
     let text = format!("version = 1\ndefault = \"deny\"\n[ops]\n{operation} = \"{expression}\"\n");
-    Policy::parse(&text, "").and_then(|policy| compile(&[policy], KernelModel::default())).is_ok()
+    let errors = match Policy::parse(&text, "").and_then(|policy| compile(&[policy], KernelModel::default()))
+    {
+        Ok(_) => return Usable::Yes,
+        Err(errors) => errors,
+    };
+    if errors.iter().all(|error| error.code() != Code::Constant) {
+        return Usable::No("its conditions are too long for a filter");
+    }
+    match check::outcome(&Arc::new(Source::new("", expression)), operation, expression) {
+        Some(true) => Usable::Always,
+        Some(false) => Usable::No("no call meets its conditions"),
+        None => Usable::No("part of its conditions always comes out the same, which no policy says"),
+    }
 }
