@@ -41,7 +41,8 @@ pub(crate) fn rule(
 /// The outcome of an operation's rule, where it is the same for every request that decides it.
 pub(crate) fn outcome(source: &Arc<Source>, operation: Opcode, text: &str) -> Option<bool> {
     let excerpt = Excerpt::new(source, text, 0..0);
-    let expr = parse::expression(source, &excerpt).ok()?;
+    let (expr, errors) = parse::expression(source, &excerpt);
+    let expr = expr.filter(|_| errors.is_empty())?;
     let mut checker = Checker { may_be_constant: true, ..Checker::new(source, &excerpt, operation) };
     let cond = checker.cond(&expr)?;
     outcome::of(&cond, &mut checker.effort)
@@ -203,6 +204,14 @@ impl Checker<'_> {
             None => first,
         };
         let (first, last) = (first?, last?);
+        if let Some((from, to)) = element.first.as_range().filter(|_| element.last.is_none()) {
+            let text = self.text(&element.first.span);
+            let message = format!("`{text}` is a difference, which wraps below 0");
+            let error = self.error(Code::Constant, &element.first.span, message);
+            return self.report(
+                error.label("a number that is never meant").help(format!("a range is `{from}..={to}`")),
+            );
+        }
         if first > last {
             let span = element.span();
             let error = self.error(Code::EmptySet, &span, format!("`{}` holds nothing", self.text(&span)));

@@ -100,6 +100,7 @@ impl Checker<'_> {
     pub(super) fn network(&mut self, field: &Field, expr: &Expr) -> Option<Network> {
         match expr.kind {
             ExprKind::Network(network) => Some(network),
+            ExprKind::Bad => None,
             _ => {
                 let text = self.text(&expr.span);
                 let error = self.error(
@@ -107,6 +108,12 @@ impl Checker<'_> {
                     &expr.span,
                     format!("`{text}` is not an address, but `{}` is", field.name),
                 );
+                let error = match text {
+                    "localhost" => {
+                        error.help("this machine is `127.0.0.1` and `::1`: names are not resolved")
+                    }
+                    _ => error,
+                };
                 self.report(
                     error
                         .label("not an address")

@@ -64,6 +64,10 @@ impl Checker<'_> {
             (Value::Const(_), _) => error.label(self.limits(right_expr, right, known_right)),
             _ => error.label(self.limits(left_expr, left, known_left)),
         };
+        if let Some((first, last)) = right_expr.as_range() {
+            let field = self.text(&left_expr.span);
+            error = error.help(format!("a range is `{field} in {first}..={last}`"));
+        }
         let equality = matches!(op, Comparison::Eq | Comparison::Ne);
         let tests_a_bit =
             matches!(left.value, Value::Arithmetic(Arithmetic::And, ..)) && known_left.ones == 0;
