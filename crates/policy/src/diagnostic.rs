@@ -74,6 +74,7 @@ codes! {
     Shadowed = "P403", "a rule of a group whose members all have rules of their own";
     Bypassed = "P404", "an operation that is restricted while another one does the same and is allowed";
     Truncates = "P405", "a rule that refuses to open files for writing, and lets them be emptied or made";
+    Loosens = "P406", "a policy that allows what one that it extends refuses";
 }
 
 /// How bad a [`Diagnostic`] is.

@@ -127,13 +127,13 @@ impl Document<'_> {
         let mut rules = vec![None; OPCODES.len()];
         let mut requirement = None;
         let mut calls = Calls::default();
-        for base in bases {
-            for (rule, nearer) in rules.iter_mut().zip(base.rules) {
-                *rule = nearer.or(rule.take());
+        for base in &bases {
+            for (rule, nearer) in rules.iter_mut().zip(&base.rules) {
+                *rule = nearer.clone().or(rule.take());
             }
-            requirement = base.requirement.or(requirement);
-            calls.extend(base.calls);
-            self.warnings.extend(base.warnings);
+            requirement = base.requirement.clone().or(requirement);
+            calls.extend(base.calls.clone());
+            self.warnings.extend(base.warnings.iter().cloned());
         }
         requirement = table.get("all").and_then(|value| self.all(value)).or(requirement);
         match table.get("ops").map(Spanned::get_ref) {
@@ -164,6 +164,7 @@ impl Document<'_> {
             calls,
             tests,
             warnings: Vec::new(),
+            bases,
         })
     }
 

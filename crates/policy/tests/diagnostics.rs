@@ -55,7 +55,10 @@ fn mistakes_are_explained() {
             insta::assert_snapshot!(name, errors.render(false));
         });
     }
-    let missing: Vec<_> = Code::ALL.iter().filter(|code| !shown.contains(code)).collect();
+    // Who compares policies finds that out: the tests of `ringwarden check` show it.
+    let elsewhere = [Code::Loosens];
+    let mut missing = Code::ALL.iter().filter(|code| !shown.contains(code)).collect::<Vec<_>>();
+    missing.retain(|code| !elsewhere.contains(code));
     assert!(missing.is_empty(), "no policy here shows {missing:?}");
 }
 

@@ -2,13 +2,12 @@
 
 use crate::format::{self, Format};
 use crate::style::{self, BOLD, say};
-use crate::{FAILED, UNUSABLE};
+use crate::{FAILED, UNUSABLE, compile, input};
 use clap::{Args, Subcommand};
 use ringwarden::policy::import::{self, Capability, ImportError};
 use ringwarden::policy::{Argument, StandsFor, TWINS};
 use ringwarden::uapi::Opcode;
 use serde::Serialize;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -57,7 +56,7 @@ struct Seccomp {
     #[arg(long, value_name = "VERSION", default_value = "6.10", value_parser = kernel)]
     kernel_version: (u32, u32),
     /// An operation to allow that stands for no system call, such as msg_ring
-    #[arg(long, value_name = "OP", value_parser = operation)]
+    #[arg(long, value_name = "OP", value_parser = compile::operation)]
     allow: Vec<Opcode>,
     /// Print which system calls each operation stands for, and import nothing
     #[arg(long, conflicts_with_all = ["profile", "output", "capabilities", "allow"])]
@@ -73,10 +72,6 @@ fn capability(name: &str) -> Result<Capability, String> {
 
 fn kernel(version: &str) -> Result<(u32, u32), String> {
     import::kernel_version(version).ok_or_else(|| "not a version such as 6.10".to_owned())
-}
-
-fn operation(name: &str) -> Result<Opcode, String> {
-    Opcode::from_name(name).ok_or_else(|| "not an operation; `ringwarden ops` lists them".to_owned())
 }
 
 /// The map. The keys and their order are part of the format.
@@ -119,7 +114,7 @@ impl Import {
 impl Seccomp {
     fn import(self) -> ExitCode {
         let profile = self.profile.as_deref().unwrap_or("-");
-        let json = match read(profile) {
+        let json = match input::text(profile, LONGEST) {
             Ok(json) => json,
             Err(error) => return style::fail(format_args!("cannot read `{profile}`: {error}"), UNUSABLE),
         };
@@ -191,11 +186,5 @@ impl Seccomp {
     }
 }
 
-fn read(profile: &str) -> io::Result<String> {
-    if profile == "-" {
-        let mut json = String::new();
-        io::stdin().read_to_string(&mut json)?;
-        return Ok(json);
-    }
-    std::fs::read_to_string(profile)
-}
+/// The most bytes of a profile.
+const LONGEST: u64 = 64 << 20;
