@@ -29,8 +29,8 @@ enum From {
 /// where the profile allows all of them, under the profile's conditions on arguments that filters see.
 /// Operations that do what no system call does are denied unless --allow names them.
 ///
-/// PROFILE is JSON as Docker, Podman, containerd and CRI-O take it, a container's config.json, or a
-/// SeccompProfile of Kubernetes. Rules for other capabilities, kernels and architectures than said here
+/// PROFILE is what Docker, Podman, containerd and CRI-O take, a container's config.json, or a SeccompProfile
+/// of Kubernetes or a list of those, as JSON or YAML. Rules for other capabilities, kernels and architectures than said here
 /// do not count. The profile still has to let the program make io_uring_setup, io_uring_enter and
 /// io_uring_register, which Docker's does not: allow them where the policy is in force.
 #[derive(Args)]
@@ -58,8 +58,11 @@ struct Seccomp {
     /// An operation to allow that stands for no system call, such as msg_ring
     #[arg(long, value_name = "OP", value_parser = compile::operation)]
     allow: Vec<Opcode>,
+    /// Which profile of a list, by the name of its object
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Print which system calls each operation stands for, and import nothing
-    #[arg(long, conflicts_with_all = ["profile", "output", "capabilities", "allow"])]
+    #[arg(long, conflicts_with_all = ["profile", "output", "capabilities", "allow", "name"])]
     map: bool,
     /// How --map prints
     #[arg(long, value_enum, default_value_t = Format::Human, conflicts_with = "profile")]
@@ -114,15 +117,16 @@ impl Import {
 impl Seccomp {
     fn import(self) -> ExitCode {
         let profile = self.profile.as_deref().unwrap_or("-");
-        let json = match input::text(profile, LONGEST) {
-            Ok(json) => json,
+        let text = match input::text(profile, LONGEST) {
+            Ok(text) => text,
             Err(error) => return style::fail(format_args!("cannot read `{profile}`: {error}"), UNUSABLE),
         };
         let path = Path::new(profile);
         let import = import::Import {
-            name: match profile {
-                "-" => "imported".to_owned(),
-                _ => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            name: match (&self.name, profile) {
+                (Some(name), _) => name.clone(),
+                (None, "-") => "imported".to_owned(),
+                (None, _) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             },
             origin: match profile {
                 "-" => "from standard input".to_owned(),
@@ -131,9 +135,15 @@ impl Seccomp {
             capabilities: self.capabilities,
             kernel: self.kernel_version,
             allow: self.allow,
+            profile: self.name,
         };
-        let policy = match import.seccomp(&json) {
-            Ok(policy) => policy,
+        let policy = match import.seccomp(&text) {
+            Ok(imported) => {
+                for warning in &imported.warnings {
+                    anstream::eprintln!("{BOLD}warning{BOLD:#}: {}: {warning}", profile);
+                }
+                imported.policy
+            }
             Err(error @ ImportError::Profile { .. }) => {
                 return style::fail(format_args!("{profile}:{error}"), UNUSABLE);
             }
