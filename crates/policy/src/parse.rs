@@ -81,13 +81,13 @@ impl Parser<'_> {
         if !matches!(self.text(&span), "and" | "AND" | "or" | "OR") {
             return Err(error);
         }
-        self.report(error);
+        self.report(*error);
         Ok(Expr { kind: ExprKind::Bad, span })
     }
 
-    fn report(&mut self, error: Box<Diagnostic>) {
+    fn report(&mut self, error: Diagnostic) {
         if !self.lost {
-            self.errors.push(*error);
+            self.errors.push(error);
         }
     }
 
@@ -98,7 +98,7 @@ impl Parser<'_> {
             Ok(expr) => return expr,
             Err(error) => error,
         };
-        self.report(error);
+        self.report(*error);
         let mut open = self.brackets.saturating_sub(brackets);
         (self.depth, self.brackets) = (depth, brackets);
         loop {
