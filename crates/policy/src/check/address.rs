@@ -39,7 +39,14 @@ impl Checker<'_> {
             // One side is an address without a field to hold it: the other is a number, or an
             // address too.
             (None, None) => {
-                let network = if matches!(left.kind, ExprKind::Network(_)) { left } else { right };
+                let (network, other) = match left.kind {
+                    ExprKind::Network(_) => (left, right),
+                    _ => (right, left),
+                };
+                // A name that nothing has is the mistake, not the address.
+                if let ExprKind::Name(name) = &other.kind {
+                    self.name(other, name)?;
+                }
                 let width = self.width(&[left, right]);
                 return self.number(network, width).and(None);
             }

@@ -28,6 +28,8 @@ const UNSEEN: &[(&str, &str)] = &[
     ("host", "kernels show addresses to filters, and no names: `addr`"),
     ("hostname", "kernels show addresses to filters, and no names: `addr`"),
     ("domain", "the domain of a socket is its `family`; kernels do not show names of hosts"),
+    ("dst", "the address to connect to is `addr`"),
+    ("daddr", "the address to connect to is `addr`"),
     ("ip", "the address to connect to is `addr`"),
     ("address", "the address to connect to is `addr`"),
     ("gid", "filters see the request, not who makes it"),
