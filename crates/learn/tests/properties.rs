@@ -7,6 +7,7 @@ use proptest::sample::select;
 use ringwarden_filter::KernelModel;
 use ringwarden_learn::{Level, Observations, Record};
 use ringwarden_policy::{Code, Decision, Policy, Rule, compile};
+use ringwarden_uapi::open::{O_CREAT, O_TRUNC};
 use ringwarden_uapi::register::REGISTER_OPS;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use ringwarden_uapi::{OPCODES, Opcode, RegisterOp};
@@ -150,7 +151,13 @@ proptest! {
             // Sockets can be made by commands, too, and whoever saw both has to allow both.
             let commands = [Opcode::URING_CMD.0, Opcode::URING_CMD128.0];
             let commanded = requests.iter().any(|words| commands.contains(&(words[2] as u8)));
-            let unavoidable = |code| code == Code::Bypassed && commanded;
+            // So has who saw a file emptied or made that was opened for reading.
+            let opens = [Opcode::OPENAT.0, Opcode::OPENAT2.0];
+            let emptied = |words: &[u32; 10]| words[4] & (O_TRUNC | O_CREAT) as u32 != 0;
+            let truncated = requests.iter().any(|words| opens.contains(&(words[2] as u8)) && emptied(words));
+            let unavoidable = |code| {
+                code == Code::Bypassed && commanded || code == Code::Truncates && truncated
+            };
             for warning in policy.warnings().iter().flatten() {
                 prop_assert!(unavoidable(warning.code()), "{warning}\n{text}");
             }

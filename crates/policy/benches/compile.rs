@@ -17,7 +17,7 @@ fn policies(rules: usize) -> Vec<String> {
             format!("addr in {{10.0.0.0/8, fd00::/8}} && port in {{443, {n}, 8000..=8099}}")
         }
         Opcode::OPENAT | Opcode::OPENAT2 => {
-            "flags & (O_WRONLY | O_RDWR | O_CREAT) == 0 && !(resolve & ~RESOLVE_BENEATH)".to_owned()
+            "flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC) == 0 && !(resolve & ~RESOLVE_BENEATH)".to_owned()
         }
         _ => format!("sqe_flags & (IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT) == 0 && user_data != {n}"),
     };

@@ -16,6 +16,8 @@ pub(crate) enum ExprKind {
     Number(u64),
     Name(String),
     Network(Network),
+    /// What is no expression, and has been reported.
+    Bad,
     /// `!a`.
     Not(Box<Expr>),
     /// `~a`.
@@ -27,6 +29,17 @@ pub(crate) enum ExprKind {
     All(Vec<Expr>),
     /// `a || b || …`, at least two.
     Any(Vec<Expr>),
+}
+
+impl Expr {
+    /// The ends of what was perhaps meant as a range: `80-90`.
+    pub(crate) fn as_range(&self) -> Option<(u64, u64)> {
+        let ExprKind::Arithmetic(Arithmetic::Sub, left, right) = &self.kind else { return None };
+        match (&left.kind, &right.kind) {
+            (ExprKind::Number(first), ExprKind::Number(last)) if first < last => Some((*first, *last)),
+            _ => None,
+        }
+    }
 }
 
 /// A part of a set: one value, or a range with both ends.

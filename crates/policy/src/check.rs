@@ -5,6 +5,7 @@ mod address;
 mod constant;
 mod name;
 mod number;
+mod outcome;
 mod together;
 mod value;
 
@@ -13,6 +14,7 @@ use crate::cond::{Cond, Value, Width};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::field::Field;
 use crate::kind::Kind;
+use crate::parse;
 use crate::request::FieldValue;
 use crate::source::{Excerpt, Source, Span};
 use ringwarden_uapi::Opcode;
@@ -28,12 +30,22 @@ pub(crate) fn rule(
     operation: Opcode,
     expr: &Expr,
 ) -> Result<(Cond, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut checker = Checker { source, excerpt, operation, errors: Vec::new(), warnings: Vec::new() };
+    let mut checker = Checker::new(source, excerpt, operation);
     let cond = checker.cond(expr);
     match cond {
         Some(cond) if checker.errors.is_empty() => Ok((cond, checker.warnings)),
         _ => Err(checker.errors),
     }
+}
+
+/// The outcome of an operation's rule, where it is the same for every request that decides it.
+pub(crate) fn outcome(source: &Arc<Source>, operation: Opcode, text: &str) -> Option<bool> {
+    let excerpt = Excerpt::new(source, text, 0..0);
+    let (expr, errors) = parse::expression(source, &excerpt);
+    let expr = expr.filter(|_| errors.is_empty())?;
+    let mut checker = Checker { may_be_constant: true, ..Checker::new(source, &excerpt, operation) };
+    let cond = checker.cond(&expr)?;
+    outcome::of(&cond, &mut checker.effort)
 }
 
 /// Checks an expression as the value that a field of an operation's request has.
@@ -47,7 +59,7 @@ pub(crate) fn value(
     field: &'static Field,
     expr: &Expr,
 ) -> Result<FieldValue, Vec<Diagnostic>> {
-    let mut checker = Checker { source, excerpt, operation, errors: Vec::new(), warnings: Vec::new() };
+    let mut checker = Checker::new(source, excerpt, operation);
     checker.value_of(field, expr).ok_or(checker.errors)
 }
 
@@ -58,12 +70,26 @@ struct Checker<'s> {
     operation: Opcode,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
+    /// What is always the same is no error where it is looked for.
+    may_be_constant: bool,
+    /// How much may yet be tried.
+    effort: usize,
 }
+
+/// Steps of trying the conditions of one expression, some nanoseconds each.
+const EFFORT: usize = 1 << 20;
 
 /// A number with what it means: plain numbers mean nothing and go with everything.
 struct Number {
     value: Value,
     kind: Option<Kind>,
+}
+
+impl<'s> Checker<'s> {
+    fn new(source: &'s Arc<Source>, excerpt: &'s Excerpt<'s>, operation: Opcode) -> Self {
+        let (errors, warnings) = (Vec::new(), Vec::new());
+        Self { source, excerpt, operation, errors, warnings, may_be_constant: false, effort: EFFORT }
+    }
 }
 
 impl Checker<'_> {
@@ -83,8 +109,14 @@ impl Checker<'_> {
     fn cond(&mut self, expr: &Expr) -> Option<Cond> {
         match &expr.kind {
             ExprKind::Not(inner) => Some(Cond::Not(Box::new(self.cond(inner)?))),
-            ExprKind::All(parts) => Some(Cond::All(self.parts(parts, true)?)),
-            ExprKind::Any(parts) => Some(Cond::Any(self.parts(parts, false)?)),
+            ExprKind::All(parts) => {
+                let cond = Cond::All(self.parts(parts, true)?);
+                self.refuse_constant_whole(expr, cond)
+            }
+            ExprKind::Any(parts) => {
+                let cond = Cond::Any(self.parts(parts, false)?);
+                self.refuse_constant_whole(expr, cond)
+            }
             ExprKind::Compare(op, left, right) if self.is_address(left) || self.is_address(right) => {
                 self.address_compare(expr, *op, left, right)
             }
@@ -111,8 +143,9 @@ impl Checker<'_> {
             }
         }
         let conds: Vec<_> = conds.into_iter().collect::<Option<_>>()?;
-        self.warn_together(parts, &conds, conjunction);
-        Some(conds)
+        let before = self.errors.len();
+        self.look_together(parts, &conds, conjunction);
+        (self.errors.len() == before).then_some(conds)
     }
 
     /// 64 bits if any field in the expressions has that many, 32 otherwise.
@@ -171,6 +204,14 @@ impl Checker<'_> {
             None => first,
         };
         let (first, last) = (first?, last?);
+        if let Some((from, to)) = element.first.as_range().filter(|_| element.last.is_none()) {
+            let text = self.text(&element.first.span);
+            let message = format!("`{text}` is a difference, which wraps below 0");
+            let error = self.error(Code::Constant, &element.first.span, message);
+            return self.report(
+                error.label("a number that is never meant").help(format!("a range is `{from}..={to}`")),
+            );
+        }
         if first > last {
             let span = element.span();
             let error = self.error(Code::EmptySet, &span, format!("`{}` holds nothing", self.text(&span)));

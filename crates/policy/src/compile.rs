@@ -190,7 +190,7 @@ impl Compiler {
         let known = self.errors.iter().any(|known| {
             known.code == error.code
                 && known.primary.span == error.primary.span
-                && Arc::ptr_eq(&known.source, &error.source)
+                && Arc::ptr_eq(&known.primary.source, &error.primary.source)
         });
         if !known {
             self.errors.push(error);
@@ -209,15 +209,23 @@ fn deny() -> Vec<Insn> {
 fn too_long(operation: Opcode, rule: &OperationRule) -> Diagnostic {
     let key = &rule.origin.key;
     let message = format!("the rule of `{key}` takes more than {BPF_MAXINSNS} instructions for {operation}");
-    Diagnostic::new(&rule.source, Code::TooLong, rule.span.clone(), message)
-        .label("too much for one filter")
-        .help("policies stack: split the rule in two files, both of which must allow")
+    shorter(Diagnostic::new(&rule.source, Code::TooLong, rule.span.clone(), message))
 }
 
 /// The error for a requirement that no single program can hold.
 fn require_too_long(require: &Requirement) -> Diagnostic {
     let message = format!("the condition of `require` takes more than {BPF_MAXINSNS} instructions");
-    Diagnostic::new(&require.source, Code::TooLong, require.span.clone(), message)
+    shorter(Diagnostic::new(&require.source, Code::TooLong, require.span.clone(), message))
+}
+
+/// What can be done. Layers intersect: of what they stand for only an `&&` can be taken apart.
+fn shorter(error: Diagnostic) -> Diagnostic {
+    error
         .label("too much for one filter")
-        .help("policies stack: split the condition in two files, both of which must allow")
+        .note("layers do not help where this is one set: a request must be allowed by every layer")
+        .help(
+            "make neighbours ranges (`8000..=8099`) and addresses networks (`10.0.0.0/8`), or name what is \
+             refused if that is less: `!(port in {...})`; only the parts of an `&&` can be put into files of \
+             their own, as layers",
+        )
 }

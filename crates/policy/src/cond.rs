@@ -113,7 +113,49 @@ impl Cond {
     }
 }
 
+impl Cond {
+    /// The numbers that the condition speaks of, ends of ranges included; addresses are none.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        self.collect_numbers(&mut numbers);
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    fn collect_numbers(&self, numbers: &mut Vec<u64>) {
+        match self {
+            Self::Compare { left, right, .. } => {
+                left.collect_numbers(numbers);
+                right.collect_numbers(numbers);
+            }
+            Self::NonZero(value, _) => value.collect_numbers(numbers),
+            Self::Within(value, ranges, _) => {
+                value.collect_numbers(numbers);
+                numbers.extend(ranges.iter().flat_map(|&(first, last)| [first, last]));
+            }
+            Self::Address(..) => {}
+            Self::Not(inner) => inner.collect_numbers(numbers),
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().for_each(|part| part.collect_numbers(numbers));
+            }
+        }
+    }
+}
+
 impl Value {
+    fn collect_numbers(&self, numbers: &mut Vec<u64>) {
+        match self {
+            Self::Const(value) => numbers.push(*value),
+            Self::Field(_) => {}
+            Self::Complement(inner) => inner.collect_numbers(numbers),
+            Self::Arithmetic(_, left, right) => {
+                left.collect_numbers(numbers);
+                right.collect_numbers(numbers);
+            }
+        }
+    }
+
     fn collect(&self, fields: &mut Vec<&'static Field>) {
         match self {
             Self::Const(_) => {}

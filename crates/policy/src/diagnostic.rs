@@ -69,10 +69,12 @@ codes! {
     NotBits = "P211", "a constant that is a number, used as if it were a bit";
     KernelLacks = "P301", "a rule on a field that the chosen kernel does not show to filters";
     TooLong = "P302", "a rule that needs more than the 4096 instructions of a filter";
-    Contradiction = "P401", "parts of a condition of which one rules the other out, or that always hold together";
+    Contradiction = "P401", "parts of a condition of which one rules the other out";
     Redundant = "P402", "a part of a condition that changes nothing beside another";
     Shadowed = "P403", "a rule of a group whose members all have rules of their own";
     Bypassed = "P404", "an operation that is restricted while another one does the same and is allowed";
+    Truncates = "P405", "a rule that refuses to open files for writing, and lets them be emptied or made";
+    Loosens = "P406", "a policy that allows what one that it extends refuses";
 }
 
 /// How bad a [`Diagnostic`] is.
@@ -112,15 +114,16 @@ impl fmt::Display for Code {
 pub struct Diagnostic {
     pub(crate) code: Code,
     pub(crate) message: String,
-    pub(crate) source: Arc<Source>,
     pub(crate) primary: Label,
     pub(crate) secondary: Vec<Label>,
     pub(crate) notes: Vec<(Advice, String)>,
 }
 
-/// A part of the file, underlined, with what to say of it.
+/// A part of a file, underlined, with what to say of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
+    /// The file: of a second place it may be another one, which this policy extends or which extends it.
+    pub(crate) source: Arc<Source>,
     pub(crate) span: Span,
     pub(crate) text: String,
 }
@@ -138,8 +141,7 @@ impl Diagnostic {
         Self {
             code,
             message: message.into(),
-            source: Arc::clone(source),
-            primary: Label { span, text: String::new() },
+            primary: Label { source: Arc::clone(source), span, text: String::new() },
             secondary: Vec::new(),
             notes: Vec::new(),
         }
@@ -151,9 +153,15 @@ impl Diagnostic {
         self
     }
 
+    /// A second place that the error speaks of, in the same file.
+    pub(crate) fn also(self, span: Span, text: impl Into<String>) -> Self {
+        let source = Arc::clone(&self.primary.source);
+        self.also_in(&source, span, text)
+    }
+
     /// A second place that the error speaks of.
-    pub(crate) fn also(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.secondary.push(Label { span, text: text.into() });
+    pub(crate) fn also_in(mut self, source: &Arc<Source>, span: Span, text: impl Into<String>) -> Self {
+        self.secondary.push(Label { source: Arc::clone(source), span, text: text.into() });
         self
     }
 
@@ -187,12 +195,12 @@ impl Diagnostic {
 
     /// The name of the file, as it was given to [`Policy::parse`](crate::Policy::parse).
     pub fn file(&self) -> &str {
-        &self.source.name
+        &self.primary.source.name
     }
 
     /// Line and column, both from 1; columns count characters.
     pub fn place(&self) -> (usize, usize) {
-        self.source.place(self.primary.span.start)
+        self.primary.source.place(self.primary.span.start)
     }
 
     /// What was expected in that place, where the error can tell.
@@ -221,7 +229,8 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Everything that is wrong with a policy, or all warnings about it: never empty, in the order of the file.
+/// Everything that is wrong with policies, or all warnings about them: never empty, file by file in the
+/// order of each.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
@@ -230,12 +239,25 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// `list` holds at least one diagnostic.
     pub(crate) fn new(mut list: Vec<Diagnostic>) -> Self {
-        // Stable: the layers of one compilation keep their order.
-        list.sort_by_key(|diagnostic| diagnostic.primary.span.start);
+        // Files keep their order, which is that of the layers.
+        let mut files: Vec<String> = Vec::new();
+        for diagnostic in &list {
+            if !files.iter().any(|file| file == diagnostic.file()) {
+                files.push(diagnostic.file().to_owned());
+            }
+        }
+        list.sort_by_key(|diagnostic| {
+            (files.iter().position(|file| file == diagnostic.file()), diagnostic.primary.span.start)
+        });
         Self { list }
     }
 
-    /// The errors or warnings, in the order of the file.
+    /// Some diagnostics, brought into order; `None` where there are none.
+    pub fn of(list: Vec<Diagnostic>) -> Option<Self> {
+        (!list.is_empty()).then(|| Self::new(list))
+    }
+
+    /// The errors or warnings, in the order of the files.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }

@@ -65,10 +65,28 @@ fn not_toml(source: &Arc<Source>, fault: &toml::de::Error) -> Diagnostic {
     let not_toml = not_toml.label("here");
     let expected = expected.into_iter().filter(|expected| *expected != "nothing");
     let error = expected.fold(not_toml, Diagnostic::expected);
-    match unquoted {
-        Some(group) => error.help(format!("names that begin with `@` are written in quotes: `\"{group}\"`")),
-        None => error,
+    match (unquoted, leading_zero(&source.text, span.start)) {
+        (Some(group), _) => {
+            error.help(format!("names that begin with `@` are written in quotes: `\"{group}\"`"))
+        }
+        (None, Some(number)) => error.help(number),
+        (None, None) => error,
     }
+}
+
+/// What to say of a number at or around a byte that begins with 0, as in C: TOML has no such numbers.
+fn leading_zero(text: &str, at: usize) -> Option<String> {
+    let is_digit = |c: char| c.is_ascii_digit() || c == '_';
+    let start = text.get(..at)?.trim_end_matches(is_digit).len();
+    let number: String = text[start..].chars().take_while(|c| is_digit(*c)).collect();
+    let digits = number.trim_start_matches(['0', '_']);
+    if number.len() < 2 || !number.starts_with('0') || digits.is_empty() {
+        return None;
+    }
+    Some(match digits.chars().all(|c| c == '_' || c.is_digit(8)) {
+        true => format!("octal is written `0o{digits}`, decimal `{digits}`"),
+        false => format!("numbers do not start with 0: `{digits}`"),
+    })
 }
 
 /// Reads `field=value` lines as a request.
@@ -109,13 +127,13 @@ impl Document<'_> {
         let mut rules = vec![None; OPCODES.len()];
         let mut requirement = None;
         let mut calls = Calls::default();
-        for base in bases {
-            for (rule, nearer) in rules.iter_mut().zip(base.rules) {
-                *rule = nearer.or(rule.take());
+        for base in &bases {
+            for (rule, nearer) in rules.iter_mut().zip(&base.rules) {
+                *rule = nearer.clone().or(rule.take());
             }
-            requirement = base.requirement.or(requirement);
-            calls.extend(base.calls);
-            self.warnings.extend(base.warnings);
+            requirement = base.requirement.clone().or(requirement);
+            calls.extend(base.calls.clone());
+            self.warnings.extend(base.warnings.iter().cloned());
         }
         requirement = table.get("all").and_then(|value| self.all(value)).or(requirement);
         match table.get("ops").map(Spanned::get_ref) {
@@ -146,6 +164,7 @@ impl Document<'_> {
             calls,
             tests,
             warnings: Vec::new(),
+            bases,
         })
     }
 
@@ -200,10 +219,12 @@ impl Document<'_> {
             _ => {
                 let error = self.error(Code::Default, value.span(), format!("`{text}` is no default"));
                 let error = error.label("neither allow nor deny").expected(EXPECTED);
-                self.errors.push(match suggest::closest(text, ["allow", "deny"]) {
-                    Some(closest) => error.help(format!("did you mean `\"{closest}\"`?")),
-                    None => error,
-                });
+                self.errors.push(
+                    match ops::verdict(text).or_else(|| suggest::closest(text, ["allow", "deny"])) {
+                        Some(closest) => error.help(format!("did you mean `\"{closest}\"`?")),
+                        None => error,
+                    },
+                );
                 return None;
             }
         };

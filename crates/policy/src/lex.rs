@@ -1,8 +1,10 @@
 //! Expression text to tokens.
 
 use crate::diagnostic::{Code, Diagnostic};
+use crate::field::FIELDS;
 use crate::network::Network;
 use crate::source::{Excerpt, Source, Span};
+use ringwarden_uapi::Opcode;
 use std::sync::Arc;
 
 /// A token and the bytes of the expression that it takes.
@@ -19,6 +21,8 @@ pub(crate) enum TokenKind {
     Name,
     Number(u64),
     Network(Network),
+    /// A number, address or name that is none, and has been reported.
+    Bad,
     /// An operator or bracket.
     Symbol(&'static str),
     End,
@@ -45,21 +49,26 @@ const FOREIGN: &[(&str, &str)] = &[
     (".", "a field is written without its operation: `port`"),
     (":", "there are no other values to choose from: conditions are joined by `&&` and `||`"),
     ("?", "there are no other values to choose from: conditions are joined by `&&` and `||`"),
+    ("\u{2013}", "ranges are written `80..=90`"),
+    ("\u{2026}", "ranges are written `80..=90`"),
     ("@", "groups are keys of `[ops]`, not parts of expressions"),
 ];
 
-/// All tokens, [`TokenKind::End`] last.
-///
-/// # Errors
-/// Everything that is not a token.
-pub(crate) fn tokens(source: &Arc<Source>, excerpt: &Excerpt<'_>) -> Result<Vec<Token>, Vec<Diagnostic>> {
+/// All tokens, [`TokenKind::End`] last, and everything that is not a token: in its place stands what was
+/// perhaps meant, or [`TokenKind::Bad`].
+pub(crate) fn tokens(source: &Arc<Source>, excerpt: &Excerpt<'_>) -> (Vec<Token>, Vec<Diagnostic>) {
     let mut lexer = Lexer { source, excerpt, at: 0, tokens: Vec::new(), errors: Vec::new() };
-    while lexer.errors.len() < MOST_ERRORS && lexer.token() {}
-    if lexer.errors.is_empty() { Ok(lexer.tokens) } else { Err(lexer.errors) }
+    while lexer.errors.len() < MOST_ERRORS {
+        if !lexer.token() {
+            return (lexer.tokens, lexer.errors);
+        }
+    }
+    lexer.push(TokenKind::End, 0);
+    (lexer.tokens, lexer.errors)
 }
 
 /// Bad tokens reported in one expression: a text that is no expression at all has many.
-const MOST_ERRORS: usize = 8;
+pub(crate) const MOST_ERRORS: usize = 8;
 
 struct Lexer<'s> {
     source: &'s Arc<Source>,
@@ -79,10 +88,9 @@ impl Lexer<'_> {
         self.at += length;
     }
 
-    fn error(&mut self, code: Code, length: usize, message: String) -> Diagnostic {
-        let span = self.excerpt.span(&(self.at..self.at + length));
-        self.at += length;
-        Diagnostic::new(self.source, code, span, message)
+    /// The error for the next bytes.
+    fn error(&self, code: Code, length: usize, message: String) -> Diagnostic {
+        Diagnostic::new(self.source, code, self.excerpt.span(&(self.at..self.at + length)), message)
     }
 
     /// Reads one token; false at the end.
@@ -104,6 +112,12 @@ impl Lexer<'_> {
     }
 
     fn unexpected(&mut self, first: char) {
+        if let Some((network, length)) = self.in_brackets() {
+            let text = &self.rest()[..length];
+            let error = self.error(Code::BadAddress, length, format!("`{text}`: addresses have no brackets"));
+            self.errors.push(error.label("an address").help(format!("write `{network}`")));
+            return self.push(TokenKind::Network(network), length);
+        }
         let foreign = FOREIGN.iter().find(|(text, _)| self.rest().starts_with(text));
         let repeated = self.rest().len() - self.rest().trim_start_matches(first).len();
         let message = format!("unexpected `{first}` in an expression");
@@ -113,6 +127,19 @@ impl Lexer<'_> {
             Some((_, help)) => error.help(*help),
             None => error.expected("a field, a constant, a number, an operator or a bracket"),
         });
+        match first {
+            '=' => self.push(TokenKind::Symbol("=="), repeated),
+            '[' => self.push(TokenKind::Symbol("{"), repeated),
+            ']' => self.push(TokenKind::Symbol("}"), repeated),
+            _ => self.at += repeated,
+        }
+    }
+
+    /// An address in the brackets that it has in URLs: the address, and the length of all of it.
+    fn in_brackets(&self) -> Option<(Network, usize)> {
+        let (inner, _) = self.rest().strip_prefix('[')?.split_once(']')?;
+        let network = Network::parse(inner.trim()).ok().filter(|_| inner.contains(':'))?;
+        Some((network, inner.len() + 2))
     }
 
     /// A name, number, address or network: they share their first characters (`fd00::1`, `face`).
@@ -132,29 +159,54 @@ impl Lexer<'_> {
             self.network(end + prefix);
         } else if digit {
             self.number(word.find(':').unwrap_or(end));
+        } else if let Some(length) = host_name(word) {
+            let message = format!("`{}` is a host name: names are not resolved", &word[..length]);
+            let error = self.error(Code::BadAddress, length, message).label("not an address");
+            let error = error.note("filters see addresses only, and what a name stands for can change");
+            self.errors.push(error.help("write its addresses: `addr in {192.0.2.1, 2001:db8::1}`"));
+            self.push(TokenKind::Bad, length);
         } else if let Some(end) = word.find(['.', ':']) {
-            self.push(TokenKind::Name, end);
-            self.unexpected(if self.rest().starts_with('.') { '.' } else { ':' });
+            let is_dot = word[end..].starts_with('.');
+            // What stands before the dot is left out: `connect.port` is meant as `port`.
+            if is_dot {
+                self.at += end
+            } else {
+                self.push(TokenKind::Name, end)
+            }
+            self.unexpected(if is_dot { '.' } else { ':' });
         } else {
             self.push(TokenKind::Name, end);
         }
     }
 
     fn network(&mut self, length: usize) {
-        match Network::parse(&self.rest()[..length]) {
-            Ok(network) => self.push(TokenKind::Network(network), length),
-            Err(fault) => {
-                let text = self.rest()[..length].to_owned();
+        let fault = match Network::parse(&self.rest()[..length]) {
+            Ok(network) => return self.push(TokenKind::Network(network), length),
+            Err(fault) => fault,
+        };
+        let text = &self.rest()[..length];
+        let with_port = text
+            .split_once(':')
+            .filter(|(address, port)| Network::parse(address).is_ok() && port.parse::<u16>().is_ok());
+        let error = match with_port {
+            Some((address, port)) => {
+                let message = format!("`{text}` is an address and a port: they are two fields");
+                let error = self.error(Code::BadAddress, length, message);
+                error.help(format!("`addr == {address} && port == {port}`"))
+            }
+            None => {
                 let error = self.error(Code::BadAddress, length, format!("`{text}`: {}", fault.reason));
                 let error = error.expected(
                     "an address such as `10.1.2.3` or `fd00::1`, or a network such as `10.0.0.0/8`",
                 );
-                self.errors.push(match fault.instead {
+                match fault.instead {
                     Some(network) => error.help(format!("the network is `{network}`")),
                     None => error,
-                });
+                }
             }
-        }
+        };
+        self.errors.push(error);
+        self.push(fault.instead.map_or(TokenKind::Bad, TokenKind::Network), length);
     }
 
     fn number(&mut self, length: usize) {
@@ -169,9 +221,20 @@ impl Lexer<'_> {
                     Some(help) => error.help(help),
                     None => error,
                 });
+                self.push(TokenKind::Bad, length);
             }
         }
     }
+}
+
+/// How many bytes of a word that has dots are the name of a host: not of a field after its operation.
+fn host_name(word: &str) -> Option<usize> {
+    let name = word.split(':').next().unwrap_or_default();
+    let (first, last) = (name.split('.').next()?, name.rsplit('.').next()?);
+    let is_field = FIELDS.iter().any(|field| field.name == last);
+    let is_operation = Opcode::from_name(first).is_some();
+    let is_name = name.contains('.') && last.len() > 1 && last.chars().all(|c| c.is_ascii_alphabetic());
+    (is_name && !is_field && !is_operation).then_some(name.len())
 }
 
 fn is_word(c: char) -> bool {
@@ -221,9 +284,10 @@ mod tests {
     fn kinds(text: &str) -> Result<Vec<TokenKind>, Vec<Code>> {
         let source = Arc::new(Source::new("f", text));
         let excerpt = Excerpt::new(&source, text, 0..text.len());
-        match tokens(&source, &excerpt) {
-            Ok(tokens) => Ok(tokens.into_iter().map(|token| token.kind).collect()),
-            Err(errors) => Err(errors.iter().map(Diagnostic::code).collect()),
+        let (tokens, errors) = tokens(&source, &excerpt);
+        match errors.is_empty() {
+            true => Ok(tokens.into_iter().map(|token| token.kind).collect()),
+            false => Err(errors.iter().map(Diagnostic::code).collect()),
         }
     }
 

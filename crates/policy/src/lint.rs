@@ -1,8 +1,10 @@
 //! What a policy may well say and hardly means: warnings about its rules as a whole.
 
+mod opening;
+
 use crate::diagnostic::{Code, Diagnostic};
 use crate::group::Group;
-use crate::policy::{Decision, Effect, OperationRule, Policy};
+use crate::policy::{Decision, Effect, OperationRule, Policy, RuleOrigin};
 use crate::source::Span;
 use ringwarden_uapi::Opcode;
 
@@ -37,6 +39,7 @@ pub(crate) fn rules(policy: &Policy, entries: &[Entry]) -> Vec<Diagnostic> {
             None => warnings.extend(Opcode::from_name(&entry.key).and_then(|op| bypassed(policy, entry, op))),
         }
     }
+    warnings.extend(opening::rules(policy));
     warnings
 }
 
@@ -65,13 +68,17 @@ fn bypassed(policy: &Policy, entry: &Entry, operation: Opcode) -> Option<Diagnos
     let (_, twins, does) = TWINS.iter().find(|(of, ..)| *of == operation)?;
     let twin = *twins.iter().find(is_open)?;
     let message = format!("`{operation}` is {what}, but `{twin}` is allowed and {does}");
-    let origin = policy.rule(twin).origin();
-    Some(
-        Diagnostic::new(&policy.source, Code::Bypassed, entry.span.clone(), message)
-            .label("a program can go around this rule")
-            .note(format!(
-                "`{twin}` is allowed by `{} = {}` in line {}",
-                origin.key, origin.text, origin.line
-            )),
-    )
+    let warning = Diagnostic::new(&policy.source, Code::Bypassed, entry.span.clone(), message)
+        .label("a program can go around this rule");
+    Some(match policy.operation(twin) {
+        Some(rule) => warning.also_in(&rule.source, rule.span.clone(), format!("allows `{twin}`")),
+        None => {
+            let RuleOrigin { file, line, key, text, .. } = &policy.default_origin;
+            let place = match *file == policy.source.name {
+                true => format!("in line {line}"),
+                false => format!("at {file}:{line}"),
+            };
+            warning.note(format!("`{twin}` is allowed by `{key} = {text}` {place}"))
+        }
+    })
 }

@@ -15,14 +15,23 @@ use std::sync::Arc;
 /// checker, the evaluator and the compiler, and texts may come from strangers.
 const DEPTH: usize = 64;
 
-/// Reads one expression.
-///
-/// # Errors
-/// Every bad token, or the first place where the tokens make no expression.
-pub(crate) fn expression(source: &Arc<Source>, excerpt: &Excerpt<'_>) -> Result<Expr, Vec<Diagnostic>> {
-    let tokens = lex::tokens(source, excerpt)?;
-    let mut parser = Parser { source, excerpt, tokens, at: 0, depth: 0 };
-    parser.whole().map_err(|error| vec![*error])
+/// Reads one expression: as much of it as there is, and everything that is wrong with its form. Parts that
+/// are no expressions are [`ExprKind::Bad`], so that the others can be looked at further.
+pub(crate) fn expression(source: &Arc<Source>, excerpt: &Excerpt<'_>) -> (Option<Expr>, Vec<Diagnostic>) {
+    let (tokens, mut errors) = lex::tokens(source, excerpt);
+    if errors.len() >= lex::MOST_ERRORS {
+        // Not read to its end.
+        return (None, errors);
+    }
+    let mut parser =
+        Parser { source, excerpt, tokens, at: 0, depth: 0, brackets: 0, errors: Vec::new(), lost: false };
+    let expr = parser.whole();
+    // Around what is no token, everything may be something else than it seems.
+    if errors.iter().any(|error| error.code() == Code::UnexpectedCharacter) && !parser.errors.is_empty() {
+        return (None, errors);
+    }
+    errors.append(&mut parser.errors);
+    (Some(expr), errors)
 }
 
 type Parsed<T> = Result<T, Box<Diagnostic>>;
@@ -33,19 +42,78 @@ struct Parser<'s> {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    /// Those that are open.
+    brackets: usize,
+    errors: Vec<Diagnostic>,
+    /// An error has led to the end of the text: what is missing there follows from it.
+    lost: bool,
 }
 
 impl Parser<'_> {
-    fn whole(&mut self) -> Parsed<Expr> {
-        let expr = self.any()?;
-        match self.peek().kind {
-            TokenKind::End => Ok(expr),
+    fn whole(&mut self) -> Expr {
+        let first = self.any();
+        if self.peek().kind == TokenKind::End {
+            return first;
+        }
+        // What follows is read, too, as parts of their own, for the mistakes that are in them.
+        let start = first.span.start;
+        let mut parts = vec![first];
+        while self.peek().kind != TokenKind::End && self.errors.len() < lex::MOST_ERRORS {
+            parts.push(self.part(Self::leftover));
+            if self.take("&&") || self.take("||") || !self.lost {
+                parts.push(self.any());
+            }
+        }
+        let end = self.tokens.last().map_or(start, |last| last.span.end);
+        Expr { kind: ExprKind::All(parts), span: start..end }
+    }
+
+    /// What stands where an expression is over.
+    fn leftover(&mut self) -> Parsed<Expr> {
+        let error = match self.peek().kind {
             TokenKind::Symbol(closing @ (")" | "}")) => {
                 let error = self.error_here(Code::Unclosed, format!("`{closing}` closes nothing"));
-                Err(Box::new(error.label("no bracket is open here")))
+                Box::new(error.label("no bracket is open here"))
             }
-            _ => Err(self.unexpected("an operator, or the end of the expression")),
+            _ => self.unexpected("an operator, or the end of the expression"),
+        };
+        let span = self.next().span;
+        if !matches!(self.text(&span), "and" | "AND" | "or" | "OR") {
+            return Err(error);
         }
+        self.report(*error);
+        Ok(Expr { kind: ExprKind::Bad, span })
+    }
+
+    fn report(&mut self, error: Diagnostic) {
+        if !self.lost {
+            self.errors.push(error);
+        }
+    }
+
+    /// A part of a series, or what stands for it after an error: reading goes on at the next part.
+    fn part(&mut self, part: fn(&mut Self) -> Parsed<Expr>) -> Expr {
+        let (start, depth, brackets) = (self.peek().span.start, self.depth, self.brackets);
+        let error = match part(self) {
+            Ok(expr) => return expr,
+            Err(error) => error,
+        };
+        self.report(*error);
+        let mut open = self.brackets.saturating_sub(brackets);
+        (self.depth, self.brackets) = (depth, brackets);
+        loop {
+            match self.peek().kind {
+                TokenKind::End => break self.lost = true,
+                TokenKind::Symbol("&&" | "||") if open == 0 => break,
+                TokenKind::Symbol(")") if open == 0 && self.brackets > 0 => break,
+                TokenKind::Symbol("(" | "{") => open += 1,
+                TokenKind::Symbol(")" | "}") => open = open.saturating_sub(1),
+                _ => {}
+            }
+            self.at += 1;
+        }
+        let end = self.at.checked_sub(1).map_or(start, |last| self.tokens[last].span.end);
+        Expr { kind: ExprKind::Bad, span: start..end.max(start) }
     }
 
     fn peek(&self) -> &Token {
@@ -91,31 +159,26 @@ impl Parser<'_> {
         result
     }
 
-    fn any(&mut self) -> Parsed<Expr> {
+    fn any(&mut self) -> Expr {
         self.series("||", Self::all, ExprKind::Any)
     }
 
-    fn all(&mut self) -> Parsed<Expr> {
-        self.series("&&", Self::comparison, ExprKind::All)
+    fn all(&mut self) -> Expr {
+        self.series("&&", |parser| parser.part(Self::comparison), ExprKind::All)
     }
 
     /// `item op item op …`, one flat list: its length does not deepen the tree.
-    fn series(
-        &mut self,
-        symbol: &str,
-        item: fn(&mut Self) -> Parsed<Expr>,
-        kind: fn(Vec<Expr>) -> ExprKind,
-    ) -> Parsed<Expr> {
-        let first = item(self)?;
+    fn series(&mut self, symbol: &str, item: fn(&mut Self) -> Expr, kind: fn(Vec<Expr>) -> ExprKind) -> Expr {
+        let first = item(self);
         if self.symbol() != Some(symbol) {
-            return Ok(first);
+            return first;
         }
         let mut items = vec![first];
         while self.take(symbol) {
-            items.push(item(self)?);
+            items.push(item(self));
         }
         let span = items[0].span.start..items[items.len() - 1].span.end;
-        Ok(Expr { kind: kind(items), span })
+        Expr { kind: kind(items), span }
     }
 
     fn comparison(&mut self) -> Parsed<Expr> {
@@ -192,7 +255,17 @@ impl Parser<'_> {
         let kind = match self.peek().kind {
             TokenKind::Number(value) => ExprKind::Number(value),
             TokenKind::Network(network) => ExprKind::Network(network),
-            TokenKind::Name if !self.at_in() => ExprKind::Name(self.text(&span).to_owned()),
+            TokenKind::Bad => ExprKind::Bad,
+            TokenKind::Name if !self.at_in() => {
+                let name = self.text(&span).to_owned();
+                let next = self.tokens.get(self.at + 1).map(|token| token.kind.clone());
+                // No function, and no operator: not an operand either.
+                if next == Some(TokenKind::Symbol("(")) || matches!(name.as_str(), "not" | "NOT") {
+                    self.at += 1;
+                    return Err(self.unexpected("an operator, or the end of the expression"));
+                }
+                ExprKind::Name(name)
+            }
             TokenKind::Symbol("(") => return self.bracketed(),
             _ => return Err(self.unexpected("a field, a constant, a number or `(`")),
         };
@@ -202,8 +275,10 @@ impl Parser<'_> {
 
     fn bracketed(&mut self) -> Parsed<Expr> {
         let open = self.next().span;
-        let inner = self.nested(Self::any)?;
+        self.brackets += 1;
+        let inner = self.nested(|parser| Ok(parser.any()))?;
         let close = self.close(")", &open)?;
+        self.brackets -= 1;
         Ok(Expr { kind: inner.kind, span: open.start..close.end })
     }
 
@@ -227,20 +302,22 @@ impl Parser<'_> {
     fn set(&mut self) -> Parsed<Vec<Element>> {
         if self.symbol() != Some("{") {
             let element = self.element()?;
-            let constant = matches!(element.first.kind, ExprKind::Network(_)) || element.last.is_some();
+            let constant =
+                matches!(element.first.kind, ExprKind::Network(_) | ExprKind::Bad) || element.last.is_some();
             if constant {
                 return Ok(vec![element]);
             }
             let span = element.span();
             let text = self.text(&span);
             let error = self.error(Code::NotASet, &span, format!("`{text}` is not a set"));
-            return Err(Box::new(
-                error
-                    .expected("a set `{a, b}`, a range `1..=9` or a network `10.0.0.0/8`")
-                    .help(format!("for one value write `== {text}`")),
-            ));
+            let error = error.expected("a set `{a, b}`, a range `1..=9` or a network `10.0.0.0/8`");
+            return Err(Box::new(error.help(match element.first.as_range() {
+                Some((first, last)) => format!("a range is written `{first}..={last}`"),
+                None => format!("for one value write `== {text}`"),
+            })));
         }
         let open = self.next().span;
+        self.brackets += 1;
         let mut elements = Vec::new();
         while self.symbol() != Some("}") {
             elements.push(self.element()?);
@@ -249,6 +326,7 @@ impl Parser<'_> {
             }
         }
         let close = self.close("}", &open)?;
+        self.brackets -= 1;
         if elements.is_empty() {
             let error = self.error(Code::EmptySet, &(open.start..close.end), "this set is empty");
             return Err(Box::new(
@@ -281,6 +359,7 @@ mod tests {
             ExprKind::Number(number) => number.to_string(),
             ExprKind::Name(name) => name.clone(),
             ExprKind::Network(network) => network.to_string(),
+            ExprKind::Bad => "BAD".to_owned(),
             ExprKind::Not(inner) => format!("!{}", tree(inner)),
             ExprKind::Complement(inner) => format!("~{}", tree(inner)),
             ExprKind::Arithmetic(op, left, right) => {
@@ -304,7 +383,32 @@ mod tests {
 
     fn parse(text: &str) -> Result<Expr, Vec<Diagnostic>> {
         let source = Arc::new(Source::new("f", text));
-        expression(&source, &Excerpt::new(&source, text, 0..text.len()))
+        let (expr, errors) = expression(&source, &Excerpt::new(&source, text, 0..text.len()));
+        if errors.is_empty() { expr.ok_or_else(Vec::new) } else { Err(errors) }
+    }
+
+    /// After an error, what follows the next `&&` or `||` is read all the same.
+    #[test]
+    fn parts_after_a_mistake_are_read() {
+        let cases = [
+            ("a == && b", "(BAD && b)", 1),
+            ("(a == ) || b && !", "(BAD || (b && BAD))", 2),
+            ("(a == ) && (b && c) && d", "(BAD && (b && c) && d)", 1),
+            ("a in {1 2} || b", "(BAD || b)", 1),
+            ("a in {1, 10.1.2.3/8} && b == 08", "((a in 1,10.0.0.0/8) && (b == BAD))", 2),
+            ("a < b < c || d", "(BAD || d)", 1),
+            ("((a &&", "BAD", 1),
+            ("a and b or c", "(a && BAD && b && BAD && c)", 2),
+            ("a b && c", "(a && BAD && c)", 1),
+            ("a) || b", "(a && BAD && b)", 1),
+            ("f(1) && b", "(BAD && b)", 1),
+        ];
+        for (text, expected, count) in cases {
+            let source = Arc::new(Source::new("f", text));
+            let (expr, errors) = expression(&source, &Excerpt::new(&source, text, 0..text.len()));
+            assert_eq!(expr.map(|expr| tree(&expr)).as_deref(), Some(expected), "{text}");
+            assert_eq!(errors.len(), count, "{text}: {errors:?}");
+        }
     }
 
     #[test]

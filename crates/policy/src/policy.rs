@@ -32,6 +32,8 @@ pub struct Policy {
     pub(crate) calls: Calls,
     pub(crate) tests: Vec<Test>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// What it extends, in the order of `extends`.
+    pub(crate) bases: Vec<Policy>,
 }
 
 /// What a policy says of itself: a `[[test]]`, with the decision that its author expects.
@@ -135,7 +137,7 @@ impl Policy {
         file_name: &str,
         mut read: impl FnMut(&str, &str) -> Result<Base, String>,
     ) -> Result<Self, Diagnostics> {
-        let mut library = Library { read: &mut read, count: 0 };
+        let mut library = Library { read: &mut read, count: 0, open: Vec::new() };
         document::policy(&Arc::new(Source::new(file_name, source)), &mut library)
     }
 

@@ -3,7 +3,7 @@
 //! Policies may come from strangers. The tests below feed in random texts for a moment; the fuzz
 //! target in `fuzz/` feeds in texts chosen by coverage for as long as it is left running.
 
-use crate::import::{Import, ImportError};
+use crate::import::{Import, ImportError, Imported};
 use crate::{Decision, Diagnostics, Policy, compile};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::{KernelModel, OPCODES};
@@ -56,9 +56,10 @@ pub fn any_profile(text: &str) -> bool {
         capabilities: Vec::new(),
         kernel: (6, 10),
         allow: Vec::new(),
+        profile: None,
     };
     match import.seccomp(text) {
-        Ok(policy) => {
+        Ok(Imported { policy, .. }) => {
             let policy =
                 Policy::parse(&policy, "imported").unwrap_or_else(|errors| panic!("{errors}\n{policy}"));
             compile(&[policy], KernelModel::default()).unwrap_or_else(|errors| panic!("{errors}"));
@@ -68,6 +69,7 @@ pub fn any_profile(text: &str) -> bool {
             assert!((1..=text.split('\n').count().max(1)).contains(&line), "{line}: {text}");
             false
         }
+        Err(ImportError::Choice { .. }) => false,
         Err(error) => panic!("nothing was asked for: {error}"),
     }
 }

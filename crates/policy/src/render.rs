@@ -1,8 +1,10 @@
 //! Diagnostics as text: the message, the lines of the file with places underlined, the notes.
 
 use crate::diagnostic::{Advice, Diagnostic, Label, Severity};
+use crate::source::Source;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
+use std::sync::Arc;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -67,27 +69,28 @@ impl Page {
         self.styled(style(severity), &format!("{}[{}]", severity.as_str(), diagnostic.code));
         self.styled(STRONG, &format!(": {}", printable(&diagnostic.message)));
 
-        // The primary line first, then every other line that a label speaks of.
-        let mut lines = vec![line];
-        lines.extend(diagnostic.secondary.iter().map(|label| diagnostic.source.place(label.span.start).0));
-        lines.sort_unstable();
-        lines.dedup();
-        let gutter = lines.last().map_or(1, |line| line.to_string().len());
+        // The file of the primary label first, then every other one that a label speaks of.
+        let mut files: Vec<&Arc<Source>> = Vec::new();
+        for label in labels(diagnostic) {
+            if !files.iter().any(|file| Arc::ptr_eq(file, &label.source)) {
+                files.push(&label.source);
+            }
+        }
+        let last = labels(diagnostic).map(|label| label.line()).max();
+        let gutter = last.map_or(1, |line| line.to_string().len());
 
         self.text.push('\n');
-        self.text.push_str(&" ".repeat(gutter));
-        self.styled(FRAME, "--> ");
-        let _ = writeln!(self.text, "{}:{line}:{column}", printable(diagnostic.file()));
-        self.frame(gutter, "");
-        self.text.push('\n');
-        let mut last = None;
-        for number in lines {
-            if last.is_some_and(|last| last + 1 < number) {
-                self.styled(FRAME, "...");
-                self.text.push('\n');
-            }
-            self.excerpt(diagnostic, number, gutter);
-            last = Some(number);
+        for (index, file) in files.into_iter().enumerate() {
+            self.text.push_str(&" ".repeat(gutter));
+            let (arrow, place) = match index {
+                0 => ("--> ", format!("{line}:{column}")),
+                _ => ("::: ", of_file(diagnostic, file).map_or(1, |label| label.line()).to_string()),
+            };
+            self.styled(FRAME, arrow);
+            let _ = writeln!(self.text, "{}:{place}", printable(&file.name));
+            self.frame(gutter, "");
+            self.text.push('\n');
+            self.lines(diagnostic, file, gutter);
         }
         for (kind, text) in &diagnostic.notes {
             self.text.push_str(&" ".repeat(gutter + 1));
@@ -102,17 +105,37 @@ impl Page {
         }
     }
 
+    /// The lines of one file that labels speak of.
+    fn lines(&mut self, diagnostic: &Diagnostic, file: &Arc<Source>, gutter: usize) {
+        let mut lines: Vec<_> = labels(diagnostic)
+            .filter(|label| Arc::ptr_eq(&label.source, file))
+            .map(|label| label.line())
+            .collect();
+        lines.sort_unstable();
+        lines.dedup();
+        let mut last = None;
+        for number in lines {
+            if last.is_some_and(|last| last + 1 < number) {
+                self.styled(FRAME, "...");
+                self.text.push('\n');
+            }
+            self.excerpt(diagnostic, file, number, gutter);
+            last = Some(number);
+        }
+    }
+
     /// The gutter of a line: its number, or nothing, and the bar.
     fn frame(&mut self, gutter: usize, number: &str) {
         self.styled(FRAME, &format!("{number:>gutter$} |"));
     }
 
     /// One line of the file with the labels in it underlined, the primary one first.
-    fn excerpt(&mut self, diagnostic: &Diagnostic, number: usize, gutter: usize) {
-        let (line, start) = diagnostic.source.line(number);
-        let labels: Vec<(&Label, bool)> = std::iter::once((&diagnostic.primary, true))
-            .chain(diagnostic.secondary.iter().map(|label| (label, false)))
-            .filter(|(label, _)| diagnostic.source.place(label.span.start).0 == number)
+    fn excerpt(&mut self, diagnostic: &Diagnostic, file: &Arc<Source>, number: usize, gutter: usize) {
+        let (line, start) = file.line(number);
+        let labels: Vec<(&Label, bool)> = labels(diagnostic)
+            .enumerate()
+            .map(|(index, label)| (label, index == 0))
+            .filter(|(label, _)| Arc::ptr_eq(&label.source, file) && label.line() == number)
             .collect();
         let focus = labels.first().map_or(0, |(label, _)| columns(line, label.span.start - start));
         let skip = if columns(line, line.len()) <= WIDTH { 0 } else { focus.saturating_sub(WIDTH / 3) };
@@ -142,6 +165,23 @@ impl Page {
             self.text.push('\n');
         }
     }
+}
+
+impl Label {
+    /// The line that it begins in, from 1.
+    fn line(&self) -> usize {
+        self.source.place(self.span.start).0
+    }
+}
+
+/// The labels, the primary one first.
+fn labels(diagnostic: &Diagnostic) -> impl Iterator<Item = &Label> {
+    std::iter::once(&diagnostic.primary).chain(&diagnostic.secondary)
+}
+
+/// The first label that speaks of a file.
+fn of_file<'d>(diagnostic: &'d Diagnostic, file: &Arc<Source>) -> Option<&'d Label> {
+    labels(diagnostic).find(|label| Arc::ptr_eq(&label.source, file))
 }
 
 /// How many columns the first `bytes` bytes of a line take as [`printable`] shows them.

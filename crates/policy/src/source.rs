@@ -28,6 +28,14 @@ impl Source {
         (line, before.chars().count() + 1)
     }
 
+    /// The byte at a line and column, both from 1.
+    pub(crate) fn byte(&self, line: usize, column: usize) -> Option<usize> {
+        let start = *self.line_starts.get(line.checked_sub(1)?)?;
+        let (text, _) = self.line(line);
+        let at = text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(column.checked_sub(1)?)?;
+        Some(start + at)
+    }
+
     /// The text of a line, from 1, without its end, and the byte at which it starts.
     pub(crate) fn line(&self, line: usize) -> (&str, usize) {
         let start = self.line_starts[line - 1];

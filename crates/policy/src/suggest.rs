@@ -1,7 +1,7 @@
 //! What was perhaps meant.
 
-/// The candidate closest to a word, if one is close enough for a slip of the fingers.
-pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+/// What was perhaps meant: the candidate closest to a word, if one is close enough for a slip of the fingers.
+pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     // Longer words are no slips of anything here, and cost time.
     if word.len() > 64 {
         return None;

@@ -76,8 +76,10 @@ fn opening() {
         ("flags == O_RDWR | O_CREAT", [LARGEFILE | 0o102, 0, 0o644, 0, 0, 0], true),
         ("flags & O_ACCMODE == O_RDONLY", [LARGEFILE | 0o100, 0, 0, 0, 0, 0], true),
         ("flags & O_ACCMODE == O_RDONLY", [LARGEFILE | 1, 0, 0, 0, 0, 0], false),
-        ("!(flags & (O_WRONLY | O_RDWR | O_CREAT))", [LARGEFILE, 0, 0, 0, 0, 0], true),
-        ("!(flags & (O_WRONLY | O_RDWR | O_CREAT))", [LARGEFILE | 0o100, 0, 0, 0, 0, 0], false),
+        ("!(flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC))", [LARGEFILE, 0, 0, 0, 0, 0], true),
+        ("!(flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC))", [LARGEFILE | 0o100, 0, 0, 0, 0, 0], false),
+        // An open for reading empties the file, too.
+        ("!(flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC))", [LARGEFILE | 0o1000, 0, 0, 0, 0, 0], false),
         ("flags & O_TMPFILE == O_TMPFILE", [LARGEFILE | 0o20000000, 0, 0, 0, 0, 0], false),
         ("mode & 0o111 == 0", [0, 0, 0o644, 0, 0, 0], true),
         ("mode & 0o111 == 0", [0, 0, 0o744, 0, 0, 0], false),

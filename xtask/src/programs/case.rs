@@ -138,7 +138,10 @@ pub(super) const CASES: &[Case] = &[
             protocol(Test::In { first: 6, step: 11, count: 4 }),
         ],
     ),
-    openat("`flags & (O_WRONLY | O_RDWR | O_CREAT) == 0`", &[flags(Test::Masked { mask: 0o103, value: 0 })]),
+    openat(
+        "`flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC) == 0`",
+        &[flags(Test::Masked { mask: 0o1103, value: 0 })],
+    ),
     openat(
         "`flags & O_ACCMODE == O_RDONLY && mode == 0`",
         &[flags(Test::Masked { mask: 3, value: 0 }), mode(one(0))],

@@ -39,7 +39,14 @@ impl Checker<'_> {
             // One side is an address without a field to hold it: the other is a number, or an
             // address too.
             (None, None) => {
-                let network = if matches!(left.kind, ExprKind::Network(_)) { left } else { right };
+                let (network, other) = match left.kind {
+                    ExprKind::Network(_) => (left, right),
+                    _ => (right, left),
+                };
+                // A name that nothing has is the mistake, not the address.
+                if let ExprKind::Name(name) = &other.kind {
+                    self.name(other, name)?;
+                }
                 let width = self.width(&[left, right]);
                 return self.number(network, width).and(None);
             }
@@ -100,6 +107,7 @@ impl Checker<'_> {
     pub(super) fn network(&mut self, field: &Field, expr: &Expr) -> Option<Network> {
         match expr.kind {
             ExprKind::Network(network) => Some(network),
+            ExprKind::Bad => None,
             _ => {
                 let text = self.text(&expr.span);
                 let error = self.error(
@@ -107,6 +115,12 @@ impl Checker<'_> {
                     &expr.span,
                     format!("`{text}` is not an address, but `{}` is", field.name),
                 );
+                let error = match text {
+                    "localhost" => {
+                        error.help("this machine is `127.0.0.1` and `::1`: names are not resolved")
+                    }
+                    _ => error,
+                };
                 self.report(
                     error
                         .label("not an address")

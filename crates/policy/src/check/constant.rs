@@ -1,8 +1,8 @@
 //! Conditions that always come out the same are mistakes: they are refused with the reason.
 
-use super::{Checker, Number};
+use super::{Checker, Number, outcome};
 use crate::ast::{Arithmetic, Comparison, Expr, ExprKind};
-use crate::cond::{Value, Width};
+use crate::cond::{Cond, Value, Width};
 use crate::constant::{CONSTANTS, Constant};
 use crate::diagnostic::{Advice, Code};
 use crate::field::Field;
@@ -64,6 +64,10 @@ impl Checker<'_> {
             (Value::Const(_), _) => error.label(self.limits(right_expr, right, known_right)),
             _ => error.label(self.limits(left_expr, left, known_left)),
         };
+        if let Some((first, last)) = right_expr.as_range() {
+            let field = self.text(&left_expr.span);
+            error = error.help(format!("a range is `{field} in {first}..={last}`"));
+        }
         let equality = matches!(op, Comparison::Eq | Comparison::Ne);
         let tests_a_bit =
             matches!(left.value, Value::Arithmetic(Arithmetic::And, ..)) && known_left.ones == 0;
@@ -145,6 +149,24 @@ impl Checker<'_> {
             error = error.help(format!("`|` sets bits; to test them: `{left} & {right}`"));
         }
         self.report(error)
+    }
+
+    /// Refuses parts that each make sense, and together always come out the same.
+    pub(super) fn refuse_constant_whole(&mut self, whole: &Expr, cond: Cond) -> Option<Cond> {
+        if self.may_be_constant {
+            return Some(cond);
+        }
+        match outcome::of(&cond, &mut self.effort) {
+            None => Some(cond),
+            Some(outcome) => {
+                let error = self.error(Code::Constant, &whole.span, always(outcome));
+                self.report(error.label(if outcome {
+                    "every request meets one of its parts"
+                } else {
+                    "no request meets all of its parts"
+                }))
+            }
+        }
     }
 
     /// What a lone constant was perhaps meant to be compared with.

@@ -9,14 +9,31 @@ use crate::field::{FIELDS, Field};
 use crate::kind::Kind;
 use crate::suggest;
 
+/// What can be said of files instead is how they are opened, and below which directory.
+const PATH: &str = "kernels do not show paths to filters; `resolve & RESOLVE_BENEATH` of openat2 keeps a \
+    program below the directory that it opens from, and a mount namespace decides what it finds";
+
 /// What people look for and filters do not see, and why.
 const UNSEEN: &[(&str, &str)] = &[
     ("fd", "kernels do not show descriptors to filters"),
     ("len", "kernels do not show lengths to filters"),
     ("off", "kernels do not show offsets to filters"),
     ("offset", "kernels do not show offsets to filters"),
-    ("path", "kernels do not show paths to filters"),
-    ("filename", "kernels do not show paths to filters"),
+    ("path", PATH),
+    ("pathname", PATH),
+    ("filename", PATH),
+    ("file", PATH),
+    ("name", PATH),
+    ("dir", PATH),
+    ("host", "kernels show addresses to filters, and no names: `addr`"),
+    ("hostname", "kernels show addresses to filters, and no names: `addr`"),
+    ("domain", "the domain of a socket is its `family`; kernels do not show names of hosts"),
+    ("dst", "the address to connect to is `addr`"),
+    ("daddr", "the address to connect to is `addr`"),
+    ("ip", "the address to connect to is `addr`"),
+    ("address", "the address to connect to is `addr`"),
+    ("gid", "filters see the request, not who makes it"),
+    ("user", "filters see the request, not who makes it"),
     ("cmd_op", "kernels do not show commands to filters"),
     ("msg_flags", "kernels do not show message flags to filters"),
     ("opcode", "the key of the rule says which operation it is for"),
@@ -87,6 +104,11 @@ impl Checker<'_> {
             "allow" | "deny" => {
                 return error
                     .help("`\"allow\"` and `\"deny\"` are whole rules; conditions have no words for them");
+            }
+            "localhost" => {
+                return error
+                    .note("names are not resolved")
+                    .help("this machine is `addr in {127.0.0.0/8, ::1}`");
             }
             "O_LARGEFILE" => {
                 return error.help(

@@ -19,6 +19,7 @@ impl Checker<'_> {
             }
             ExprKind::Number(value) => Some(Number { value: Value::Const(*value), kind: None }),
             ExprKind::Name(name) => self.name(expr, name),
+            ExprKind::Bad => None,
             ExprKind::Complement(inner) => {
                 let inner_number = self.number(inner, width)?;
                 self.refuse_enumeration_bits("~", inner, &inner_number)?;

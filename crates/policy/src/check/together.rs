@@ -1,12 +1,11 @@
 //! Conditions that each make sense, and together do not: parts of an `&&` of which one rules the
-//! other out, and parts that change nothing beside another.
+//! other out, parts of an `||` of which one always holds, and parts that change nothing beside another.
 
-use super::Checker;
-use crate::ast::{Comparison, Expr};
+use super::{Checker, outcome};
+use crate::ast::{Comparison, Expr, ExprKind};
 use crate::cond::{Cond, Value, Width};
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::field::{AF_INET, AF_INET6, FAMILY_OF_ADDRESS, FIELDS, Field, Form};
-use crate::known::Known;
 
 /// Every part is held against every other: long lists are looked at in part.
 const MOST: usize = 32;
@@ -20,14 +19,17 @@ struct Fact {
     ranges: Ranges,
     /// The condition says this and nothing else.
     whole: bool,
-    /// No request is without the value.
-    present: bool,
 }
 
 impl Checker<'_> {
-    /// Warns of parts of an `&&` (or of an `||`) that do not go together.
-    pub(super) fn warn_together(&mut self, exprs: &[Expr], conds: &[Cond], conjunction: bool) {
-        let facts: Vec<_> = conds.iter().take(MOST).map(|cond| facts(cond, false)).collect();
+    /// Refuses parts of an `&&` (or of an `||`) that always come out the same together, and warns of
+    /// those that do not go together otherwise.
+    pub(super) fn look_together(&mut self, exprs: &[Expr], conds: &[Cond], conjunction: bool) {
+        let (exprs, conds) = (&exprs[..exprs.len().min(MOST)], &conds[..conds.len().min(MOST)]);
+        if !conjunction && self.refuse_cover(exprs, conds) {
+            return;
+        }
+        let facts: Vec<_> = conds.iter().map(|cond| facts(cond, false)).collect();
         for later in 1..facts.len() {
             for earlier in 0..later {
                 let pairs = facts[earlier]
@@ -35,7 +37,7 @@ impl Checker<'_> {
                     .flat_map(|a| facts[later].iter().map(move |b| (a, b)))
                     .filter(|(a, b)| a.value == b.value);
                 for (a, b) in pairs {
-                    if self.warn_of_pair((&exprs[earlier], a), (&exprs[later], b), conjunction) {
+                    if self.report_pair((&exprs[earlier], a), (&exprs[later], b), conjunction) {
                         return;
                     }
                 }
@@ -43,7 +45,43 @@ impl Checker<'_> {
         }
     }
 
-    fn warn_of_pair(
+    /// `family != AF_UNIX || family != AF_INET`: one of the two always holds.
+    fn refuse_cover(&mut self, exprs: &[Expr], conds: &[Cond]) -> bool {
+        if self.may_be_constant {
+            return false;
+        }
+        for later in 1..conds.len() {
+            for earlier in 0..later {
+                if !outcome::cover(&[&conds[earlier], &conds[later]]) {
+                    continue;
+                }
+                let (first, second) = (&exprs[earlier], &exprs[later]);
+                let message =
+                    format!("`{}` or `{}` always holds", self.text(&first.span), self.text(&second.span));
+                let error = self.error(Code::Constant, &second.span, message);
+                let error = error.label("holds wherever the other does not");
+                let error = error.also(self.excerpt.span(&first.span), "beside this");
+                let help = self.instead_of_neither(first, second);
+                self.errors.push(help.into_iter().fold(error, Diagnostic::help));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What was meant by two inequalities of which one always holds.
+    fn instead_of_neither(&self, first: &Expr, second: &Expr) -> Option<String> {
+        let unequal = |expr: &Expr| match &expr.kind {
+            ExprKind::Compare(Comparison::Ne, field, value) => {
+                Some((self.text(&field.span).to_owned(), self.text(&value.span).to_owned()))
+            }
+            _ => None,
+        };
+        let ((field, one), (same, other)) = (unequal(first)?, unequal(second)?);
+        (field == same).then(|| format!("neither of them is `!({field} in {{{one}, {other}}})`"))
+    }
+
+    fn report_pair(
         &mut self,
         (first, a): (&Expr, &Fact),
         (second, b): (&Expr, &Fact),
@@ -53,10 +91,10 @@ impl Checker<'_> {
         let text = |expr: &Expr| self.text(&expr.span);
         let (code, message, useless, label, other) = if conjunction && disjoint(&a.ranges, &b.ranges) {
             let message = format!("`{}` never holds where `{}` does", text(second), text(first));
-            (Code::Contradiction, message, second, "rules the other out", first)
-        } else if !conjunction && both_whole && a.present && covers_all(a, b) {
-            let message = format!("`{}` or `{}` always holds", text(first), text(second));
-            (Code::Contradiction, message, second, "holds wherever the other does not", first)
+            // What only follows from the fields that a request has is not the same everywhere: it is not
+            // false but undecided.
+            let code = if both_whole { Code::Constant } else { Code::Contradiction };
+            (code, message, second, "rules the other out", first)
         } else if both_whole && subset(&a.ranges, &b.ranges) {
             let useless = if conjunction { (second, first) } else { (first, second) };
             let message = format!("`{}` changes nothing beside `{}`", text(useless.0), text(useless.1));
@@ -68,9 +106,13 @@ impl Checker<'_> {
         } else {
             return false;
         };
-        let warning = self.error(code, &useless.span, message).label(label);
-        let warning = warning.also(self.excerpt.span(&other.span), "beside this");
-        self.warnings.push(warning);
+        if code == Code::Constant && self.may_be_constant {
+            return false;
+        }
+        let found = self.error(code, &useless.span, message).label(label);
+        let found = found.also(self.excerpt.span(&other.span), "beside this");
+        let list = if code == Code::Constant { &mut self.errors } else { &mut self.warnings };
+        list.push(found);
         true
     }
 }
@@ -97,8 +139,7 @@ fn facts(cond: &Cond, negated: bool) -> Vec<Fact> {
     let fields = cond.fields();
     let mut facts: Vec<_> =
         fields.iter().filter_map(|field| family_fact(field, field.families.to_vec())).collect();
-    let present = fields.iter().all(|field| field.families.is_empty());
-    facts.insert(0, Fact { value: value.clone(), ranges, whole: true, present });
+    facts.insert(0, Fact { value: value.clone(), ranges, whole: true });
     facts
 }
 
@@ -110,7 +151,7 @@ fn family_fact(field: &Field, mut families: Vec<u64>) -> Option<Fact> {
     };
     let family = FIELDS.iter().find(is_family).filter(|_| !families.is_empty())?;
     let ranges = families.into_iter().map(|family| (family, family)).collect();
-    Some(Fact { value: Value::Field(family), ranges, whole: false, present: true })
+    Some(Fact { value: Value::Field(family), ranges, whole: false })
 }
 
 /// The numbers that a comparison with a constant lets through.
@@ -152,14 +193,6 @@ fn subset(a: &[(u64, u64)], b: &[(u64, u64)]) -> bool {
         let at = b.partition_point(|&(_, other)| other < first);
         b.get(at).is_some_and(|&(start, end)| start <= first && last <= end)
     })
-}
-
-/// Whether every number that the value can be is in one of the two.
-fn covers_all(a: &Fact, b: &Fact) -> bool {
-    // In more bits than the condition has, a value can only be more: what covers that covers it.
-    let most = Known::of(&a.value, Width::W64).maybe;
-    let all = super::merge(a.ranges.iter().chain(&b.ranges).copied().collect());
-    subset(&[(0, most)], &all)
 }
 
 #[cfg(test)]

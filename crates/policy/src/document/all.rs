@@ -40,9 +40,11 @@ impl Document<'_> {
             return None;
         }
         let excerpt = Excerpt::new(self.source, text, value.span());
-        let checked = parse::expression(self.source, &excerpt)
-            .and_then(|expr| check::rule(self.source, &excerpt, PLAIN, &expr));
-        match checked {
+        let (expr, errors) = parse::expression(self.source, &excerpt);
+        let is_whole = errors.is_empty();
+        self.errors.extend(errors);
+        match check::rule(self.source, &excerpt, PLAIN, &expr?) {
+            Ok(_) if !is_whole => None,
             Ok((cond, warnings)) => {
                 self.warnings.extend(warnings);
                 let origin = self.origin(key, text);

@@ -28,6 +28,8 @@ pub(crate) struct Library<'r> {
     pub(crate) read: &'r mut dyn FnMut(&str, &str) -> Result<Base, String>,
     /// How many have been read.
     pub(crate) count: usize,
+    /// The files that are being read: each is extended by the one before it.
+    pub(crate) open: Vec<String>,
 }
 
 impl Document<'_> {
@@ -48,19 +50,38 @@ impl Document<'_> {
                 _ => (library.read)(name, &self.source.name),
             };
             library.count += 1;
+            let base = base.and_then(|base| match self.circle(&base, library) {
+                Some(reason) => Err(reason),
+                None => Ok(base),
+            });
             match base {
                 Err(reason) => {
                     let message = format!("cannot extend `{name}`: {reason}");
                     let error = self.error(Code::Extends, value.span(), message);
                     self.errors.push(error.label("named here"));
                 }
-                Ok(base) => match super::policy(&Arc::new(Source::new(&base.file, &base.text)), library) {
-                    Ok(policy) => bases.push(policy),
-                    Err(errors) => self.errors.extend(errors.iter().cloned()),
-                },
+                Ok(base) => {
+                    library.open.push(self.source.name.clone());
+                    match super::policy(&Arc::new(Source::new(&base.file, &base.text)), library) {
+                        Ok(policy) => bases.push(policy),
+                        Err(errors) => self.errors.extend(errors.iter().cloned()),
+                    }
+                    library.open.pop();
+                }
             }
         }
         bases
+    }
+
+    /// Why a policy cannot be extended that stands on this one.
+    fn circle(&self, base: &Base, library: &Library<'_>) -> Option<String> {
+        if base.file == self.source.name {
+            return Some("it is this file itself".to_owned());
+        }
+        let from = library.open.iter().position(|file| *file == base.file)?;
+        let chain = library.open[from..].iter().chain([&self.source.name, &base.file]);
+        let chain: Vec<_> = chain.map(|file| format!("`{file}`")).collect();
+        Some(format!("they extend each other: {}", chain.join(" extends ")))
     }
 }
 

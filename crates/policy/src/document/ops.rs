@@ -12,6 +12,41 @@ use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::de::DeTable;
 
+/// What other tools call what is allow and deny here.
+const VERDICTS: &[(&str, &str)] = &[
+    ("allow", "allow"),
+    ("allowed", "allow"),
+    ("accept", "allow"),
+    ("permit", "allow"),
+    ("pass", "allow"),
+    ("ok", "allow"),
+    ("yes", "allow"),
+    ("true", "allow"),
+    ("on", "allow"),
+    ("*", "allow"),
+    ("any", "allow"),
+    ("deny", "deny"),
+    ("denied", "deny"),
+    ("block", "deny"),
+    ("blocked", "deny"),
+    ("drop", "deny"),
+    ("reject", "deny"),
+    ("refuse", "deny"),
+    ("forbid", "deny"),
+    ("none", "deny"),
+    ("no", "deny"),
+    ("false", "deny"),
+    ("off", "deny"),
+    ("kill", "deny"),
+    ("errno", "deny"),
+    ("disallow", "deny"),
+];
+
+/// The word of this language for one of another.
+pub(super) fn verdict(word: &str) -> Option<&'static str> {
+    VERDICTS.iter().find(|(other, _)| word.trim().eq_ignore_ascii_case(other)).map(|(_, word)| *word)
+}
+
 impl Document<'_> {
     pub(super) fn operations(&mut self, ops: &DeTable<'_>, rules: &mut [Option<OperationRule>]) {
         // Groups first: an operation's own rule takes its group's place.
@@ -92,24 +127,31 @@ impl Document<'_> {
             "deny" => return same(Effect::Deny),
             _ => {}
         }
+        if let Some(word) = verdict(text) {
+            let error = self.error(Code::UnknownName, span, format!("`{text}` is no rule"));
+            self.errors.push(
+                error
+                    .label("not a word of the language")
+                    .expected("`\"allow\"`, `\"deny\"` or a condition in quotes")
+                    .help(format!("write `\"{word}\"`")),
+            );
+            return Vec::new();
+        }
         let excerpt = Excerpt::new(self.source, text, span.clone());
         if text.trim().is_empty() {
             let error = self.error(Code::Syntax, span, "this rule is empty").label("says nothing");
             self.errors.push(error.expected("`\"allow\"`, `\"deny\"` or a condition in quotes"));
             return Vec::new();
         }
-        let expr = match parse::expression(self.source, &excerpt) {
-            Ok(expr) => expr,
-            Err(errors) => {
-                self.errors.extend(errors);
-                return Vec::new();
-            }
-        };
+        let (expr, errors) = parse::expression(self.source, &excerpt);
+        let is_whole = errors.is_empty();
+        self.errors.extend(errors);
+        let Some(expr) = expr else { return Vec::new() };
         let mut effects = Vec::new();
         for &operation in members {
             match check::rule(self.source, &excerpt, operation, &expr) {
                 Ok((cond, warnings)) => {
-                    if effects.is_empty() {
+                    if effects.is_empty() && is_whole {
                         self.warnings.extend(warnings);
                     }
                     effects.push((operation, Effect::When(cond)));

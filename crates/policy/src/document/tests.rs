@@ -1,6 +1,7 @@
 //! `[[test]]`: requests, and what is expected to become of them.
 
 use super::Document;
+use super::ops::verdict;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::field::{FIELDS, Field};
 use crate::policy::{Decision, Test};
@@ -51,9 +52,8 @@ impl Document<'_> {
         let operations = self.tested(test, value.span());
         let expect = self.expectation(test, value.span());
         let with = test.get("with").map(|with| self.table(with));
-        let (operations, expect) = (operations?, expect?);
         let mut requests = Vec::new();
-        for operation in operations {
+        for operation in operations? {
             let request = match with {
                 Some(Some(with)) => self.request(operation, with),
                 Some(None) => None,
@@ -62,7 +62,7 @@ impl Document<'_> {
             // One member of a group is enough to show what is wrong.
             requests.push(request?);
         }
-        let line = self.source.place(value.span().start).0;
+        let (line, expect) = (self.source.place(value.span().start).0, expect?);
         (self.errors.len() == before).then_some(Test { name, requests, expect, line })
     }
 
@@ -97,7 +97,11 @@ impl Document<'_> {
             text => {
                 let message = format!("`{text}` is nothing to expect");
                 let error = self.error(Code::IncompleteTest, value.span(), message);
-                self.refuse(error.label("neither allow nor deny").expected(EXPECTED))
+                let error = error.label("neither allow nor deny").expected(EXPECTED);
+                self.refuse(match verdict(text).or_else(|| suggest::closest(text, ["allow", "deny"])) {
+                    Some(word) => error.help(format!("write `\"{word}\"`")),
+                    None => error,
+                })
             }
         }
     }
@@ -205,8 +209,10 @@ impl Document<'_> {
         span: Span,
     ) -> Option<FieldValue> {
         let excerpt = Excerpt::new(self.source, text, span);
-        let result = parse::expression(self.source, &excerpt)
-            .and_then(|expr| check::value(self.source, &excerpt, operation, field, &expr));
-        result.map_err(|errors| self.errors.extend(errors)).ok()
+        let (expr, errors) = parse::expression(self.source, &excerpt);
+        let is_whole = errors.is_empty();
+        self.errors.extend(errors);
+        let value = check::value(self.source, &excerpt, operation, field, &expr?);
+        value.map_err(|errors| self.errors.extend(errors)).ok().filter(|_| is_whole)
     }
 }

@@ -19,7 +19,13 @@ const WIDTH: usize = 100;
 const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
 
 /// The text of the policy.
-pub(super) fn write(import: &Import, profile: &Profile, setting: &Setting<'_>, rulings: &[Ruling]) -> String {
+pub(super) fn write(
+    import: &Import,
+    profile: &Profile,
+    setting: &Setting<'_>,
+    rulings: &[Ruling],
+    warnings: &[String],
+) -> String {
     let mut file = File(String::new());
     file.comment(
         "",
@@ -33,6 +39,9 @@ pub(super) fn write(import: &Import, profile: &Profile, setting: &Setting<'_>, r
     file.setting(setting);
     file.architectures(profile);
     file.io_uring(profile, setting);
+    for warning in warnings {
+        file.comment("Note: ", warning);
+    }
     file.line("");
     file.line("version = 1");
     file.line(format_args!("name = {}", toml::Value::String(import.name.clone())));

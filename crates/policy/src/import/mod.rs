@@ -6,24 +6,32 @@
 //! conditions that are sets of an argument's values ([`condition`], [`formula`]); those are written
 //! as expressions ([`expression`]), and all of it as a file ([`file`]).
 
+mod call;
 mod condition;
+mod doubt;
 mod expression;
 mod file;
 mod formula;
 mod profile;
 mod ranges;
+mod resource;
 mod sample;
 mod setting;
 mod verdict;
+mod yaml;
 
 pub use setting::{Capability, kernel_version};
 
+use crate::check;
 use crate::compile::compile;
+use crate::diagnostic::Code;
 use crate::policy::Policy;
+use crate::source::Source;
 use crate::twin::{StandsFor, TWINS, Twin};
 use formula::Formula;
 use ringwarden_uapi::{KernelModel, Opcode};
 use setting::Setting;
+use std::sync::Arc;
 use verdict::{Decided, Verdict};
 
 /// How a seccomp profile becomes a policy.
@@ -39,6 +47,19 @@ pub struct Import {
     pub kernel: (u32, u32),
     /// Operations to allow that stand for no system call; others are the profile's to allow.
     pub allow: Vec<Opcode>,
+    /// Which of several profiles in one file, by the name of its object, with or without the namespace.
+    pub profile: Option<String>,
+}
+
+/// What a profile became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The text of a policy.
+    pub policy: String,
+    /// What the profile says that may be a mistake, or that no policy can say. The policy has it in comments,
+    /// too.
+    pub warnings: Vec<String>,
 }
 
 /// Why a profile does not become a policy.
@@ -55,6 +76,12 @@ pub enum ImportError {
         /// What is wrong there.
         message: String,
     },
+    /// A list has no profile of the name that was asked for, or several and none was.
+    #[error("{}", choice(names))]
+    Choice {
+        /// The profiles that it has, with their namespaces.
+        names: Vec<String>,
+    },
     /// An operation was asked for by [`Import::allow`] that is the profile's to allow.
     #[error("`{operation}` stands for {}, which the profile decides", calls.join(", "))]
     HasTwin {
@@ -63,6 +90,13 @@ pub enum ImportError {
         /// The system calls that it stands for.
         calls: &'static [&'static str],
     },
+}
+
+fn choice(names: &[String]) -> String {
+    match names {
+        [] => "there is no seccomp profile in this list".to_owned(),
+        names => format!("choose a profile by `--name`: {}", names.join(", ")),
+    }
 }
 
 impl From<serde_json::Error> for ImportError {
@@ -99,22 +133,23 @@ impl Import {
     /// The widest policy that lets nothing through which a seccomp profile denies: the text of a file
     /// that [`Policy::parse`] reads, with comments for the people who review it.
     ///
-    /// `json` is the profile as OCI runtimes, Docker and Podman have it, a container's `config.json`
-    /// of which it is a part, or a Kubernetes `SeccompProfile`.
+    /// `text` is JSON or YAML: the profile as OCI runtimes, Docker and Podman have it, a container's `config.json`
+    /// of which it is a part, or a Kubernetes `SeccompProfile` or a list of those.
     ///
     /// # Errors
     /// The text is not a profile, or has keys that profiles do not have: what is not understood may
     /// be what denies. Or an operation is asked for that the profile decides.
-    pub fn seccomp(&self, json: &str) -> Result<String, ImportError> {
+    pub fn seccomp(&self, text: &str) -> Result<Imported, ImportError> {
         for &operation in &self.allow {
             if let Some(StandsFor::Calls(calls)) = Twin::of(operation).map(|twin| twin.stands_for) {
                 return Err(ImportError::HasTwin { operation, calls });
             }
         }
-        let profile = profile::read(json)?;
+        let profile = profile::read(text, self.profile.as_deref())?;
         let setting = Setting { capabilities: &self.capabilities, kernel: self.kernel };
         let rulings = TWINS.iter().map(|twin| self.ruling(&profile, &setting, twin)).collect::<Vec<_>>();
-        Ok(file::write(self, &profile, &setting, &rulings))
+        let warnings = doubt::all(&profile);
+        Ok(Imported { policy: file::write(self, &profile, &setting, &rulings, &warnings), warnings })
     }
 
     fn ruling(&self, profile: &profile::Profile, setting: &Setting<'_>, twin: &'static Twin) -> Ruling {
@@ -132,9 +167,10 @@ impl Import {
                 }
                 Verdict::Depends(formula) => {
                     let text = expression::of(&formula, twin.operation, call);
-                    match is_usable(twin.operation, &text) {
-                        true => Rule::When(call, formula, text),
-                        false => Rule::Deny(call, "its conditions are too long for a filter".to_owned()),
+                    match usable(twin.operation, &text) {
+                        Usable::Yes => Rule::When(call, formula, text),
+                        Usable::Always => continue,
+                        Usable::No(why) => Rule::Deny(call, why.to_owned()),
                     }
                 }
             };
@@ -144,8 +180,29 @@ impl Import {
     }
 }
 
-/// Whether an expression is one that kernels can hold.
-fn is_usable(operation: Opcode, expression: &str) -> bool {
+/// Whether a policy can say an expression.
+enum Usable {
+    Yes,
+    /// Every request meets it.
+    Always,
+    /// Why not.
+    No(&'static str),
+}
+
+/// Whether an expression is a rule, and one that kernels can hold.
+fn usable(operation: Opcode, expression: &str) -> Usable {
     let text = format!("version = 1\ndefault = \"deny\"\n[ops]\n{operation} = \"{expression}\"\n");
-    Policy::parse(&text, "").and_then(|policy| compile(&[policy], KernelModel::default())).is_ok()
+    let errors = match Policy::parse(&text, "").and_then(|policy| compile(&[policy], KernelModel::default()))
+    {
+        Ok(_) => return Usable::Yes,
+        Err(errors) => errors,
+    };
+    if errors.iter().all(|error| error.code() != Code::Constant) {
+        return Usable::No("its conditions are too long for a filter");
+    }
+    match check::outcome(&Arc::new(Source::new("", expression)), operation, expression) {
+        Some(true) => Usable::Always,
+        Some(false) => Usable::No("no call meets its conditions"),
+        None => Usable::No("part of its conditions always comes out the same, which no policy says"),
+    }
 }

@@ -1,9 +1,10 @@
-//! The profile as its file has it: the JSON of OCI runtimes, Docker and Podman.
+//! The profile as its file has it: that of OCI runtimes, Docker and Podman, and of Kubernetes.
 //!
 //! Every key is read or refused: one that is passed over could be the one that denies something.
 //! Places are those that the JSON reader was at.
 
-use super::ImportError;
+use super::resource::{self, Resource};
+use super::{ImportError, yaml};
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
@@ -24,10 +25,12 @@ pub(super) struct Profile {
     /// How the filter is installed and who is told; nothing that decides a call.
     #[serde(rename = "flags")]
     _flags: Option<IgnoredAny>,
-    #[serde(rename = "listenerPath")]
-    _listener_path: Option<IgnoredAny>,
-    #[serde(rename = "listenerMetadata")]
-    _listener_metadata: Option<IgnoredAny>,
+    pub(super) listener_path: Option<IgnoredAny>,
+    pub(super) listener_metadata: Option<IgnoredAny>,
+    /// Of Kubernetes' objects only, as the next two.
+    disabled: Option<bool>,
+    state: Option<String>,
+    base_profile_name: Option<String>,
 }
 
 /// An architecture, and those whose programs it runs, too.
@@ -211,19 +214,28 @@ fn kernel<'de, D: Deserializer<'de>>(from: D) -> Result<Option<(u32, u32)>, D::E
     }
 }
 
-/// Reads a profile, or the file of which one is a part: a container's `config.json`, or a
-/// `SeccompProfile` of Kubernetes.
+/// Reads a profile, or the file of which one is a part: a container's `config.json`, a `SeccompProfile` of
+/// Kubernetes, or a list of those, of which `wanted` is the name of one. The file is JSON or YAML.
 ///
 /// # Errors
-/// It is no JSON, or not a profile.
-pub(super) fn read(json: &str) -> Result<Profile, ImportError> {
+/// It is neither, or not a profile.
+pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Profile, ImportError> {
+    match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
+        None | Some('{' | '[' | '"') => of_json(text, wanted),
+        _ => of_json(&yaml::as_json(text)?, wanted).map_err(|error| yaml::placed(error, text)),
+    }
+}
+
+fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ImportError> {
     /// What tells the files apart.
     #[derive(Deserialize)]
     struct Outside {
         linux: Option<IgnoredAny>,
         #[serde(rename = "ociVersion")]
         oci_version: Option<IgnoredAny>,
+        kind: Option<String>,
         spec: Option<IgnoredAny>,
+        items: Option<IgnoredAny>,
     }
     #[derive(Deserialize)]
     struct Container {
@@ -233,18 +245,54 @@ pub(super) fn read(json: &str) -> Result<Profile, ImportError> {
     struct Linux {
         seccomp: Option<Profile>,
     }
-    #[derive(Deserialize)]
-    struct Resource {
-        spec: Profile,
-    }
     let outside: Outside = serde_json::from_str(json)?;
-    Ok(if outside.linux.is_some() || outside.oci_version.is_some() {
+    if outside.items.is_some() {
+        return resource::of_list(json, wanted)?.enabled();
+    }
+    if outside.spec.is_some() {
+        if let Some(kind) = outside.kind.filter(|kind| kind != resource::KIND) {
+            return Err(whole(format!("this is a {kind}, and not a {}", resource::KIND)));
+        }
+        return serde_json::from_str::<Resource>(json)?.spec.enabled();
+    }
+    let profile: Profile = if outside.linux.is_some() || outside.oci_version.is_some() {
         let Linux { seccomp } = serde_json::from_str::<Container>(json)?.linux;
         let message = "this container has no seccomp profile: there is no `linux.seccomp`";
-        seccomp.ok_or_else(|| ImportError::Profile { line: 1, column: 1, message: message.to_owned() })?
-    } else if outside.spec.is_some() {
-        serde_json::from_str::<Resource>(json)?.spec
+        seccomp.ok_or_else(|| whole(message.to_owned()))?
     } else {
         serde_json::from_str(json)?
-    })
+    };
+    let strangers = [
+        ("disabled", profile.disabled.is_some()),
+        ("state", profile.state.is_some()),
+        ("baseProfileName", profile.base_profile_name.is_some()),
+    ];
+    match strangers.iter().find(|(_, there)| *there) {
+        Some((key, _)) => Err(whole(format!("unknown field `{key}`, which only objects of Kubernetes have"))),
+        None => Ok(profile),
+    }
+}
+
+/// The error that is about the file, and no place in it.
+fn whole(message: String) -> ImportError {
+    ImportError::Profile { line: 1, column: 1, message }
+}
+
+impl Profile {
+    /// The profile of an object, unless that says not to use it, or is only a part of one.
+    fn enabled(self) -> Result<Self, ImportError> {
+        if self.disabled == Some(true) {
+            return Err(whole("this profile is not in force: `spec.disabled` is true".to_owned()));
+        }
+        if let Some(state) = self.state.as_deref().filter(|state| *state != "Enabled") {
+            return Err(whole(format!("this profile is not in force: `spec.state` is `{state}`")));
+        }
+        if let Some(base) = self.base_profile_name.as_deref().filter(|base| !base.is_empty()) {
+            return Err(whole(format!(
+                "this profile adds to another one, `spec.baseProfileName` `{base}`: import what the operator makes \
+                 of both"
+            )));
+        }
+        Ok(self)
+    }
 }

@@ -6,6 +6,10 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::lex::TokenKind;
 use crate::source::Span;
 
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}
+
 impl Parser<'_> {
     pub(super) fn error(&self, code: Code, span: &Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(self.source, code, self.excerpt.span(span), message)
@@ -28,6 +32,12 @@ impl Parser<'_> {
         let error = error.label(label).expected(expected);
         let before = self.at.checked_sub(1).map_or("", |before| self.text(&self.tokens[before].span));
         let help = match self.text(&token.span) {
+            "(" if matches!(before, "htons" | "ntohs" | "htonl" | "ntohl") => {
+                "there are no functions: ports and other numbers are written as they are, `port == 443`"
+            }
+            "(" if is_name(before) && !matches!(before, "in" | "not" | "NOT") => {
+                "there are no functions: a condition compares fields with numbers, constants and addresses"
+            }
             _ if matches!(before, "not" | "NOT") => "negation is `!`: `!(a == b)`",
             "and" | "AND" => "conditions are joined by `&&`",
             "or" | "OR" => "alternatives are joined by `||`",

@@ -10,6 +10,7 @@ fn refused(json: &str) -> (usize, usize, String) {
         capabilities: Vec::new(),
         kernel: (6, 10),
         allow: Vec::new(),
+        profile: None,
     };
     match import.seccomp(json) {
         Err(ImportError::Profile { line, column, message }) => (line, column, message),
@@ -124,7 +125,11 @@ fn mistakes_have_places() {
             2,
             "unknown variant `ALLOW`",
         ),
-        ("{\"kind\": \"Pod\",\n\"spec\": {\"containers\": []}}".to_owned(), 2, "unknown field `containers`"),
+        (
+            "{\"kind\": \"Pod\",\n\"spec\": {\"containers\": []}}".to_owned(),
+            1,
+            "this is a Pod, and not a SeccompProfile",
+        ),
     ] {
         let (at, column, message) = refused(&json);
         assert!(message.contains(words), "{json}: {message}");
@@ -149,6 +154,7 @@ fn parts_of_files_are_refused_or_read() {
             capabilities: Vec::new(),
             kernel: (6, 10),
             allow: Vec::new(),
+            profile: None,
         };
         if let Err(error) = import.seccomp(&without) {
             assert!(matches!(error, ImportError::Profile { line: 1..=3, .. }), "{error:?}");

@@ -18,8 +18,9 @@ pub(crate) fn import(json: &str, place: &Place<'_>) -> String {
         capabilities: names.collect(),
         kernel: (place.kernel.0 as u32, place.kernel.1 as u32),
         allow: Vec::new(),
+        profile: None,
     };
-    import.seccomp(json).unwrap_or_else(|error| panic!("{error}\n{json}"))
+    import.seccomp(json).unwrap_or_else(|error| panic!("{error}\n{json}")).policy
 }
 
 /// The numbers at which something may change: those of the profile's conditions and their neighbours,

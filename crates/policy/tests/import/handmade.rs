@@ -293,8 +293,9 @@ fn names_cannot_leave_their_comment() {
         capabilities: Vec::new(),
         kernel: (6, 10),
         allow: Vec::new(),
+        profile: None,
     };
-    let text = import.seccomp(&json).expect("a policy");
+    let text = import.seccomp(&json).expect("a policy").policy;
     let policy = Policy::parse(&text, "imported.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     assert_eq!(policy.name(), Some("a\"\nb"));
     assert_eq!(policy.rule(Opcode::MSG_RING).origin().text, "deny", "{text}");
@@ -309,8 +310,10 @@ fn what_no_call_does_has_to_be_asked_for() {
         capabilities: Vec::new(),
         kernel: (6, 10),
         allow: allow.to_vec(),
+        profile: None,
     };
-    let asked = import(&[Opcode::MSG_RING, Opcode::PROVIDE_BUFFERS]).seccomp(&listing("")).expect("a policy");
+    let asked =
+        import(&[Opcode::MSG_RING, Opcode::PROVIDE_BUFFERS]).seccomp(&listing("")).expect("a policy").policy;
     assert!(asked.contains("\nmsg_ring = \"allow\"\n") && asked.contains("\nprovide_buffers = \"allow\"\n"));
     assert!(!asked.contains("\nuring_cmd =") && !asked.contains("\nremove_buffers ="), "{asked}");
     match import(&[Opcode::READ]).seccomp(&refusing("")) {

@@ -8,3 +8,4 @@ mod libseccomp;
 mod oracle;
 mod random;
 mod real;
+mod resources;

@@ -1,5 +1,7 @@
 //! `ringwarden check`: everything that is wrong with policies.
 
+mod loosened;
+
 use crate::format::{self, Format};
 use crate::layers::{self, Unusable};
 use crate::style::{self, GOOD, say};
@@ -21,7 +23,7 @@ Exit status: 0 when every policy can be used;
   1  some policy has errors, or warnings with --deny-warnings
   2  a policy cannot be read")]
 pub(crate) struct Check {
-    /// Policy files, or presets such as @file-io
+    /// Policy files, - for standard input, or presets such as @file-io
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
     /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3
@@ -85,20 +87,34 @@ struct Found {
     diagnostics: Vec<Diagnostics>,
 }
 
+/// Why nothing can be said of a policy.
+enum NotChecked {
+    Unreadable(Unusable),
+    /// This program has failed, and has said so.
+    Failed(ExitCode),
+}
+
 impl Check {
     pub(crate) fn execute(self) -> ExitCode {
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         for name in &self.policies {
             match self.of(name) {
                 Ok(of_one) => found.push((name, of_one)),
-                Err(refused) => return refused,
+                // What there is to say of the others is said all the same.
+                Err(NotChecked::Unreadable(unusable)) => unreadable.push(unusable),
+                Err(NotChecked::Failed(status)) => return status,
             }
         }
         let all = || found.iter().flat_map(|(_, found)| &found.diagnostics).flatten();
         let count = |severity| all().filter(|diagnostic| diagnostic.code().severity() == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let is_good = errors == 0 && !(self.deny_warnings && warnings > 0);
-        let status = if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let status = match (unreadable.is_empty(), is_good) {
+            (false, _) => ExitCode::from(UNUSABLE),
+            (true, true) => ExitCode::SUCCESS,
+            (true, false) => ExitCode::FAILURE,
+        };
+        unreadable.iter().for_each(Unusable::print);
         if self.format == Format::Json {
             let diagnostics = all().map(Entry::from).collect();
             let report = Report { kernel: self.kernel.to_string(), errors, warnings, diagnostics };
@@ -118,21 +134,26 @@ impl Check {
     }
 
     /// What there is to say of a policy: nothing, if it is a good one.
-    fn of(&self, name: &str) -> Result<Found, ExitCode> {
-        let text = layers::read(name).map_err(|unusable: Unusable| {
-            unusable.print();
-            ExitCode::from(UNUSABLE)
-        })?;
+    fn of(&self, name: &str) -> Result<Found, NotChecked> {
+        let text = layers::read(name).map_err(NotChecked::Unreadable)?;
         let policy = match layers::policy(&text, name) {
             Ok(policy) => policy,
             Err(errors) => return Ok(Found { policy: None, diagnostics: vec![errors] }),
         };
         let errors = match Enforcement::new(std::slice::from_ref(&policy), self.kernel) {
-            Ok(_) => None,
-            Err(Refused::Policy(errors)) => Some(errors),
-            Err(other) => return Err(style::fail(other, FAILED)),
+            Ok(enforcement) => Ok(enforcement),
+            Err(Refused::Policy(errors)) => Err(errors),
+            Err(other) => return Err(NotChecked::Failed(style::fail(other, FAILED))),
         };
-        let diagnostics = errors.into_iter().chain(policy.warnings()).collect();
+        let (errors, enforcement) = match errors {
+            Ok(enforcement) => (None, Some(enforcement)),
+            Err(errors) => (Some(errors), None),
+        };
+        let loosened = enforcement.map(|own| loosened::by(&policy, &own)).transpose();
+        let loosened = loosened.map_err(|error| NotChecked::Failed(style::fail(error, FAILED)))?;
+        let warnings = policy.warnings().into_iter().chain(loosened.into_iter().flatten());
+        let warnings = warnings.flat_map(|of_one| of_one.iter().cloned().collect::<Vec<_>>());
+        let diagnostics = errors.into_iter().chain(Diagnostics::of(warnings.collect())).collect();
         Ok(Found { policy: Some(policy), diagnostics })
     }
 }

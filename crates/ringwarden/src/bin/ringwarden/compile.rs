@@ -5,8 +5,8 @@ mod form;
 use crate::style::{self, BOLD};
 use crate::{FAILED, UNUSABLE, layers};
 use clap::{Args, ValueEnum};
-use ringwarden::policy::{self, Compiled};
-use ringwarden::uapi::{KernelModel, Opcode};
+use ringwarden::policy::{self, Compiled, TWINS, closest};
+use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ Examples:
   ringwarden compile policy.toml
   ringwarden compile policy.toml --op socket --format raw | ringwarden disasm -")]
 pub(crate) struct Compile {
-    /// Policy files
+    /// Policy files, or - for standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
     /// The kernel to compile for: posted, 7.0, 7.2, 7.3
@@ -55,7 +55,21 @@ enum Format {
 
 /// An operation by its name.
 pub(crate) fn operation(name: &str) -> Result<Opcode, String> {
-    Opcode::from_name(name).ok_or_else(|| "no such operation; `ringwarden ops` lists them".to_owned())
+    let plain = name.to_ascii_lowercase();
+    let plain = plain.strip_prefix("ioring_op_").unwrap_or(&plain);
+    Opcode::from_name(name).ok_or_else(|| {
+        let stand_for = TWINS.iter().filter(|twin| twin.calls().contains(&plain));
+        let stand_for: Vec<_> = stand_for.map(|twin| format!("`{}`", twin.operation)).collect();
+        match closest(plain, OPCODES.iter().map(|info| info.name)) {
+            _ if name.starts_with('@') => "a group, and one operation is asked for".to_owned(),
+            Some(closest) if closest == plain => format!("did you mean `{closest}`?"),
+            _ if !stand_for.is_empty() => {
+                format!("a system call; what does its work: {}", stand_for.join(", "))
+            }
+            Some(closest) => format!("no such operation; did you mean `{closest}`?"),
+            None => "no such operation; `ringwarden ops` lists them".to_owned(),
+        }
+    })
 }
 
 impl Compile {

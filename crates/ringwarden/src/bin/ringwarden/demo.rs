@@ -163,11 +163,13 @@ impl Client {
         let (greeting, new) = (path("greeting")?, path("new")?);
         let read_only = types::OpenHow::new();
         let create = types::OpenHow::new().flags(CREATE).mode(0o600);
+        let truncate = types::OpenHow::new().flags(TRUNCATE);
         let mut buffer = [0; 64];
         let requests = [
             plain("nop", Opcode::NOP, opcode::Nop::new().build()),
             opening("openat2 greeting, O_RDONLY", &greeting, &read_only, 0),
             opening("openat2 new, O_WRONLY|O_CREAT", &new, &create, CREATE),
+            opening("openat2 greeting, O_RDONLY|O_TRUNC", &greeting, &truncate, TRUNCATE),
             plain(
                 "read greeting",
                 Opcode::READ,
@@ -218,6 +220,8 @@ const EACCES: i32 = 13;
 pub(crate) const AT_FDCWD: i32 = -100;
 /// `O_WRONLY | O_CREAT`.
 const CREATE: u64 = 0o101;
+/// `O_RDONLY | O_TRUNC`, which empties the file although nothing is opened for writing.
+const TRUNCATE: u64 = 0o1000;
 
 fn plain(text: &str, opcode: Opcode, entry: squeue::Entry) -> Request {
     let sqe = Sqe { opcode: opcode.0, ..Sqe::default() };

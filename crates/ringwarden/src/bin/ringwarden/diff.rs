@@ -1,7 +1,7 @@
 //! `ringwarden diff`: what a change to a policy, or to a filter, allows and refuses.
 
 mod calls;
-mod example;
+pub(crate) mod example;
 mod report;
 mod side;
 

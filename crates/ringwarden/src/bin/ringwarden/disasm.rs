@@ -1,11 +1,10 @@
 //! `ringwarden disasm`: programs from elsewhere, readable.
 
-use crate::{UNUSABLE, style};
+use crate::{UNUSABLE, input, style};
 use clap::Args;
 use ringwarden::cbpf::disasm::disassemble;
 use ringwarden::cbpf::{self, Insn, asm};
 use ringwarden::uapi::KernelModel;
-use std::io::Read;
 use std::process::ExitCode;
 
 /// Print a filter's program as assembly.
@@ -28,7 +27,7 @@ pub(crate) struct Disasm {
 
 impl Disasm {
     pub(crate) fn execute(self) -> ExitCode {
-        let bytes = match read(&self.file) {
+        let bytes = match input::bytes(&self.file, u64::MAX) {
             Ok(bytes) => bytes,
             Err(error) => return style::fail(format_args!("cannot read `{}`: {error}", self.file), UNUSABLE),
         };
@@ -42,16 +41,6 @@ impl Disasm {
             Err(error) => style::fail(format_args!("kernel {} refuses it: {error}", self.kernel), 1),
         }
     }
-}
-
-/// The bytes of a file, or of standard input for `-`.
-pub(crate) fn read(file: &str) -> std::io::Result<Vec<u8>> {
-    if file != "-" {
-        return std::fs::read(file);
-    }
-    let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A program as an array of `struct sock_filter` or as text.

@@ -28,7 +28,7 @@ Example:
   ringwarden explain @container-default uring_cmd
   ringwarden explain site.toml -p app.toml openat2 'flags=O_WRONLY|O_CREAT'")]
 pub(crate) struct Explain {
-    /// A policy file, or a preset
+    /// A policy file, - for standard input, or a preset
     #[arg(value_name = "POLICY")]
     policy: String,
     /// A further policy, all of which must allow
@@ -50,17 +50,15 @@ impl Explain {
         let names: Vec<_> = [&self.policy].into_iter().chain(&self.policies).cloned().collect();
         let loaded = layers::parse(&names)
             .and_then(|policies| Ok((layers::enforce(&policies, self.kernel)?, policies)));
-        let (enforcement, policies) = match loaded {
-            Ok(loaded) => loaded,
-            Err(unusable) => {
-                unusable.print();
-                return ExitCode::from(UNUSABLE);
-            }
-        };
-        let request = match Request::parse(self.op, &self.fields) {
-            Ok(request) => request,
-            Err(errors) => {
-                anstream::eprint!("{}", errors.render(style::stderr_is_coloured()));
+        let ((enforcement, policies), request) = match (loaded, Request::parse(self.op, &self.fields)) {
+            (Ok(loaded), Ok(request)) => (loaded, request),
+            (loaded, request) => {
+                if let Err(unusable) = loaded {
+                    unusable.print();
+                }
+                if let Err(errors) = request {
+                    anstream::eprint!("{}", errors.render(style::stderr_is_coloured()));
+                }
                 return ExitCode::from(UNUSABLE);
             }
         };

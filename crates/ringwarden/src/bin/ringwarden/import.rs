@@ -2,13 +2,12 @@
 
 use crate::format::{self, Format};
 use crate::style::{self, BOLD, say};
-use crate::{FAILED, UNUSABLE};
+use crate::{FAILED, UNUSABLE, compile, input};
 use clap::{Args, Subcommand};
 use ringwarden::policy::import::{self, Capability, ImportError};
 use ringwarden::policy::{Argument, StandsFor, TWINS};
 use ringwarden::uapi::Opcode;
 use serde::Serialize;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,8 +29,8 @@ enum From {
 /// where the profile allows all of them, under the profile's conditions on arguments that filters see.
 /// Operations that do what no system call does are denied unless --allow names them.
 ///
-/// PROFILE is JSON as Docker, Podman, containerd and CRI-O take it, a container's config.json, or a
-/// SeccompProfile of Kubernetes. Rules for other capabilities, kernels and architectures than said here
+/// PROFILE is what Docker, Podman, containerd and CRI-O take, a container's config.json, or a SeccompProfile
+/// of Kubernetes or a list of those, as JSON or YAML. Rules for other capabilities, kernels and architectures than said here
 /// do not count. The profile still has to let the program make io_uring_setup, io_uring_enter and
 /// io_uring_register, which Docker's does not: allow them where the policy is in force.
 #[derive(Args)]
@@ -57,10 +56,13 @@ struct Seccomp {
     #[arg(long, value_name = "VERSION", default_value = "6.10", value_parser = kernel)]
     kernel_version: (u32, u32),
     /// An operation to allow that stands for no system call, such as msg_ring
-    #[arg(long, value_name = "OP", value_parser = operation)]
+    #[arg(long, value_name = "OP", value_parser = compile::operation)]
     allow: Vec<Opcode>,
+    /// Which profile of a list, by the name of its object
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Print which system calls each operation stands for, and import nothing
-    #[arg(long, conflicts_with_all = ["profile", "output", "capabilities", "allow"])]
+    #[arg(long, conflicts_with_all = ["profile", "output", "capabilities", "allow", "name"])]
     map: bool,
     /// How --map prints
     #[arg(long, value_enum, default_value_t = Format::Human, conflicts_with = "profile")]
@@ -73,10 +75,6 @@ fn capability(name: &str) -> Result<Capability, String> {
 
 fn kernel(version: &str) -> Result<(u32, u32), String> {
     import::kernel_version(version).ok_or_else(|| "not a version such as 6.10".to_owned())
-}
-
-fn operation(name: &str) -> Result<Opcode, String> {
-    Opcode::from_name(name).ok_or_else(|| "not an operation; `ringwarden ops` lists them".to_owned())
 }
 
 /// The map. The keys and their order are part of the format.
@@ -119,15 +117,16 @@ impl Import {
 impl Seccomp {
     fn import(self) -> ExitCode {
         let profile = self.profile.as_deref().unwrap_or("-");
-        let json = match read(profile) {
-            Ok(json) => json,
+        let text = match input::text(profile, LONGEST) {
+            Ok(text) => text,
             Err(error) => return style::fail(format_args!("cannot read `{profile}`: {error}"), UNUSABLE),
         };
         let path = Path::new(profile);
         let import = import::Import {
-            name: match profile {
-                "-" => "imported".to_owned(),
-                _ => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            name: match (&self.name, profile) {
+                (Some(name), _) => name.clone(),
+                (None, "-") => "imported".to_owned(),
+                (None, _) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             },
             origin: match profile {
                 "-" => "from standard input".to_owned(),
@@ -136,9 +135,15 @@ impl Seccomp {
             capabilities: self.capabilities,
             kernel: self.kernel_version,
             allow: self.allow,
+            profile: self.name,
         };
-        let policy = match import.seccomp(&json) {
-            Ok(policy) => policy,
+        let policy = match import.seccomp(&text) {
+            Ok(imported) => {
+                for warning in &imported.warnings {
+                    anstream::eprintln!("{BOLD}warning{BOLD:#}: {}: {warning}", profile);
+                }
+                imported.policy
+            }
             Err(error @ ImportError::Profile { .. }) => {
                 return style::fail(format_args!("{profile}:{error}"), UNUSABLE);
             }
@@ -191,11 +196,5 @@ impl Seccomp {
     }
 }
 
-fn read(profile: &str) -> io::Result<String> {
-    if profile == "-" {
-        let mut json = String::new();
-        io::stdin().read_to_string(&mut json)?;
-        return Ok(json);
-    }
-    std::fs::read_to_string(profile)
-}
+/// The most bytes of a profile.
+const LONGEST: u64 = 64 << 20;

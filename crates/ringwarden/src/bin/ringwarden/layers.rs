@@ -1,11 +1,9 @@
 //! The policies named on a command line.
 
-use crate::style;
+use crate::{input, style};
 use ringwarden::Enforcement;
-use ringwarden::policy::{Base, Diagnostics, PRESETS, Policy, Preset};
+use ringwarden::policy::{Base, Diagnostics, PRESETS, Policy, Preset, closest};
 use ringwarden::uapi::KernelModel;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a policy.
@@ -17,6 +15,8 @@ pub(crate) enum Unusable {
     Unreadable { name: String, reason: String },
     /// Rendered diagnostics.
     Wrong(String),
+    /// One thing after the other.
+    Several(Vec<Self>),
 }
 
 impl Unusable {
@@ -27,6 +27,7 @@ impl Unusable {
                 style::fail(format_args!("cannot read policy `{name}`: {reason}"), 0);
             }
             Self::Wrong(report) => anstream::eprint!("{report}"),
+            Self::Several(all) => all.iter().for_each(Self::print),
         }
     }
 }
@@ -49,19 +50,18 @@ pub(crate) fn enforce(layers: &[Policy], model: KernelModel) -> Result<Enforceme
 /// Reads and parses the policies.
 pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
     let coloured = style::stderr_is_coloured();
-    let mut layers = Vec::new();
-    let mut report = String::new();
+    let (mut layers, mut unusable) = (Vec::new(), Vec::new());
     for name in names {
-        let text = read(name)?;
-        match policy(&text, name) {
+        let parsed = read(name).and_then(|text| {
+            policy(&text, name).map_err(|diagnostics| Unusable::Wrong(diagnostics.render(coloured)))
+        });
+        match parsed {
             Ok(policy) => layers.push(policy),
-            Err(diagnostics) => report.push_str(&diagnostics.render(coloured)),
+            // What is wrong with the others is told, too.
+            Err(one) => unusable.push(one),
         }
     }
-    if !report.is_empty() {
-        return Err(Unusable::Wrong(report));
-    }
-    Ok(layers)
+    if unusable.is_empty() { Ok(layers) } else { Err(Unusable::Several(unusable)) }
 }
 
 /// Parses a policy, and those that it extends.
@@ -79,12 +79,14 @@ pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
         }
         match read(&file) {
             Ok(text) => Ok(Base { file, text }),
-            Err(Unusable::Unreadable { reason, .. }) | Err(Unusable::Wrong(reason)) => Err(reason),
+            Err(Unusable::Unreadable { reason, .. } | Unusable::Wrong(reason)) => Err(reason),
+            Err(Unusable::Several(_)) => Err("it cannot be read".to_owned()),
         }
     })
 }
 
-/// The text of a policy: a file's or, under a name that begins with `@`, a preset's.
+/// The text of a policy: a file's, standard input's for `-` or, under a name that begins with `@`, a
+/// preset's.
 pub(crate) fn read(name: &str) -> Result<String, Unusable> {
     let unreadable = |reason: String| Unusable::Unreadable { name: name.to_owned(), reason };
     if name.starts_with('@') {
@@ -92,20 +94,17 @@ pub(crate) fn read(name: &str) -> Result<String, Unusable> {
             Some(preset) => Ok(preset.text.to_owned()),
             None => {
                 let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-                Err(unreadable(format!("there is no such preset; there are {}", names.join(", "))))
+                Err(unreadable(match closest(name, names.iter().copied()) {
+                    Some(closest) => format!("there is no such preset; did you mean `{closest}`?"),
+                    None => format!("there is no such preset; there are {}", names.join(", ")),
+                }))
             }
         };
     }
-    let mut text = String::new();
-    let read = File::open(name).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
-    match read {
-        Ok(length) if length as u64 > LONGEST => {
-            Err(unreadable(format!("it is longer than {} MiB", LONGEST >> 20)))
-        }
-        Ok(_) => Ok(text),
-        Err(error) => Err(unreadable(match Preset::named(&format!("@{name}")) {
-            Some(preset) => format!("{error}; there is a preset `{}`", preset.name),
-            None => error.to_string(),
-        })),
-    }
+    input::text(name, LONGEST).map_err(|reason| {
+        unreadable(match Preset::named(&format!("@{name}")) {
+            Some(preset) => format!("{reason}; there is a preset `{}`", preset.name),
+            None => reason,
+        })
+    })
 }

@@ -5,7 +5,7 @@ mod recorder;
 
 use crate::run::misplaced_option;
 use crate::style::{self, BOLD};
-use crate::{FAILED, layers};
+use crate::{FAILED, input, layers};
 use clap::Args;
 use output::{Output, Standing};
 use recorder::{Outcome, Recorder};
@@ -80,6 +80,11 @@ impl Learn {
     fn learn(self) -> Result<ExitCode, Told> {
         if let Some(option) = misplaced_option(&self.command) {
             return Err(failed(format!("unexpected option `{option}`: `ringwarden learn --help`")));
+        }
+        if self.policies.iter().any(|policy| policy == input::STDIN) {
+            let reason =
+                "standard input is the program's own: write the policy to a file, and name that by `-p`";
+            return Err(failed(reason.to_owned()));
         }
         let program = Path::new(self.command.first().map_or("".as_ref(), OsString::as_os_str));
         let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -14,6 +14,7 @@ mod doctor;
 mod explain;
 mod format;
 mod import;
+mod input;
 mod layers;
 mod learn;
 mod lines;

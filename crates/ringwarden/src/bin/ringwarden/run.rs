@@ -3,7 +3,7 @@
 use crate::audit::Log;
 use crate::backend::{Backend, Choice, NoChoice, Wishes};
 use crate::lines::Lines;
-use crate::{FAILED, layers, style};
+use crate::{FAILED, input, layers, style};
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, needs::Confined};
@@ -72,6 +72,12 @@ impl Run {
         if let Some(option) = misplaced_option(&self.command) {
             return style::fail(
                 format_args!("unexpected option `{option}`: `ringwarden run --help`"),
+                FAILED,
+            );
+        }
+        if self.policies.iter().any(|policy| policy == input::STDIN) {
+            return style::fail(
+                "standard input is the program's own: write the policy to a file, and name that by `-p`",
                 FAILED,
             );
         }

@@ -21,7 +21,7 @@ Exit status: 0 when every test has passed;
   1  some test has failed
   2  a policy cannot be read, has errors, or is not for this kernel")]
 pub(crate) struct Test {
-    /// Policy files
+    /// Policy files, or - for standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
     /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3

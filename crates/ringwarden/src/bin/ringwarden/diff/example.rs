@@ -30,22 +30,12 @@ struct Rule {
 
 impl Example {
     pub(super) fn new(model: KernelModel, context: &Context, old: &Side, new: &Side) -> Self {
-        let (opcode, words) = (context.opcode(), context.words());
-        let makes_it = |fields: &Vec<String>| {
-            let request = Request::parse(opcode, fields).ok();
-            let shown = request.and_then(|request| request::context(model, &request).ok());
-            shown.is_some_and(|shown| shown.words() == words)
-        };
-        // Some flags come with the operation: they go without saying.
-        let short = fields(model, opcode, words, |field| field.name != "sqe_flags");
-        let exact = makes_it(&short);
-        let all = || fields(model, opcode, words, |_| true);
-        let fields = if exact { short } else { all() };
+        let (fields, exact) = described(model, context);
         let rules = |side: &Side| side.decide(context).iter().map(Rule::new).collect();
         Self {
-            exact: exact || makes_it(&fields),
+            exact,
             fields,
-            context: words.iter().map(|word| format!("{word:#x}")).collect(),
+            context: context.words().iter().map(|word| format!("{word:#x}")).collect(),
             old: rules(old),
             new: rules(new),
         }
@@ -68,6 +58,24 @@ impl Example {
         self.old.iter().for_each(|rule| rule.print("old", old));
         self.new.iter().for_each(|rule| rule.print("new", new));
     }
+}
+
+/// A request as `explain` takes it, and whether those fields make exactly that request.
+pub(crate) fn described(model: KernelModel, context: &Context) -> (Vec<String>, bool) {
+    let (opcode, words) = (context.opcode(), context.words());
+    let makes_it = |fields: &Vec<String>| {
+        let request = Request::parse(opcode, fields).ok();
+        let shown = request.and_then(|request| request::context(model, &request).ok());
+        shown.is_some_and(|shown| shown.words() == words)
+    };
+    // Some flags come with the operation: they go without saying.
+    let short = fields(model, opcode, words, |field| field.name != "sqe_flags");
+    if makes_it(&short) {
+        return (short, true);
+    }
+    let all = fields(model, opcode, words, |_| true);
+    let exact = makes_it(&all);
+    (all, exact)
 }
 
 /// The fields of a request that are not 0, which is what they are where they are not given.

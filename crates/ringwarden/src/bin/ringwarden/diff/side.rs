@@ -1,7 +1,7 @@
 //! One of the two things compared: policies, or a single filter.
 
-use crate::disasm;
 use crate::layers::{self, Unusable};
+use crate::{disasm, input};
 use ringwarden::Enforcement;
 use ringwarden::cbpf::Insn;
 use ringwarden::filter::{Context, FilterSet, Registration, Verdict};
@@ -77,9 +77,11 @@ fn program(name: &str, op: Option<Opcode>) -> Result<Option<Vec<Insn>>, Unusable
     if name.starts_with('@') || name.ends_with(".toml") {
         return Ok(None);
     }
-    let unreadable =
-        |error: std::io::Error| Unusable::Unreadable { name: name.to_owned(), reason: error.to_string() };
-    let bytes = disasm::read(name).map_err(unreadable)?;
+    // A name with commas may be layers: they are read one by one.
+    let bytes = match input::bytes(name, u64::MAX) {
+        Err(_) if op.is_none() && name.contains(',') => return Ok(None),
+        bytes => bytes.map_err(|reason| Unusable::Unreadable { name: name.to_owned(), reason })?,
+    };
     match disasm::program(&bytes) {
         Ok(insns) if !insns.is_empty() => Ok(Some(insns)),
         Err(reason) if op.is_some() || bytes.contains(&0) => Err(unusable(name, &reason)),

@@ -1,0 +1,124 @@
+//! Rules that mean "for reading only" and do not say it: `O_TRUNC` empties a file that is opened for
+//! reading, and `O_CREAT` makes one.
+//!
+//! What a rule refuses is asked of the rule, by requests; how it is written does not matter. A rule that
+//! lets some file be opened for writing is left alone: whoever may write may truncate.
+
+use crate::cond::Cond;
+use crate::constant::Constant;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::policy::{Decision, Effect, Policy};
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::open::{O_CREAT, O_PATH, O_TRUNC};
+use std::sync::Arc;
+
+const O_WRONLY: u64 = 1;
+const O_RDWR: u64 = 2;
+const O_ACCMODE: u64 = 3;
+
+/// Numbers of a rule that requests are made of; longer rules are looked at in part.
+const MOST: usize = 24;
+
+/// What may come with an access mode.
+const WITH: [u64; 4] = [0, O_CREAT, O_TRUNC, O_CREAT | O_TRUNC];
+
+/// The flag of requests that always comes with `O_CREAT` and `O_TRUNC`: they may block.
+const IOSQE_ASYNC: u64 = 1 << 4;
+
+/// Warnings about the file's own rules.
+pub(super) fn rules(policy: &Policy) -> Vec<Diagnostic> {
+    [Opcode::OPENAT, Opcode::OPENAT2].into_iter().filter_map(|operation| of(policy, operation)).collect()
+}
+
+fn of(policy: &Policy, operation: Opcode) -> Option<Diagnostic> {
+    let rule = policy.operation(operation).filter(|rule| Arc::ptr_eq(&rule.source, &policy.source))?;
+    let Effect::When(cond) = &rule.effect else { return None };
+    let asked = Asked::new(policy, operation, cond);
+    let writes = [O_WRONLY, O_RDWR].into_iter();
+    if writes.flat_map(|access| WITH.map(|with| access | with)).any(|bits| asked.is_allowed(bits)) {
+        return None;
+    }
+    let passes: Vec<_> = [O_TRUNC, O_CREAT].into_iter().filter(|flag| asked.is_allowed(*flag)).collect();
+    let what = match passes[..] {
+        [] => return None,
+        [O_TRUNC] => "lets `O_TRUNC` pass, which empties files",
+        [_] => "lets `O_CREAT` pass, which makes files",
+        _ => "lets `O_TRUNC` and `O_CREAT` pass, which empty and make files",
+    };
+    let names: Vec<_> =
+        passes.iter().map(|flag| if *flag == O_TRUNC { "O_TRUNC" } else { "O_CREAT" }).collect();
+    let message = format!("the rule of `{}` lets no file be opened for writing, but {what}", rule.origin.key);
+    Some(
+        Diagnostic::new(&policy.source, Code::Truncates, rule.span.clone(), message)
+            .label(format!("allows {operation} with `O_RDONLY | {}`", names[0]))
+            .help("read only is `flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC) == 0`"),
+    )
+}
+
+/// Requests to a policy, made of the numbers that a rule speaks of.
+struct Asked<'p> {
+    policy: &'p Policy,
+    operation: Opcode,
+    flags: Vec<u64>,
+    modes: Vec<u64>,
+    resolves: Vec<u64>,
+    sqe_flags: Vec<u64>,
+    user_data: Vec<u64>,
+}
+
+impl<'p> Asked<'p> {
+    fn new(policy: &'p Policy, operation: Opcode, cond: &Cond) -> Self {
+        let mut numbers = cond.numbers();
+        numbers.truncate(MOST);
+        let read = cond.fields();
+        // A field that the rule does not read is one way only.
+        let of = |name: &str, more: &[u64]| match read.iter().any(|field| field.name == name) {
+            true => more.iter().chain(&numbers).copied().collect(),
+            false => vec![0],
+        };
+        let cloexec = Constant::named("O_CLOEXEC").map_or(0, |constant| constant.value);
+        Self {
+            policy,
+            operation,
+            flags: of("flags", &[0, cloexec]),
+            modes: of("mode", &[0, 0o644]),
+            resolves: match operation {
+                Opcode::OPENAT => vec![0],
+                _ => of("resolve", &[0]),
+            },
+            sqe_flags: of("sqe_flags", &[0]).into_iter().filter(|flags| *flags <= 0x7f).collect(),
+            user_data: of("user_data", &[0]),
+        }
+    }
+
+    /// Whether some request is allowed that opens with these bits of access, `O_CREAT` and `O_TRUNC`.
+    fn is_allowed(&self, bits: u64) -> bool {
+        let flags = self.flags.iter().filter(|flags| *flags & O_PATH == 0);
+        let flags = flags.map(|flags| flags & !(O_ACCMODE | O_CREAT | O_TRUNC) | bits);
+        let async_flag = if bits & (O_CREAT | O_TRUNC) != 0 { [0, IOSQE_ASYNC] } else { [0, 0] };
+        let mut requests = flags.flat_map(|flags| {
+            let modes = self.modes.iter();
+            modes.flat_map(move |mode| {
+                let resolves = self.resolves.iter();
+                resolves.flat_map(move |resolve| {
+                    let sqe = self.sqe_flags.iter().flat_map(move |sqe| async_flag.map(|more| sqe | more));
+                    sqe.flat_map(move |sqe| {
+                        self.user_data.iter().map(move |data| [*data, sqe, flags, *mode, *resolve])
+                    })
+                })
+            })
+        });
+        requests.any(|request| self.policy.evaluate(&words(self.operation, request)) == Decision::Allow)
+    }
+}
+
+/// The context of a request.
+fn words(operation: Opcode, [user_data, sqe_flags, flags, mode, resolve]: [u64; 5]) -> [u32; 10] {
+    let mut words = [0; 10];
+    words[2] = u32::from(operation.0) | (sqe_flags as u32) << 8;
+    for (at, value) in [(0, user_data), (4, flags), (6, mode), (8, resolve)] {
+        words[at] = value as u32;
+        words[at + 1] = (value >> 32) as u32;
+    }
+    words
+}

@@ -1,0 +1,230 @@
+//! `ringwarden check` on policies that extend others, on several files, and on files that are none.
+
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Runs it in a folder, with that text on standard input.
+fn ringwarden(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringwarden"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // Who does not read it has closed it.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).expect("writable");
+    }
+    folder
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("UTF-8")
+}
+
+const BASE: &str = "version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n\
+                    connect = \"addr in 10.0.0.0/8\"\nopenat = \"flags == O_RDONLY\"\n\
+                    [setup]\ndeny_flags = [\"SQPOLL\", \"IOPOLL\"]\nmax_entries = 64\n\
+                    [register]\ndefault = \"deny\"\nallow = [\"probe\", \"@files\"]\n";
+
+/// What `check --format json` says of a policy on top of [`BASE`]: code, line and message.
+fn loosened(top: &str) -> Vec<(u64, String)> {
+    let text = format!("version = 1\nextends = [\"base.toml\"]\n{top}");
+    let folder = folder(&[("base.toml", BASE), ("top.toml", &text)]);
+    let output = ringwarden(folder.path(), &["check", "top.toml", "--format", "json"], "");
+    assert_eq!(status(&output), 0, "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let diagnostics = report["diagnostics"].as_array().expect("a list").iter();
+    let loosened = diagnostics.filter(|one| one["code"] == "P406");
+    loosened
+        .map(|one| {
+            assert_eq!(one["file"], "top.toml");
+            (one["line"].as_u64().expect("a line"), one["message"].as_str().expect("a text").to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn what_a_policy_allows_beyond_its_base_is_told() {
+    let cases: &[(&str, &[(u64, &str)])] = &[
+        // Tighter, or the same in other words.
+        ("[ops]\nread = \"deny\"\nconnect = \"addr in {10.0.0.0/9, 10.128.0.0/9} && port == 443\"\n", &[]),
+        ("[setup]\ndeny_flags = [\"SQPOLL\", \"IOPOLL\", \"SQE128\"]\nmax_entries = 32\n", &[]),
+        ("[register]\ndeny = [\"files_update\"]\n", &[]),
+        // A table that drops what the other one denies.
+        (
+            "[setup]\ndeny_flags = [\"SQE128\"]\n",
+            &[(
+                4,
+                "`setup.deny_flags` allows what `base.toml` refuses: `rings with IOPOLL`, `rings with SQPOLL`",
+            )],
+        ),
+        (
+            "[setup]\nmax_entries = 128\n",
+            &[(4, "`setup.max_entries` allows what `base.toml` refuses: `rings of more than 64 entries`")],
+        ),
+        (
+            "[register]\nallow = [\"ring_fds\"]\n",
+            &[(4, "`register.allow` allows what `base.toml` refuses: `io_uring_register ring_fds`")],
+        ),
+        // A rule, and a group over a rule.
+        (
+            "[ops]\nconnect = \"family == AF_INET\"\n",
+            &[(4, "`connect` allows what `base.toml` refuses: `connect family=AF_INET addr=0.0.0.0`")],
+        ),
+        (
+            "[ops]\n\"@files\" = \"allow\"\n",
+            &[
+                (4, "`@files` allows what `base.toml` refuses: `openat flags=O_WRONLY`"),
+                (4, "`@files` allows what `base.toml` refuses: `close`, `statx`, `openat2 flags=O_RDONLY`"),
+            ],
+        ),
+        ("[ops]\nnop = \"allow\"\n", &[(4, "`nop` allows what `base.toml` refuses: `nop`")]),
+    ];
+    for (top, expected) in cases {
+        let found = loosened(top);
+        let lines: Vec<_> = found.iter().map(|(line, message)| (*line, message.as_str())).collect();
+        assert_eq!(lines.len(), expected.len(), "{top}{found:#?}");
+        for (line, message) in *expected {
+            let alike = |(at, text): &(u64, &str)| {
+                // Which open flags are shown is the comparison's to choose.
+                let head = message.split("openat flags=").next().unwrap_or_default();
+                at == line && text.starts_with(head) && (text == message || message.contains("openat flags="))
+            };
+            assert!(lines.iter().any(alike), "{top}{found:#?}");
+        }
+    }
+    let everything = loosened("default = \"allow\"\n");
+    let [(3, message)] = &everything[..] else { panic!("{everything:#?}") };
+    assert!(message.starts_with("`default` allows what `base.toml` refuses: `nop`, `readv`, "), "{message}");
+}
+
+#[test]
+fn a_requirement_takes_the_place_of_another() {
+    let base =
+        "version = 1\ndefault = \"deny\"\n[all]\nrequire = \"sqe_flags == 0\"\n[ops]\nread = \"allow\"\n";
+    let top =
+        "version = 1\nextends = [\"base.toml\"]\n[all]\nrequire = \"!(sqe_flags & IOSQE_FIXED_FILE)\"\n";
+    let upper = "version = 1\nextends = [\"top.toml\"]\n";
+    let folder = folder(&[("base.toml", base), ("top.toml", top), ("upper.toml", upper)]);
+    // It is told of a policy that is extended, too.
+    for name in ["top.toml", "upper.toml"] {
+        let output = ringwarden(folder.path(), &["check", name], "");
+        let told = stderr(&output);
+        assert!(
+            told.contains("warning[P406]: `require` allows what `base.toml` refuses: `read sqe_"),
+            "{told}"
+        );
+        assert!(told.contains(" --> top.toml:4:1\n"), "{told}");
+        assert!(told.contains(" ::: base.toml:4\n"), "{told}");
+    }
+    assert_eq!(status(&ringwarden(folder.path(), &["check", "top.toml", "--deny-warnings"], "")), 1);
+}
+
+/// Of several bases the later ones win: what one refuses by a rule is allowed by accident, what it does not
+/// speak of is why there is another one.
+#[test]
+fn of_several_bases_each_is_held_against_the_result() {
+    let other = "version = 1\ndefault = \"deny\"\n[ops]\nwrite = \"allow\"\nconnect = \"allow\"\n";
+    let both = "version = 1\nextends = [\"base.toml\", \"other.toml\"]\n";
+    let folder = folder(&[("base.toml", BASE), ("other.toml", other), ("both.toml", both)]);
+    let output = ringwarden(folder.path(), &["check", "both.toml"], "");
+    let told = stderr(&output);
+    assert!(told.contains("`connect` allows what `base.toml` refuses: `connect "), "{told}");
+    assert!(told.contains(" --> other.toml:5:1\n"), "{told}");
+    assert!(told.ends_with("1 warning\n\n"), "{told}");
+}
+
+#[test]
+fn one_file_does_not_hide_what_is_wrong_with_another() {
+    let wrong = "version = 1\ndefault = \"dny\"\n";
+    let folder = folder(&[("a.toml", wrong), ("c.toml", wrong)]);
+    for command in ["check", "test", "compile"] {
+        let output = ringwarden(folder.path(), &[command, "a.toml", "missing.toml", "c.toml"], "");
+        assert_eq!(status(&output), 2, "{command}");
+        for part in ["a.toml:2:11", "cannot read policy `missing.toml`", "c.toml:2:11"] {
+            assert!(stderr(&output).contains(part), "{command}: {output:?}");
+        }
+    }
+    let output = ringwarden(folder.path(), &["explain", "a.toml", "connect", "prt=1"], "");
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains("a.toml:2:11") && stderr(&output).contains("did you mean `port`?"));
+}
+
+#[test]
+fn a_dash_is_standard_input() {
+    let policy = "version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n[[test]]\nop = \"read\"\nexpect = \"allow\"\n";
+    let other = folder(&[("other.toml", policy)]);
+    for (arguments, expected) in [
+        (&["check", "-"][..], 0),
+        (&["test", "-"], 0),
+        (&["compile", "-", "--op", "read"], 0),
+        (&["explain", "-", "read"], 0),
+        (&["explain", "-", "write"], 1),
+        (&["diff", "-", "other.toml"], 0),
+        (&["diff", "other.toml", "other.toml,-"], 0),
+        (&["diff", "-", "-"], 0),
+    ] {
+        let output = ringwarden(other.path(), arguments, policy);
+        assert_eq!(status(&output), expected, "{arguments:?}: {output:?}");
+    }
+    let profile = "{\"defaultAction\": \"SCMP_ACT_ALLOW\"}";
+    assert_eq!(status(&ringwarden(other.path(), &["import", "seccomp", "-"], profile)), 0);
+    for arguments in [&["run", "-p", "-", "true"][..], &["learn", "-p", "-", "true"]] {
+        let output = ringwarden(other.path(), arguments, policy);
+        assert_eq!(status(&output), 125);
+        assert!(stderr(&output).contains("standard input is the program's own"), "{output:?}");
+    }
+}
+
+#[test]
+fn files_that_are_no_policies_are_told_with_the_place() {
+    let other = folder(&[
+        ("itself.toml", "version = 1\nextends = [\"itself.toml\"]\n"),
+        ("one.toml", "version = 1\nextends = [\"two.toml\"]\n"),
+        ("two.toml", "version = 1\nextends = [\"one.toml\"]\n"),
+    ]);
+    fs::write(other.path().join("latin.toml"), b"version = 1\n# caf\xe9\n").expect("writable");
+    for (name, expected) in [
+        ("itself.toml", "cannot extend `itself.toml`: it is this file itself"),
+        ("one.toml", "they extend each other: `one.toml` extends `two.toml` extends `one.toml`"),
+        ("latin.toml", "it is not UTF-8: byte 17 (line 2) is 0xe9"),
+    ] {
+        let output = ringwarden(other.path(), &["check", name], "");
+        assert!(stderr(&output).contains(expected), "{output:?}");
+        assert_eq!(stderr(&output).matches("error").count(), if name == "latin.toml" { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn operations_that_are_none_are_guessed() {
+    let other = folder(&[("policy.toml", "version = 1\ndefault = \"deny\"\n")]);
+    for (op, expected) in [
+        ("conect", "did you mean `connect`?"),
+        ("CONNECT", "did you mean `connect`?"),
+        ("IORING_OP_READV", "did you mean `readv`?"),
+        ("pread64", "a system call; what does its work: `read_fixed`, `read`, `read_multishot`"),
+        ("@files", "a group, and one operation is asked for"),
+        ("frobnicate", "`ringwarden ops` lists them"),
+    ] {
+        let output = ringwarden(other.path(), &["explain", "policy.toml", op], "");
+        assert_eq!(status(&output), 2);
+        assert!(stderr(&output).contains(expected), "{output:?}");
+    }
+}
