@@ -96,6 +96,13 @@ impl Stage {
         command
     }
 
+    /// The same with a word on standard error about what is refused.
+    pub(crate) fn verbose(&self, policy: &str, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.run(&[policy]);
+        command.args(["--verbose", "--"]).arg(program);
+        command
+    }
+
     fn run(&self, policies: &[impl AsRef<str>]) -> Command {
         let mut command = self.native(self.ringwarden_copy());
         command.args(["run", "--backend", self.backend]);
