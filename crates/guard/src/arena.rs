@@ -247,15 +247,17 @@ fn shows_sealed(smaps: impl BufRead, line: &Line) -> bool {
     let range = format!("{:08x}-{:08x}", ADDRESS, ADDRESS + LEN as u64);
     let offset = format!("{OFFSET:08x}");
     let wanted = [&*range, "r--s", &*offset, &*line.device, &*line.inode];
-    let is_arena = |text: &String| {
-        let mut rest = text.as_str();
+    let is_arena = |text: &str| {
+        let mut rest = text;
         wanted.iter().all(|&word| {
             let (first, after) = rest.split_once(' ').unwrap_or((rest, ""));
             rest = after;
             first == word
         }) && rest.trim_start() == line.name
     };
-    let mut lines = smaps.lines().map_while(Result::ok);
+    // Paths of files need not be text.
+    let lines = smaps.split(b'\n').map_while(Result::ok);
+    let mut lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
     lines.any(|text| is_arena(&text))
         && lines
             .find_map(|line| {
@@ -271,7 +273,7 @@ mod tests {
 
     fn smaps(range: &str, rights: &str, device: &str, inode: &str, name: &str, flags: &str) -> String {
         format!(
-            "55d0c0000000-55d0c0001000 r--s 00001000 00:01 1234    /elsewhere\nVmFlags: rd sh sl \n\
+            "55d0c0000000-55d0c0001000 r--s 00001000 00:01 1234    /else*where\nVmFlags: rd sh sl \n\
              {range} {rights} 00001000 {device} {inode}                    {name}\n\
              Size:    16384 kB\nVmFlags: {flags} \n\
              7f0000002000-7f0000003000 r--s 00001000 00:01 1234    /elsewhere\nVmFlags: rd sh sl \n"
@@ -298,7 +300,9 @@ mod tests {
             ("200000001000-200010000000", "r--s", "00:01", "1234", name, "rd sh sl", false),
         ] {
             let text = smaps(range, rights, device, inode, named, flags);
-            assert_eq!(shows_sealed(text.as_bytes(), &line), expected, "{text}");
+            // The path before it is no text.
+            let bytes: Vec<_> = text.bytes().map(|byte| if byte == b'*' { 0xff } else { byte }).collect();
+            assert_eq!(shows_sealed(&*bytes, &line), expected, "{text}");
         }
     }
 

@@ -10,6 +10,7 @@
 //! While it lasts that user may send signals to the thread, as he may to a guard of his own. It ends the
 //! guard, and with it the tree.
 
+use crate::proc;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::sync::OnceLock;
@@ -30,8 +31,7 @@ pub(crate) fn as_its_user<T>(tid: Pid, mut attempt: impl FnMut() -> Result<T, Er
         Err(error @ (Errno::PERM | Errno::ACCESS)) => error,
         result => return result,
     };
-    let status = std::fs::read_to_string(format!("/proc/{}/status", tid.as_raw_nonzero()));
-    match status.ok().as_deref().and_then(ids_of).and_then(Borrowed::new) {
+    match proc::text(tid, "status").ok().as_deref().and_then(ids_of).and_then(Borrowed::new) {
         Some(_borrowed) => attempt(),
         None => Err(error),
     }

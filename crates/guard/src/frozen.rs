@@ -1,5 +1,6 @@
 //! Threads that cannot run, and so are not to blame for what takes long.
 
+use crate::proc;
 use rustix::process::Pid;
 use std::path::{Path, PathBuf};
 
@@ -15,15 +16,13 @@ pub(crate) struct Freezers {
 impl Freezers {
     /// As this process sees them mounted.
     pub(crate) fn find() -> Self {
-        mounted(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        mounted(&proc::read("/proc/self/mountinfo".as_ref()).unwrap_or_default())
     }
 
     /// Whether `tid` waits for nothing of its own: its control group is frozen, or it is to run and no
     /// processor takes it.
     pub(crate) fn cannot_run(&self, tid: Pid) -> bool {
-        let file = |name: &str| {
-            std::fs::read_to_string(format!("/proc/{}/{name}", tid.as_raw_nonzero())).unwrap_or_default()
-        };
+        let file = |name| proc::text(tid, name).unwrap_or_default();
         is_runnable(&file("stat")) || file("cgroup").lines().any(|line| self.is_frozen(line))
     }
 

@@ -56,6 +56,7 @@ mod memory;
 pub mod needs;
 mod observe;
 mod plan;
+mod proc;
 mod registered;
 mod rules;
 #[allow(unsafe_code)] // sched_setattr

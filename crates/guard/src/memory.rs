@@ -2,6 +2,7 @@
 
 use crate::credentials::as_its_user;
 use crate::inject::Injection;
+use crate::proc;
 use crate::seccomp::Listener;
 use ringwarden_filter::{Errno as KernelErrno, UserMemory};
 use rustix::io::Errno;
@@ -50,7 +51,7 @@ impl Caller<'_> {
         let file = |name| PathBuf::from(format!("/proc/{}/{name}", self.tid.as_raw_nonzero()));
         let (memory, maps) = as_its_user(self.tid, || {
             let memory = OpenOptions::new().write(true).open(file("mem")).map_err(|_| Errno::PERM)?;
-            let maps = std::fs::read_to_string(file("maps")).map_err(|_| Errno::PERM)?;
+            let maps = proc::text(self.tid, "maps").map_err(|_| Errno::PERM)?;
             Ok((memory, maps))
         })?;
         // The file stays with the address space that it was opened for.

@@ -271,9 +271,9 @@ impl SplitRing {
         Ok(granted)
     }
 
-    /// Forgets what calls were granted that have had time to take it.
-    pub(crate) fn forget_grants(&self) {
-        self.queue().grants.clear();
+    /// Forgets what calls were granted that are `over`, by their thread and number.
+    pub(crate) fn revoke(&self, mut over: impl FnMut(Pid, u32) -> bool) {
+        self.queue().grants.retain(|grant| !over(grant.tid, grant.count));
     }
 
     /// Retires every slot: nothing that was approved before is submitted once this has returned.

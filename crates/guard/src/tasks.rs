@@ -7,6 +7,7 @@
 
 use crate::credentials::as_its_user;
 use crate::limits::PIDFD_THREAD;
+use crate::proc;
 use crate::taken::{Closer, Taken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -217,14 +218,8 @@ fn is_thread_of(tid: Pid, tgid: Pid) -> bool {
 
 /// The process that a thread belongs to, from `/proc`.
 pub(crate) fn thread_group(tid: Pid) -> Result<Pid, Errno> {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", tid.as_raw_nonzero())).map_err(|_| Errno::SRCH)?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Tgid:"))
-        .and_then(|tgid| tgid.trim().parse().ok())
-        .and_then(Pid::from_raw)
-        .ok_or(Errno::SRCH)
+    let tgid = proc::status_of(tid, "Tgid:").map_err(|_| Errno::SRCH)?;
+    tgid.parse().ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
 }
 
 #[cfg(test)]

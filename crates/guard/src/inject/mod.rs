@@ -12,6 +12,7 @@
 mod follow;
 
 use crate::credentials::as_its_user;
+use crate::proc;
 use crate::seccomp::Listener;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -221,14 +222,9 @@ fn wait_stop(tid: Pid) -> Result<i32, Errno> {
 
 /// Whether the guard is the parent of `tid`'s process and `tid` its main thread.
 fn is_own_child(tid: Pid) -> bool {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", tid.as_raw_nonzero())).unwrap_or_default();
-    let field = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-        value.trim().parse::<i32>().ok()
-    };
-    field("Tgid:") == Some(tid.as_raw_nonzero().get())
-        && field("PPid:") == Some(rustix::process::getpid().as_raw_nonzero().get())
+    let number = |name| proc::status_of(tid, name).ok()?.parse::<i32>().ok();
+    number("Tgid:") == Some(tid.as_raw_nonzero().get())
+        && number("PPid:") == Some(rustix::process::getpid().as_raw_nonzero().get())
 }
 
 fn last_errno() -> Errno {

@@ -4,18 +4,24 @@ use super::judge::{Judge, Reach, Waiter};
 use super::{After, Call, Guarded, State, Supervisor};
 use crate::arena::Arena;
 use crate::audit::Refused;
+use crate::proc;
 use crate::registered::{self, Registered};
 use crate::split_ring::Submission;
 use ringwarden_filter::FilterSet;
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::EnterFlags;
 use rustix::io::Errno;
+use rustix::process::Pid;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often it is looked whether another thread's submission is over, and for how long at most.
 const LOOK: Duration = Duration::from_millis(1);
-const LOOKS: u32 = 20;
+const LOOKS: u32 = 1000;
+/// The time on a processor in which a submission comes to its end: this and so much for each SQE.
+const SUBMITS_IN: Duration = Duration::from_millis(1);
+const SUBMITS_ONE_IN: Duration = Duration::from_micros(5);
 
 impl Supervisor {
     pub(super) fn enter(&self, call: Call<'_>) {
@@ -75,16 +81,15 @@ impl Supervisor {
         let submission = Submission { tid: call.tid, count: wanted };
         let mut published = ring.publish(submission, &mut judge);
         // What is queued may have been granted to another thread, of which only this much is known: it is
-        // not blocked. It either takes it or has left it here for anybody.
-        for look in 0..LOOKS {
+        // not blocked. It takes it as soon as it runs, or has left it here for anybody.
+        let mut runs = Runs::default();
+        for look in 1..=LOOKS {
             if published != Ok(0) || wanted == 0 || ring.pending() == 0 {
                 break;
             }
             call.turn.pass_on();
+            ring.revoke(|tid, count| look == LOOKS || runs.long_enough(tid, count));
             std::thread::sleep(LOOK);
-            if look + 1 == LOOKS {
-                ring.forget_grants();
-            }
             published = ring.publish(submission, &mut judge);
         }
         for refusal in judge.refusals {
@@ -192,6 +197,25 @@ impl State {
         self.unsettled.retain(|&tid| !tasks.had_arena(tid) && super::judge::may_be_submitting(tid));
         self.unsettled.is_empty()
     }
+}
+
+/// How long threads had run when they were first looked at.
+#[derive(Default)]
+struct Runs(HashMap<Pid, Duration>);
+
+impl Runs {
+    /// Whether `tid` has run for long enough since to submit so many SQEs.
+    fn long_enough(&mut self, tid: Pid, count: u32) -> bool {
+        let Some(run) = time_run(tid) else { return false };
+        let before = *self.0.entry(tid).or_insert(run);
+        run.saturating_sub(before) >= SUBMITS_IN + SUBMITS_ONE_IN * count
+    }
+}
+
+/// For how long a thread has run altogether, from `schedstat`, which kernels without CONFIG_SCHED_INFO lack.
+fn time_run(tid: Pid) -> Option<Duration> {
+    let times = proc::text(tid, "schedstat").ok()?;
+    Some(Duration::from_nanos(times.split(' ').next()?.parse().ok()?))
 }
 
 /// Whether filters look at arguments that requests point at.

@@ -7,6 +7,7 @@ use crate::credentials::as_its_user;
 use crate::identity::Watch;
 use crate::kernel_ring::wait_for_submissions;
 use crate::memory::Caller;
+use crate::proc;
 use crate::rules::{Rule, Rules};
 use crate::slots::{self, SqeWords};
 use crate::split_ring::{Incoming, Judged, Publisher};
@@ -298,11 +299,7 @@ fn without_unknown_flags(sqe: Sqe, model: KernelModel) -> Sqe {
 
 /// Whether the thread `tid` may be within `io_uring_enter`, on its way to the ring.
 pub(super) fn may_be_submitting(tid: Pid) -> bool {
-    let path = format!("/proc/{}/syscall", tid.as_raw_nonzero());
-    let call = as_its_user(tid, || {
-        std::fs::read_to_string(&path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-    });
-    match call {
+    match as_its_user(tid, || proc::text(tid, "syscall")) {
         // Not blocked: it may be anywhere.
         Ok(call) if call.starts_with("running") => true,
         Ok(call) => call.split(' ').next() == Some(&libc::SYS_io_uring_enter.to_string()),

@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use crate::deadline::Overdue;
+use crate::proc;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::sync::TryLockError;
@@ -59,8 +60,6 @@ impl Supervisor {
 
 /// Whether a thread of this process traces the thread `tid`.
 fn is_traced_here(tid: Pid) -> bool {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", tid.as_raw_nonzero())).unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
-    tracer.is_some_and(|tracer| std::path::Path::new("/proc/self/task").join(tracer).exists())
+    let tracer = proc::status_of(tid, "TracerPid:");
+    tracer.is_ok_and(|tracer| std::path::Path::new("/proc/self/task").join(tracer).exists())
 }

@@ -9,12 +9,8 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// A notification that is received in less has not been waited for.
-const AT_ONCE: Duration = Duration::from_nanos(1500);
 
 /// Where it is said why serving has ended; shared by all threads that serve.
 type Outcome = Arc<OwnedFd>;
@@ -98,8 +94,8 @@ impl Drop for TellPanic<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     received: Mutex<VecDeque<Notification>>,
-    /// The last notification was there already when it was asked for.
-    crowded: AtomicBool,
+    /// The thread that made the call which was served last.
+    last: AtomicU32,
 }
 
 impl Waiting {
@@ -113,18 +109,11 @@ impl Waiting {
     /// As for [`Listener::receive`].
     fn next(&self, listener: &Listener) -> Result<Notification, Errno> {
         let first = self.received().pop_front();
-        let first = match first {
-            Some(first) => first,
-            None => {
-                let asked = Instant::now();
-                let first = listener.receive()?;
-                self.crowded.store(asked.elapsed() < AT_ONCE, Ordering::Relaxed);
-                first
-            }
-        };
+        let first = first.map_or_else(|| listener.receive(), Ok)?;
         // Asking whether there are more costs a fifth of receiving one, and is in vain where one thread
         // makes one call after the other.
-        while self.crowded.load(Ordering::Relaxed) && listener.has_more() {
+        let crowded = self.last.swap(first.tid, Ordering::Relaxed) != first.tid;
+        while crowded && listener.has_more() {
             match listener.receive() {
                 Ok(more) => self.received().push_back(more),
                 // A caller died meanwhile.

@@ -36,7 +36,9 @@ fn open(ring: &Ring, file: &Path) -> io::Result<()> {
         // SAFETY: path and argument live until the completion.
         unsafe { ringwarden_uapi::sys::enter(std::os::fd::AsFd::as_fd(ring), 1, 1, flags.bits())? };
         match ring.pop() {
-            Some(completion) if completion.res < 0 => return Err(io::Error::from_raw_os_error(-completion.res)),
+            Some(completion) if completion.res < 0 => {
+                return Err(io::Error::from_raw_os_error(-completion.res));
+            }
             Some(_) => {}
             None => return Err(io::ErrorKind::NotFound.into()),
         }

@@ -1,0 +1,51 @@
+//! Texts of `/proc` about tasks. Programs choose the names and paths in them, which are bytes: what is not
+//! UTF-8 becomes U+FFFD. They cannot choose where a line ends, since those of names are escaped
+//! (`proc_task_name`, `seq_file_path`).
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::path::Path;
+
+/// The file `name` of the task `tid`.
+///
+/// # Errors
+/// `ENOENT` or `ESRCH` when the task is gone, `EACCES` or `EPERM` where it may not be looked into.
+pub(crate) fn text(tid: Pid, name: &str) -> Result<String, Errno> {
+    read(format!("/proc/{}/{name}", tid.as_raw_nonzero()).as_ref())
+}
+
+/// Any such file.
+///
+/// # Errors
+/// Those of opening and reading it.
+pub(crate) fn read(path: &Path) -> Result<String, Errno> {
+    let bytes = std::fs::read(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// What a line of `/proc/PID/status` says after `name`, which includes the colon.
+pub(crate) fn status_of(tid: Pid, name: &str) -> Result<String, Errno> {
+    let status = text(tid, "status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.map(|value| value.trim().to_owned()).ok_or(Errno::SRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_need_not_be_text() {
+        // Threads have names of their own.
+        std::thread::spawn(|| {
+            let tid = rustix::thread::gettid();
+            rustix::thread::set_name(c"a\xff\nTgid:\t1").expect("a name");
+            assert!(text(tid, "comm").expect("a name").starts_with("a\u{fffd}"));
+            let own = rustix::process::getpid().as_raw_nonzero().to_string();
+            assert_eq!(status_of(tid, "Tgid:").as_deref(), Ok(&*own));
+        })
+        .join()
+        .expect("a thread");
+    }
+}
