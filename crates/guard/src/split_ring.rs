@@ -224,7 +224,7 @@ impl SplitRing {
         // Whatever this thread was granted before is taken or not wanted any more.
         queue.grants.retain(|grant| grant.tid != tid);
         let ahead = queue.published.wrapping_sub(head);
-        let ahead = if ahead <= self.plan.entries { ahead } else { 0 };
+        let mut ahead = if ahead <= self.plan.entries { ahead } else { 0 };
         // Another thread's submission may be about to take what was published for it.
         let mut taken = queue.granted().min(ahead);
         if taken.saturating_add(count) > pending && taken > 0 {
@@ -232,7 +232,9 @@ impl SplitRing {
             taken = queue.granted().min(ahead);
         }
         let window = taken.saturating_add(count).min(pending);
-        for position in 0..window {
+        // What others are about to take is left alone: it may be taken by now, and its place in the shadow be
+        // used again.
+        for position in taken..window {
             let sequence = head.wrapping_add(position);
             let slot = queue.slots.slot_of(sequence);
             if position >= ahead && queue.slots.is_valid(slot) {
@@ -256,6 +258,8 @@ impl SplitRing {
                     continue;
                 }
                 self.retire(queue, sequence, window - position, position, publisher)?;
+                // What was published behind it is gone, too.
+                ahead = ahead.min(position);
             }
             if judged == Judged::WithArgument {
                 publisher.store_argument(slot);
