@@ -139,15 +139,8 @@ impl<'a> Server<'a> {
     /// Shuts it down in an orderly way; a guard ends with it.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         let pid = Pid::from_child(&self.child);
-        let mut tries = 0..12;
-        // A server that is still starting its helpers can miss the first one.
-        while tries.next().is_some() {
-            kill_process(pid, Signal::INT)?;
-            if ends_within(pid, PATIENCE / 12)? {
-                break;
-            }
-        }
-        ensure!(!tries.is_empty(), "no shutdown within {PATIENCE:?}:\n{}", self.log()?);
+        kill_process(pid, Signal::INT)?;
+        ensure!(ends_within(pid, PATIENCE)?, "no shutdown within {PATIENCE:?}:\n{}", self.log()?);
         let status = self.child.wait()?;
         ensure!(status.success(), "the server ended with {status}:\n{}", self.log()?);
         Ok(())
