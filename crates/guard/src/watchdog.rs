@@ -131,7 +131,7 @@ impl Watch<'_> {
             self.stand_in.pass_on(program.as_fd());
             return;
         }
-        while let Some(signal) = self.stand_in.next() {
+        while let Some(signal) = self.stand_in.next_signal() {
             self.after_the_program(&signal);
         }
     }

@@ -54,7 +54,7 @@ impl StandIn {
     pub fn pass_on(&mut self, pidfd: BorrowedFd<'_>) -> bool {
         let mut child_changed = false;
         for _ in 0..BATCH {
-            let Some(signal) = self.next() else { break };
+            let Some(signal) = self.next_signal() else { break };
             child_changed |= signal.tells_of_a_child();
             if signal.is_for_program() && signal.send_to(pidfd) == Err(Errno::AGAIN) {
                 self.delayed = Some(signal);
@@ -65,7 +65,7 @@ impl StandIn {
     }
 
     /// The next one, for a caller who decides alone what becomes of it.
-    pub fn next(&mut self) -> Option<Signal> {
+    pub fn next_signal(&mut self) -> Option<Signal> {
         self.delayed.take().or_else(|| {
             loop {
                 let signal = self.arrivals.next()?;
