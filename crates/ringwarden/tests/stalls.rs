@@ -10,7 +10,7 @@ use ringwarden::uapi::KernelModel;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -18,9 +18,11 @@ const POLICY: &str = include_str!("../examples/intruder/policy.toml");
 /// Milliseconds for which nobody may be kept from going on by somebody else. Coarse: machines are busy.
 const PAUSE: u64 = 1000;
 
+/// What came of an attack. One at a time: each keeps a processor busy, and pauses are measured.
 fn report(command: Command) -> Value {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let output = finish(command);
-    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).expect("a report")
 }

@@ -5,6 +5,7 @@
 //! does. Run it under the policy beside this file.
 
 mod filters;
+mod freezer;
 mod hang;
 mod memory;
 mod orphans;
@@ -87,6 +88,11 @@ enum Attack {
         /// Of which call
         injected: stalls::Injected,
     },
+    /// Be frozen while making rings
+    Freeze {
+        /// A control group, of version 2
+        group: PathBuf,
+    },
     /// Put a socket that lingers where the guard closes a descriptor
     Linger,
     /// Hold the lock of the address space
@@ -143,6 +149,7 @@ fn main() -> io::Result<()> {
         Attack::FilterMemory => filters::memory()?,
         Attack::FilterTime => filters::time()?,
         Attack::Jump { injected } => stalls::jump(injected)?,
+        Attack::Freeze { group } => freezer::freeze(&group)?,
         Attack::Linger => stalls::linger()?,
         Attack::Lock => stalls::lock()?,
         Attack::Much => stalls::much()?,
