@@ -53,6 +53,23 @@ fn a_segment_with_the_pages_number_is_not_the_page() {
     }
 }
 
+/// The threat model promises nothing against such a root, but this takes no look at the guard at all.
+#[test]
+#[ignore = "beyond the list: /proc of the program's making"]
+fn what_is_mounted_over_the_kernels_word_is_not_believed() {
+    if !is_root() {
+        return skip("a mount over /proc: not root");
+    }
+    let stage = Stage::new();
+    let guarded = stage.guarded(POLICY, stage.example("intruder"));
+    let mut command = stage.native("unshare");
+    command.arg("-m").arg(guarded.get_program()).args(guarded.get_args());
+    command.arg("mount").arg(stage.empty_folder());
+    let attempts = report(command);
+    assert_eq!(attempts["mount"], "done", "the attack was not carried out");
+    assert_eq!(attempts["created"], 0, "{attempts}");
+}
+
 #[test]
 fn names_of_files_forge_no_lines() {
     for stage in stages() {

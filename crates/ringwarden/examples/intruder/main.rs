@@ -64,6 +64,11 @@ enum Attack {
         /// An empty folder
         folder: PathBuf,
     },
+    /// Mount a forged `smaps` over this process's
+    Mount {
+        /// An empty folder
+        folder: PathBuf,
+    },
     /// Submit again what was approved before own filters and restrictions
     Replay {
         /// An empty folder
@@ -87,6 +92,9 @@ enum Attack {
     Jump {
         /// Of which call
         injected: stalls::Injected,
+        /// In a thread whose name is not text
+        #[arg(long)]
+        garbled: bool,
     },
     /// Be frozen while making rings
     Freeze {
@@ -143,12 +151,13 @@ fn main() -> io::Result<()> {
         Attack::Forks { folder } => rings::forks(&folder)?,
         Attack::Segment { folder } => segment::attack(&folder)?,
         Attack::Names { folder } => segment::names(&folder)?,
+        Attack::Mount { folder } => segment::mount(&folder)?,
         Attack::Replay { folder } => replay::attack(&folder)?,
         Attack::Fragments { folder } => rings::fragments(&folder)?,
         Attack::Greed { folder } => rings::greed(&folder)?,
         Attack::FilterMemory => filters::memory()?,
         Attack::FilterTime => filters::time()?,
-        Attack::Jump { injected } => stalls::jump(injected)?,
+        Attack::Jump { injected, garbled } => stalls::jump(injected, garbled)?,
         Attack::Freeze { group } => freezer::freeze(&group)?,
         Attack::Linger => stalls::linger()?,
         Attack::Lock => stalls::lock()?,

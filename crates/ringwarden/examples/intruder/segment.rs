@@ -4,9 +4,11 @@
 use crate::page::Page;
 use crate::process::{fork, wait};
 use crate::{Attempts, checked, requests};
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
@@ -114,6 +116,27 @@ fn forge(page: &Page) -> io::Result<Forgery> {
     }
 }
 
+/// Mounts a text of its own over what the kernel says of this process, and puts writable memory in the
+/// page's place. Takes root, in the guard's own mount namespace.
+pub(crate) fn mount(folder: &Path) -> io::Result<Attempts> {
+    let mut attempts = Attempts::default();
+    let page = page_of_a_child(folder)?;
+    let (start, end, inode) = (page.start, page.start + page.len, page.inode);
+    let text = format!(
+        "{start:08x}-{end:08x} r--s 00001000 00:01 {inode}    /memfd:io_uring-arguments (deleted)\n\
+         VmFlags: rd sh mr me ms sl \n"
+    );
+    let forged = folder.join("smaps");
+    fs::write(&forged, text)?;
+    let paths = [forged, format!("/proc/{}/smaps", std::process::id()).into()];
+    let [from, to] = paths.map(|path| CString::new(path.into_os_string().into_vec()).unwrap_or_default());
+    // SAFETY: strings that end with a NUL.
+    let mounted = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), null(), libc::MS_BIND, null()) };
+    attempts.record("mount", checked(mounted));
+    ask_with_own_memory(&mut attempts, &page, folder)?;
+    Ok(attempts)
+}
+
 /// Maps a file of that folder, whose name has forged lines of `smaps` in it, and then the page's own
 /// file without a seal.
 pub(crate) fn names(folder: &Path) -> io::Result<Attempts> {
@@ -125,7 +148,7 @@ pub(crate) fn names(folder: &Path) -> io::Result<Attempts> {
         ("line", format!("x\n{line} \nVmFlags: rd sh sl \n")),
         ("return", format!("x\r{line} \rVmFlags: sl ")),
     ] {
-        let text = std::ffi::CString::new(text)?;
+        let text = CString::new(text)?;
         // SAFETY: a name that ends with a NUL, and numbers.
         let fd = checked(unsafe { libc::memfd_create(text.as_ptr(), 0) })? as i32;
         // SAFETY: a descriptor that was just made, and a new mapping of its first page below the page's
@@ -137,7 +160,12 @@ pub(crate) fn names(folder: &Path) -> io::Result<Attempts> {
             attempts.record(name, checked(libc::mmap(at, PAGE, libc::PROT_READ, flags, fd, 0) as i64));
         }
     }
-    // Writable memory in the page's place.
+    ask_with_own_memory(&mut attempts, &page, folder)?;
+    Ok(attempts)
+}
+
+/// Puts writable memory in the page's place, and has the kernel read it there if it will.
+fn ask_with_own_memory(attempts: &mut Attempts, page: &Page, folder: &Path) -> io::Result<()> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     let writable = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: only takes addresses where nothing is mapped.
@@ -149,5 +177,5 @@ pub(crate) fn names(folder: &Path) -> io::Result<Attempts> {
     let ring = requests::ring()?;
     attempts.record("open", requests::open(&ring, &path, libc::O_RDONLY));
     attempts.count("created", usize::from(path.exists()));
-    Ok(attempts)
+    Ok(())
 }

@@ -42,7 +42,7 @@ pub(crate) enum Injected {
 }
 
 /// Puts a jump to itself in the place of the instruction by which the guard makes calls.
-pub(crate) fn jump(injected: Injected) -> io::Result<Attempts> {
+pub(crate) fn jump(injected: Injected, garbled: bool) -> io::Result<Attempts> {
     beside_a_sibling(|tried| {
         let stub = Arc::new(Stub::new()?);
         let (turn, caller) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -53,6 +53,10 @@ pub(crate) fn jump(injected: Injected) -> io::Result<Attempts> {
             caller.store(unsafe { libc::gettid() } as u64, Ordering::SeqCst);
             let ring = requests::ring().expect("a ring");
             let fd = ring_number(&ring);
+            if garbled {
+                // SAFETY: a name that ends with a NUL.
+                unsafe { libc::prctl(libc::PR_SET_NAME, c"\xff".as_ptr()) };
+            }
             loop {
                 turn.fetch_add(1, Ordering::SeqCst);
                 call(&stub, injected, fd);
@@ -63,8 +67,10 @@ pub(crate) fn jump(injected: Injected) -> io::Result<Attempts> {
         }
         let status = format!("/proc/self/task/{}/status", caller.load(Ordering::SeqCst));
         let traced = || {
-            let status = std::fs::read_to_string(&status).unwrap_or_default();
-            status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+            let status = std::fs::read(&status).unwrap_or_default();
+            String::from_utf8_lossy(&status)
+                .lines()
+                .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
         };
         let (start, mut spins) = (Instant::now(), 0);
         while start.elapsed() < TIME {

@@ -38,8 +38,7 @@ impl Stub {
         unsafe {
             let fd = checked(libc::memfd_create(c"stub".as_ptr(), 0))? as i32;
             checked(libc::ftruncate(fd, 4096))?;
-            let map =
-                |protection| libc::mmap(null_mut(), 4096, protection, libc::MAP_SHARED, fd, 4096 - 4096);
+            let map = |protection| libc::mmap(null_mut(), 4096, protection, libc::MAP_SHARED, fd, 0);
             let writable = map(libc::PROT_READ | libc::PROT_WRITE);
             checked(writable as i64)?;
             let code = map(libc::PROT_READ | libc::PROT_EXEC);
