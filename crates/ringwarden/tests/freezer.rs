@@ -38,7 +38,6 @@ impl Drop for Group {
 }
 
 #[test]
-#[ignore = "number 20 of the repairs"]
 fn a_frozen_process_goes_on_when_it_is_thawed_and_others_all_the_while() {
     if !is_root() {
         return skip("a frozen process: not root");

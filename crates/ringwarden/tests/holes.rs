@@ -55,7 +55,6 @@ fn a_segment_with_the_pages_number_is_not_the_page() {
 
 /// The threat model promises nothing against such a root, but this takes no look at the guard at all.
 #[test]
-#[ignore = "beyond the list: /proc of the program's making"]
 fn what_is_mounted_over_the_kernels_word_is_not_believed() {
     if !is_root() {
         return skip("a mount over /proc: not root");

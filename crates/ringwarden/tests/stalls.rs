@@ -55,7 +55,6 @@ fn a_jump_in_the_place_of_the_call_that_maps_a_ring_stalls_nobody_else() {
 
 /// Whom the guard traces it must know under any name: otherwise the whole tree pays.
 #[test]
-#[ignore = "number 6 of the repairs, and names that are not text"]
 fn a_jump_in_a_thread_whose_name_is_not_text_stalls_nobody_else() {
     stall(&["jump", "map", "--garbled"]);
 }

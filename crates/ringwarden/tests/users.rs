@@ -51,7 +51,6 @@ fn file(stage: &Stage) -> String {
 }
 
 #[test]
-#[ignore = "number 19 of the repairs"]
 fn a_program_that_becomes_another_user_and_executes_has_rings() {
     if !is_root() {
         return skip("a program that becomes another user: not root");
@@ -63,7 +62,6 @@ fn a_program_that_becomes_another_user_and_executes_has_rings() {
 }
 
 #[test]
-#[ignore = "number 19 of the repairs"]
 fn a_program_that_only_becomes_another_user_is_told_of() {
     if !is_root() {
         return skip("a program that becomes another user: not root");
@@ -76,7 +74,6 @@ fn a_program_that_only_becomes_another_user_is_told_of() {
 }
 
 #[test]
-#[ignore = "number 19 of the repairs"]
 fn a_program_that_closes_itself_is_told_of() {
     let stage = Stage::unprivileged();
     let mut command = stage.verbose(ALLOW, stage.example("guest"));
@@ -86,7 +83,6 @@ fn a_program_that_closes_itself_is_told_of() {
 
 /// One may execute it, but not read it, nor the memory of its process.
 #[test]
-#[ignore = "number 19 of the repairs"]
 fn a_program_that_cannot_be_read_is_told_of() {
     if !is_root() {
         return skip("a program of another user: not root");
