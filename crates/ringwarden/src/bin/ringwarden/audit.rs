@@ -111,10 +111,9 @@ impl Log {
             }
             Refused::Unreadable => {
                 line.op = "io_uring_setup".into();
-                line.rule =
-                    "the guard may not look into this process: it has given up its user since it was \
+                line.rule = "the process may not be looked into: it has given up its user since it was \
                              executed, or is not dumpable, and the guard has no CAP_SYS_PTRACE"
-                        .into();
+                    .into();
             }
             Refused::TooManyRings { most } => {
                 line.op = "io_uring_setup".into();
