@@ -59,8 +59,6 @@ mod plan;
 mod proc;
 mod registered;
 mod rules;
-#[allow(unsafe_code)] // sched_setattr
-mod scheduling;
 #[allow(unsafe_code)] // seccomp and its listener
 mod seccomp;
 mod shared;

@@ -1,7 +1,6 @@
 //! The threads that serve.
 
 use super::{Call, Supervisor};
-use crate::scheduling;
 use crate::seccomp::{Listener, Notification};
 use crate::turns::{Turn, Turns};
 use rustix::fd::{AsFd, OwnedFd};
@@ -53,7 +52,6 @@ impl Server {
         let server = self.clone();
         let spawned = std::thread::Builder::new().name("ringwarden".into()).spawn(move || {
             let _told = TellPanic(&server);
-            scheduling::ask_for_short_slices();
             let start = || {
                 // Without another thread this one goes on when it is done.
                 let _ = server.start_thread();
