@@ -14,6 +14,8 @@ pub(crate) const SIZE: usize = size_of::<u64>();
 
 impl Mask {
     pub(crate) const ALL: Self = Self(!0);
+    /// 1 to 31, below the real-time signals of the kernel.
+    pub(crate) const STANDARD: Self = Self((1 << 31) - 1);
 
     pub(crate) fn only(signal: i32) -> Self {
         Self(1 << (signal - 1))

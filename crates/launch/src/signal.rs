@@ -28,6 +28,14 @@ impl Arrivals {
         Self::of(Mask::only(libc::SIGCHLD))
     }
 
+    /// Every signal that is there at most once, and so needs no place in a queue.
+    ///
+    /// # Errors
+    /// Those of `signalfd(2)`.
+    pub fn of_standard() -> Result<Self, Errno> {
+        Self::of(Mask::STANDARD)
+    }
+
     fn of(mask: Mask) -> Result<Self, Errno> {
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: a valid set of the given size.

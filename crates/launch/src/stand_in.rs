@@ -17,7 +17,9 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub struct StandIn {
     arrivals: Arrivals,
-    /// Waits for room in the program's queue, and all later ones with it.
+    /// The same without those that queue up, which must not hold up the others.
+    standard: Arrivals,
+    /// Waits for room in the program's queue, and all later ones of its kind with it.
     delayed: Option<Signal>,
     /// A process whose SIGCONT is for us and not for the program.
     waker: Option<Pid>,
@@ -36,13 +38,17 @@ impl StandIn {
     /// # Errors
     /// Those of `signalfd(2)`.
     pub fn new(waker: Option<Pid>) -> Result<Self, Errno> {
-        Ok(Self { arrivals: Arrivals::all()?, delayed: None, waker })
+        Ok(Self { arrivals: Arrivals::all()?, standard: Arrivals::of_standard()?, delayed: None, waker })
     }
 
     /// What to poll for.
     pub fn poll_fd(&self) -> PollFd<'_> {
-        let wanted = if self.delayed.is_some() { PollFlags::empty() } else { PollFlags::IN };
-        PollFd::from_borrowed_fd(self.arrivals.as_fd(), wanted)
+        PollFd::from_borrowed_fd(self.open().as_fd(), PollFlags::IN)
+    }
+
+    /// Where signals come from at the moment.
+    fn open(&self) -> &Arrivals {
+        if self.delayed.is_some() { &self.standard } else { &self.arrivals }
     }
 
     /// How long to poll at most.
@@ -53,12 +59,13 @@ impl StandIn {
     /// Passes on what has arrived to the program that `pidfd` is; whether a child has changed, too.
     pub fn pass_on(&mut self, pidfd: BorrowedFd<'_>) -> bool {
         let mut child_changed = false;
+        // Only real-time signals need room (`__send_signal_locked`).
+        self.delayed = self.delayed.take().filter(|signal| signal.send_to(pidfd) == Err(Errno::AGAIN));
         for _ in 0..BATCH {
-            let Some(signal) = self.next_signal() else { break };
+            let Some(signal) = self.arrived() else { break };
             child_changed |= signal.tells_of_a_child();
             if signal.is_for_program() && signal.send_to(pidfd) == Err(Errno::AGAIN) {
                 self.delayed = Some(signal);
-                break;
             }
         }
         child_changed
@@ -66,15 +73,17 @@ impl StandIn {
 
     /// The next one, for a caller who decides alone what becomes of it.
     pub fn next_signal(&mut self) -> Option<Signal> {
-        self.delayed.take().or_else(|| {
-            loop {
-                let signal = self.arrivals.next()?;
-                let woken =
-                    signal.number() == libc::SIGCONT && self.waker.is_some_and(|waker| signal.is_from(waker));
-                if !woken {
-                    return Some(signal);
-                }
+        self.delayed.take().or_else(|| self.arrived())
+    }
+
+    fn arrived(&self) -> Option<Signal> {
+        loop {
+            let signal = self.open().next()?;
+            let woken =
+                signal.number() == libc::SIGCONT && self.waker.is_some_and(|waker| signal.is_from(waker));
+            if !woken {
+                return Some(signal);
             }
-        })
+        }
     }
 }

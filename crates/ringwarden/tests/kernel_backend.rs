@@ -19,6 +19,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 const DENIED: i64 = -13;
@@ -193,10 +194,14 @@ fn the_status_is_the_programs() {
             command.args(["-c", script]);
             finish(command)
         };
-        for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
-        {
+        for (script, code, signal) in [
+            ("exit 0", Some(0), None),
+            ("exit 7", Some(7), None),
+            ("kill -TERM $$", None, Some(libc::SIGTERM)),
+            ("kill -KILL $$", None, Some(libc::SIGKILL)),
+        ] {
             let output = shell(script);
-            assert_eq!(output.status.code(), Some(status), "{script}");
+            assert_eq!((output.status.code(), output.status.signal()), (code, signal), "{script}");
             assert!(output.stderr.is_empty(), "{output:?}");
         }
         for (program, status) in [("/nowhere/to/be/found", 127), ("/dev/null", 126)] {
