@@ -66,11 +66,14 @@ impl Watch<'_> {
             let fds = if heard { &mut fds[..] } else { &mut fds[..1] };
             const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
             let timeout = self.stopped.map_or(self.stand_in.timeout(), |_| Some(&AT_ONCE));
-            match poll(fds, timeout) {
-                Ok(_) | Err(Errno::INTR) => {}
+            let (reported, heard) = match poll(fds, timeout) {
+                Ok(_) => (!fds[0].revents().is_empty(), heard),
+                Err(Errno::INTR) => (false, heard),
+                // The program has taken the limit of open files away, which `poll` asks for. Signals are lost
+                // on it then; the guard's end is not.
+                Err(Errno::INVAL) => (true, false),
                 Err(error) => return Err(Error::Died(error.into())),
-            }
-            let reported = !fds[0].revents().is_empty();
+            };
             if heard {
                 self.hear();
             }

@@ -31,8 +31,6 @@ pub enum Culprit {
     SeccompOrKernel,
     /// `kernel.io_uring_disabled`, which has this value.
     Sysctl(u8),
-    /// The limit of locked memory, which rings count against.
-    LockedMemory,
     /// Another supervisor has this process already, and the kernel allows one.
     Supervisor,
     /// Neither; a security module, say.
@@ -55,7 +53,6 @@ impl Missing {
             Culprit::Seccomp => {
                 format!("have the seccomp profile of this container or service allow `{name}`")
             }
-            Culprit::LockedMemory => "raise the limit of locked memory (`ulimit -l`)".into(),
             Culprit::Kernel if self.need.name.starts_with('/') => {
                 "mount /proc, and use a kernel that is built with CONFIG_PROC_CHILDREN".into()
             }
@@ -122,9 +119,6 @@ impl fmt::Display for Missing {
             (Culprit::SeccompOrKernel, error) => {
                 write!(f, "is forbidden by a seccomp filter, or not in this kernel ({error})")
             }
-            (Culprit::LockedMemory, error) => {
-                write!(f, "does not fit into the limit of locked memory ({error})")
-            }
             (Culprit::Sysctl(value), _) => write!(f, "is forbidden by kernel.io_uring_disabled = {value}"),
             (_, error) => write!(f, "fails ({error})"),
         }
@@ -140,7 +134,6 @@ impl Culprit {
                     return Self::Sysctl(value);
                 }
             }
-            TrialError::Failed(Errno::NOMEM) if need.number.is_none() => return Self::LockedMemory,
             TrialError::Killed(libc::SIGSYS) => return Self::Seccomp,
             _ => {}
         }
