@@ -30,7 +30,9 @@ pub(crate) fn watch(
 ) -> Result<Status, Error> {
     let outcome = match StandIn::new(Some(tree.guard)) {
         Ok(stand_in) => {
-            Watch { tree, reports, stand_in, program: None, ended: None, stopped: None, cut_short: false }
+            let guard = State::open(tree.guard).ok();
+            let (program_runs, ended, stopped, cut_short) = (None, None, None, false);
+            Watch { tree, reports, stand_in, guard, program: program_runs, ended, stopped, cut_short }
                 .until_the_end(program)
         }
         Err(error) => Err(Error::Start(error.into())),
@@ -46,6 +48,8 @@ struct Watch<'a> {
     tree: &'a Tree<'a>,
     reports: &'a OwnedFd,
     stand_in: StandIn,
+    /// The guard's state; none where `/proc` hides it.
+    guard: Option<State>,
     /// The program's pidfd and state, while it runs.
     program: Option<(OwnedFd, Option<State>)>,
     /// How it ended, when its descendants have perhaps not.
@@ -131,11 +135,23 @@ impl Watch<'_> {
 
     fn hear(&mut self) {
         if let Some((program, _)) = &self.program {
-            self.stand_in.pass_on(program.as_fd());
+            if self.stand_in.pass_on(program.as_fd()) {
+                self.wake_the_guard();
+            }
             return;
         }
         while let Some(signal) = self.stand_in.next_signal() {
+            if signal.tells_of_a_child() {
+                self.wake_the_guard();
+            }
             self.after_the_program(&signal);
+        }
+    }
+
+    /// A guard that somebody has stopped would keep the whole tree waiting.
+    fn wake_the_guard(&self) {
+        if self.guard.as_ref().is_some_and(State::is_stopped) {
+            let _ = kill_process(self.tree.guard, rustix::process::Signal::CONT);
         }
     }
 

@@ -118,7 +118,9 @@ impl Signal {
             // SIGPIPE and SIGXFSZ look as if the writer had sent them.
             _ if self.is_sent() => self.0.ssi_code != libc::SI_USER || !self.is_from(own),
             libc::SIGALRM | libc::SIGVTALRM | libc::SIGPROF => true,
-            libc::SIGHUP => rustix::process::getsid(None) == Ok(own),
+            // To the owner of a descriptor (`F_SETOWN`, `F_SETSIG`), by its number.
+            libc::SIGIO | libc::SIGURG | 32.. => true,
+            libc::SIGHUP | libc::SIGCONT => rustix::process::getsid(None) == Ok(own),
             _ => false,
         }
     }
@@ -155,10 +157,13 @@ impl Signal {
     /// # Errors
     /// `EAGAIN` when that process (its user) has as many signals waiting as it may; `ESRCH`, `EPERM`.
     pub fn send_to(&self, program: BorrowedFd<'_>) -> Result<(), Errno> {
-        let queued = (self.0.ssi_code == libc::SI_QUEUE).then(|| Queued {
+        // The kernel lets nobody pass on the others (`do_pidfd_send_signal`).
+        let code = self.0.ssi_code;
+        let has_value = code < 0 && code != libc::SI_TKILL && code != libc::SI_TIMER;
+        let queued = has_value.then(|| Queued {
             signo: self.number(),
             errno: self.0.ssi_errno,
-            code: libc::SI_QUEUE,
+            code,
             pid: self.0.ssi_pid as i32,
             uid: self.0.ssi_uid,
             value: self.0.ssi_ptr,

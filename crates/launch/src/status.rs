@@ -42,8 +42,9 @@ impl Status {
             let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
             disposition(signal, Some(&default_action()));
             Mask::only(signal).unblock();
+            // Not `raise`, which refuses the two signals that libc keeps for itself.
             // SAFETY: no pointers.
-            unsafe { libc::raise(signal) };
+            unsafe { libc::kill(libc::getpid(), signal) };
         }
         ExitCode::from(self.code())
     }

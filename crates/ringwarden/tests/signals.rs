@@ -2,7 +2,7 @@
 
 mod launch;
 
-use launch::{Stage, is_root};
+use launch::{Stage, finish, is_root};
 use ringwarden::kernel::Facts;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use std::fs;
@@ -248,4 +248,15 @@ fn an_orphan_without_a_guard_can_do_nothing() {
             )
         );
     }
+}
+
+/// The tree would wait for it for ever.
+#[test]
+fn a_guard_does_not_stay_stopped() {
+    let stage = Stage::unprivileged();
+    let mut command = stage.guarded(POLICY, "sh");
+    // Making a ring needs the guard.
+    command.args(["-c", "kill -STOP $PPID; exec \"$0\""]).arg(stage.example("uring_client"));
+    let output = finish(command);
+    assert!(output.status.success(), "{output:?}");
 }
