@@ -10,9 +10,10 @@
 use ringwarden_filter::{KernelModel, Limits, Privileges, Task};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::MAX_INSNS;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -76,9 +77,8 @@ impl Known {
 
     /// Whether the thread's number is still its own.
     fn is_alive(&self) -> bool {
-        // No task has that descriptor, so that all this asks is whether there is a task.
-        let nothing = pidfd_getfd(self.pidfd.as_fd(), i32::MAX, PidfdGetfdFlags::empty());
-        !matches!(nothing, Err(Errno::SRCH))
+        // Takes no lock of the thread's process, which an exec can hold for as long as the program likes.
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
     }
 }
 

@@ -3,18 +3,17 @@
 //! A thread's table is the kernel's; what is here is a belief, as with descriptors. But a program may
 //! close its descriptor once the ring is registered, and then nothing is left by which the guard could
 //! reach the ring. So for as long as a ring is registered the guard does hold a descriptor, and lets
-//! go of it when the program unregisters it, when the thread ends, or soon after it has executed another
-//! program, which the kernel drops the table for.
+//! go of it when the program unregisters it, when the thread ends, or when an exec stops at the guard, for
+//! which the kernel drops the table. Of other execs it does not know, and keeps the ring until the thread
+//! ends: asking the program's memory would wait for locks that the program holds.
 
-use crate::credentials::as_its_user;
 use crate::limits::PIDFD_THREAD;
 use crate::taken::Taken;
 use crate::tasks::RingId;
 use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, pread};
+use rustix::io::Errno;
 use rustix::process::{Pid, pidfd_open};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -35,29 +34,15 @@ pub(crate) struct Registered {
 struct Table {
     rings: [Option<Registered>; MAX],
     pidfd: OwnedFd,
-    /// The memory that the thread had when it registered its first: a file that has nothing to read once
-    /// nobody uses that memory.
-    memory: Option<OwnedFd>,
 }
 
 impl Table {
     fn of(tid: Pid) -> Result<Self, Errno> {
-        let path = format!("/proc/{}/mem", tid.as_raw_nonzero());
-        Ok(Self {
-            rings: Default::default(),
-            pidfd: pidfd_open(tid, PIDFD_THREAD)?,
-            memory: as_its_user(tid, || open(&*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())).ok(),
-        })
+        Ok(Self { rings: Default::default(), pidfd: pidfd_open(tid, PIDFD_THREAD)? })
     }
 
     fn has_ended(&self) -> bool {
         poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
-    }
-
-    /// Whether the thread executes another program by now. Nothing lies at address 0, which is an error as
-    /// long as there is something to read at all (`mem_rw`, `fs/proc/base.c`).
-    fn has_executed(&self) -> bool {
-        self.memory.as_ref().is_some_and(|memory| pread(memory, &mut [0u8], 0) == Ok(0))
     }
 }
 
@@ -88,7 +73,7 @@ impl RegisteredRings {
     /// No descriptor is left to watch the thread by.
     pub(crate) fn insert(&self, tid: Pid, index: usize, registered: Registered) -> Result<(), Errno> {
         let mut tables = self.tables();
-        if tables.get(&tid).is_some_and(|table| table.has_ended() || table.has_executed()) {
+        if tables.get(&tid).is_some_and(|table| table.has_ended()) {
             tables.remove(&tid);
         }
         let table = match tables.entry(tid) {
@@ -117,15 +102,21 @@ impl RegisteredRings {
         }
     }
 
+    /// Forgets a thread's rings: the kernel drops them when it execs. Should the exec fail, the thread's
+    /// indices are unknown from then on, and using one fails with EBADF.
+    pub(crate) fn forget(&self, tid: Pid) {
+        self.tables().remove(&tid);
+    }
+
     /// Readable when [`sweep`](Self::sweep) has something to do at once.
     pub(crate) fn ends(&self) -> BorrowedFd<'_> {
         self.ends.as_fd()
     }
 
-    /// Forgets what ended threads had, and those that have executed another program.
+    /// Forgets what ended threads had.
     pub(crate) fn sweep(&self) {
         // What is dropped here is closed elsewhere, and a closed pidfd leaves `ends` by itself.
-        self.tables().retain(|_, table| !table.has_ended() && !table.has_executed());
+        self.tables().retain(|_, table| !table.has_ended());
     }
 
     fn tables(&self) -> MutexGuard<'_, HashMap<Pid, Table>> {
@@ -163,29 +154,5 @@ mod tests {
         assert!(rings.get(own, 4).is_none() && rings.get(own, 99).is_none());
         rings.remove(own, 3);
         assert_eq!(Arc::strong_count(&descriptor), 1);
-    }
-
-    #[test]
-    fn another_program_has_no_table() {
-        use std::process::{Command, Stdio};
-        // A shell that waits, executes another program when told, and then waits as that.
-        let mut child = Command::new("sh")
-            .args(["-c", "read x; exec cat"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("sh");
-        let table = Table::of(Pid::from_child(&child)).expect("a table");
-        // `spawn` returns when the shell runs.
-        assert!(!table.has_executed());
-        use std::io::{Read, Write};
-        let mut input = child.stdin.take().expect("piped");
-        input.write_all(b"go\nx").expect("write");
-        let mut answer = [0];
-        child.stdout.as_mut().expect("piped").read_exact(&mut answer).expect("cat");
-        assert!(table.has_executed() && !table.has_ended());
-        drop(input);
-        child.wait().expect("wait");
-        assert!(table.has_ended());
     }
 }
