@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Names one split ring for as long as the guard runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +25,7 @@ pub(crate) struct RingId(pub(crate) u64);
 /// One process that has used io_uring.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     /// What its descriptors are believed to be.
     pub(crate) rings: HashMap<i32, RingId>,
     /// Whether its address space has been seen to have the arena.
@@ -44,7 +45,7 @@ impl Process {
     }
 
     fn is_alive(&self) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let mut fds = [PollFd::new(&*self.pidfd, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::default())) == Ok(0)
     }
 }
@@ -116,7 +117,7 @@ impl Tasks {
         }
         let tgid = thread_group(tid)?;
         if self.processes.get(&tgid).is_none_or(|process| !process.is_alive()) {
-            let pidfd = pidfd_open(tgid, PidfdFlags::empty())?;
+            let pidfd = Arc::new(pidfd_open(tgid, PidfdFlags::empty())?);
             let process = Process { pidfd, rings: HashMap::new(), has_arena: false, execing: Vec::new() };
             self.processes.insert(tgid, process);
         }
@@ -175,29 +176,11 @@ impl Tasks {
         }
     }
 
-    /// Takes a copy of descriptor `fd` as `tid`, waiting for an answer, has it.
-    pub(crate) fn descriptor(&mut self, tid: Pid, fd: i32) -> Result<Taken, Errno> {
-        if fd < 0 {
-            return Err(Errno::BADF);
-        }
+    /// What is needed to take copies of the descriptors of `tid`, which waits for an answer.
+    pub(crate) fn descriptors(&mut self, tid: Pid) -> Result<Descriptors, Errno> {
         let tgid = self.current_group(tid)?;
         let process = self.processes.get(&tgid).ok_or(Errno::SRCH)?;
-        match as_its_user(tid, || pidfd_getfd(&process.pidfd, fd, PidfdGetfdFlags::empty())) {
-            Ok(copy) => Ok(self.closer.take(copy)),
-            // The main thread may be gone, or not share its descriptors with this one.
-            Err(error) => self.descriptor_of_thread(tid, fd).map_err(|_| error),
-        }
-    }
-
-    /// Takes a copy of descriptor `fd` of one thread, whose descriptors need not be those of its
-    /// process.
-    pub(crate) fn descriptor_of_thread(&self, tid: Pid, fd: i32) -> Result<Taken, Errno> {
-        if fd < 0 {
-            return Err(Errno::BADF);
-        }
-        let pidfd = pidfd_open(tid, PIDFD_THREAD)?;
-        let copy = as_its_user(tid, || pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty()))?;
-        Ok(self.closer.take(copy))
+        Ok(Descriptors { tid, process: Arc::clone(&process.pidfd), closer: self.closer.clone() })
     }
 
     /// Forgets what a ring was called.
@@ -205,6 +188,39 @@ impl Tasks {
         for process in self.processes.values_mut() {
             process.rings.retain(|_, &mut ring| !gone(ring));
         }
+    }
+}
+
+/// The descriptors of a thread. Taking one waits for an exec of its process that is under way, so the guard's
+/// knowledge must not be locked meanwhile.
+#[derive(Debug)]
+pub(crate) struct Descriptors {
+    tid: Pid,
+    process: Arc<OwnedFd>,
+    closer: Closer,
+}
+
+impl Descriptors {
+    /// Takes a copy of descriptor `fd`.
+    pub(crate) fn take(&self, fd: i32) -> Result<Taken, Errno> {
+        match self.take_by(&self.process, fd) {
+            // The main thread may be gone, or not share its descriptors with this one.
+            Err(error) if error != Errno::BADF || fd >= 0 => self.take_of_thread(fd).map_err(|_| error),
+            taken => taken,
+        }
+    }
+
+    /// The same of the thread, whose descriptors need not be those of its process.
+    pub(crate) fn take_of_thread(&self, fd: i32) -> Result<Taken, Errno> {
+        self.take_by(&pidfd_open(self.tid, PIDFD_THREAD)?, fd)
+    }
+
+    fn take_by(&self, pidfd: &OwnedFd, fd: i32) -> Result<Taken, Errno> {
+        if fd < 0 {
+            return Err(Errno::BADF);
+        }
+        let copy = as_its_user(self.tid, || pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()))?;
+        Ok(self.closer.take(copy))
     }
 }
 

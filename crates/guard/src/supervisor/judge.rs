@@ -65,16 +65,9 @@ impl Waiter<'_> {
             return Ok(());
         }
         let is_ring = |copy: &Taken| watch.is(copy.as_fd());
-        let copy = {
-            let mut state = self.supervisor.state();
-            state
-                .tasks
-                .descriptor(self.tid, fd)
-                .ok()
-                .filter(is_ring)
-                .or_else(|| state.tasks.descriptor_of_thread(self.tid, fd).ok().filter(is_ring))
-        };
-        let copy = copy.ok_or(Errno::BADF)?;
+        let descriptors = self.supervisor.state().tasks.descriptors(self.tid)?;
+        let copy = descriptors.take(fd).ok().filter(is_ring);
+        let copy = copy.or_else(|| descriptors.take_of_thread(fd).ok().filter(is_ring)).ok_or(Errno::BADF)?;
         wait_for_submissions(copy.as_fd());
         if shared.leases.keep(self.ring, Arc::new(copy)) {
             shared.call_main_thread();

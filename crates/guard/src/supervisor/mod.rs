@@ -276,11 +276,38 @@ impl Supervisor {
     /// `EBADF` for no descriptor, `EOPNOTSUPP` for one that is no ring (both as from
     /// `io_uring_enter(2)`), `EACCES` for a ring that the guard did not make.
     fn take_ring(&self, call: Call<'_>, fd: i32) -> Result<(Arc<Guarded>, Taken), Errno> {
-        let taken = self.state().take_ring(call.tid, fd);
+        let taken = self.find_ring(call.tid, fd);
         if taken.as_ref().is_err_and(|&error| error == Errno::ACCESS) {
             self.refused(call, Refused::ForeignRing { fd });
         }
         taken
+    }
+
+    fn find_ring(&self, tid: Pid, fd: i32) -> Result<(Arc<Guarded>, Taken), Errno> {
+        let descriptors = self.state().tasks.descriptors(tid)?;
+        // After what is believed the newest: descriptors are passed on soon after a ring is made.
+        let ring_behind = |fd_of_ours: BorrowedFd<'_>| {
+            let mut state = self.state();
+            let believed = state.believed(tid, fd).cloned();
+            let is_it = |guarded: &&Arc<Guarded>| guarded.ring.watch().is(fd_of_ours);
+            believed.iter().chain(state.rings.values().rev()).find(is_it).cloned()
+        };
+        let mut copy = descriptors.take(fd);
+        let mut found = copy.as_ref().ok().and_then(|copy| ring_behind(copy.as_fd()));
+        if found.is_none() {
+            // The thread may have a descriptor table of its own.
+            let own = descriptors.take_of_thread(fd);
+            found = own.as_ref().ok().and_then(|copy| ring_behind(copy.as_fd()));
+            copy = own.or(copy);
+        }
+        let copy = copy?;
+        let Some(guarded) = found else {
+            return Err(if is_ring(copy.as_fd()) { Errno::ACCESS } else { Errno::OPNOTSUPP });
+        };
+        if let Ok((_, process)) = self.state().tasks.process_of(tid) {
+            process.rings.insert(fd, guarded.id);
+        }
+        Ok((guarded, copy))
     }
 
     /// The same without the descriptor.
@@ -330,32 +357,6 @@ impl State {
         let (_, process) = self.tasks.process_of(tid).ok()?;
         let id = *process.rings.get(&fd)?;
         self.rings.get(&id)
-    }
-
-    /// See [`Supervisor::take_ring`].
-    fn take_ring(&mut self, tid: Pid, fd: i32) -> Result<(Arc<Guarded>, Taken), Errno> {
-        let believed = self.believed(tid, fd).cloned();
-        let rings = &self.rings;
-        // After what is believed the newest: descriptors are passed on soon after a ring is made.
-        let ring_behind = |fd: BorrowedFd<'_>| {
-            let is_it = |guarded: &&Arc<Guarded>| guarded.ring.watch().is(fd);
-            believed.iter().chain(rings.values().rev()).find(is_it).cloned()
-        };
-        let mut copy = self.tasks.descriptor(tid, fd);
-        let mut found = copy.as_ref().ok().and_then(|copy| ring_behind(copy.as_fd()));
-        if found.is_none() {
-            // The thread may have a descriptor table of its own.
-            let own = self.tasks.descriptor_of_thread(tid, fd);
-            found = own.as_ref().ok().and_then(|copy| ring_behind(copy.as_fd()));
-            copy = own.or(copy);
-        }
-        let copy = copy?;
-        let Some(guarded) = found else {
-            return Err(if is_ring(copy.as_fd()) { Errno::ACCESS } else { Errno::OPNOTSUPP });
-        };
-        let (_, process) = self.tasks.process_of(tid)?;
-        process.rings.insert(fd, guarded.id);
-        Ok((guarded, copy))
     }
 
     /// The slots of the arena that rings of that process have.

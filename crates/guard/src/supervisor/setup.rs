@@ -192,7 +192,8 @@ impl Supervisor {
         if !SetupFlags::from_bits_retain(asked.flags).contains(SetupFlags::ATTACH_WQ) {
             return Ok(None);
         }
-        match self.state().tasks.descriptor(tid, asked.wq_fd as i32) {
+        let descriptors = self.state().tasks.descriptors(tid)?;
+        match descriptors.take(asked.wq_fd as i32) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::BADF) => Err(Errno::NXIO),
             Err(error) => Err(error),
