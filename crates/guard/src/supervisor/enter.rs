@@ -52,7 +52,6 @@ impl Supervisor {
         let woken = emulates_sqpoll && flags.contains(EnterFlags::SQ_WAKEUP);
         let wanted = if woken { asked.max(ring.pending()) } else { asked };
         match self.publish(call, &guarded, reach, wanted) {
-            Ok(_) if self.unrecorded.get().is_some() => self.fail(call, Errno::IO),
             Ok(granted) if granted == asked => self.proceed(call),
             Ok(granted) if emulates_sqpoll && asked == 0 => self.submit_for(call, granted, flags),
             Ok(granted) if emulates_sqpoll => self.enter_with(call, granted, flags),

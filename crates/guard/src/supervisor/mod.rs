@@ -234,6 +234,9 @@ impl Supervisor {
         prepare: impl FnOnce() -> Result<P, Errno>,
         work: impl FnOnce(&mut Injection, P) -> Result<After, Errno>,
     ) {
+        if self.is_over() {
+            return;
+        }
         call.turn.pass_on();
         let _reapers_wait = self.shared.trace(call.tid, false);
         // Without an injection the call has been answered.
@@ -254,17 +257,26 @@ impl Supervisor {
         Caller { listener: &self.listener, id: call.id(), tid: call.tid }
     }
 
+    /// Whether a refusal could not be recorded. The guard ends then, and with it everybody who waits for
+    /// an answer: nobody hears of a refusal that is not on record, nor ends by itself before.
+    fn is_over(&self) -> bool {
+        self.unrecorded.get().is_some()
+    }
+
     fn proceed(&self, call: Call<'_>) {
-        self.listener.proceed(call.id());
+        if !self.is_over() {
+            self.listener.proceed(call.id());
+        }
     }
 
     fn fail(&self, call: Call<'_>, error: Errno) {
-        self.listener.fail(call.id(), error);
+        self.answer(call, Err(error));
     }
 
     /// Answers a call at the end of its handling.
     fn answer(&self, call: Call<'_>, result: Result<i64, Errno>) {
         match result {
+            _ if self.is_over() => {}
             Ok(value) => self.listener.answer(call.id(), value),
             Err(error) => self.listener.fail(call.id(), error),
         }
