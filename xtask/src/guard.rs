@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 pub(crate) struct Guard {
     binary: PathBuf,
     policy: NamedTempFile,
+    own_filters: bool,
 }
 
 impl Guard {
@@ -19,13 +20,22 @@ impl Guard {
         let binary = ringwarden(binary)?;
         let mut policy = tempfile::Builder::new().suffix(".toml").tempfile()?;
         policy.write_all(b"version = 1\nname = \"allow-all\"\ndefault = \"allow\"\n")?;
-        Ok(Self { binary, policy })
+        Ok(Self { binary, policy, own_filters: false })
+    }
+
+    /// The same with filters of the program's own.
+    pub(crate) fn with_own_filters(self) -> Self {
+        Self { own_filters: true, ..self }
     }
 
     /// `program` under the guard; arguments can be added.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(["run", "--backend", "guard", "-p"]).arg(self.policy.path()).arg("--").arg(program);
+        command.args(["run", "--backend", "guard", "-p"]).arg(self.policy.path());
+        if self.own_filters {
+            command.arg("--own-filters");
+        }
+        command.arg("--").arg(program);
         command
     }
 }
