@@ -114,6 +114,15 @@ enum Attack {
         /// A file whose reads are never answered
         file: PathBuf,
     },
+    /// Hold a lock of a process that has a ring
+    Hold {
+        /// Which
+        lock: hang::Lock,
+        /// A file whose closing or writing hangs
+        file: PathBuf,
+        /// Comes to be when it hangs, and ends that when it is removed
+        asked: PathBuf,
+    },
     /// Leave a ring that cannot be closed to the guard
     Close {
         /// A file whose reads are never answered
@@ -163,6 +172,7 @@ fn main() -> io::Result<()> {
         Attack::Lock => stalls::lock()?,
         Attack::Much => stalls::much()?,
         Attack::Hang { argument, file } => hang::argument(argument, &file)?,
+        Attack::Hold { lock, file, asked } => hang::hold(lock, &file, &asked)?,
         Attack::Close { file, asked } => hang::close(&file, &asked)?,
     };
     println!("{}", Value::Object(attempts.0));
