@@ -94,10 +94,17 @@ fn hanging(stage: &Stage, held: Held) -> Option<Hanging> {
 }
 
 fn argument_that_hangs(argument: &str) {
+    hang(argument, false);
+}
+
+fn hang(argument: &str, escapes: bool) {
     let stage = Stage::unprivileged();
     let Some(hanging) = hanging(&stage, Held::Read) else { return };
     let mut command = stage.modelled(POLICY, KernelModel::V7_2, stage.example("intruder"));
     command.args(["hang", argument]).arg(hanging.path());
+    if escapes {
+        command.arg("--asked").arg(hanging.asked());
+    }
     let attempts = report(command);
     assert!(hanging.asked().exists(), "the attack was not carried out: {attempts}");
     assert_eq!(attempts["ended in time"], "done", "{attempts}");
@@ -137,6 +144,13 @@ fn restrictions_that_hang_cost_their_process_alone() {
 #[test]
 fn ring_numbers_that_hang_cost_their_process_alone() {
     argument_that_hangs("rings");
+}
+
+/// The call that the guard hangs in is gone with the thread that made it, but the process is still there.
+#[test]
+fn an_exec_of_another_thread_is_no_escape() {
+    hang("setup", true);
+    hang("openat2", true);
 }
 
 /// A process one of whose locks is held, for as long as it likes.

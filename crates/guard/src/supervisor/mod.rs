@@ -36,7 +36,7 @@ use crate::tasks::{RingId, Tasks};
 use crate::turns::{Turn, Turns};
 use ringwarden_filter::Ring;
 use ringwarden_launch::descriptors::is_ring;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use serve::Waiting;
@@ -205,12 +205,17 @@ impl Supervisor {
     }
 
     fn dispatch(&self, call: Call<'_>) {
+        let submits = i64::from(call.notification.number) == libc::SYS_io_uring_enter;
         {
             let mut state = self.state();
             // Whatever it executed or submitted before is over.
             state.tasks.seen(call.tid);
             if !state.unsettled.is_empty() {
                 state.unsettled.remove(&call.tid);
+            }
+            // Submissions are many, and need nothing of a program but arguments, see `has_arena`.
+            if !submits && let Ok(process) = state.tasks.pidfd_of(call.tid) {
+                self.note_caller(call, process);
             }
         }
         let notification = call.notification;
@@ -222,6 +227,14 @@ impl Supervisor {
             libc::SYS_mmap if notification.is_native() => self.map(call),
             // The execs of all tables.
             _ => self.exec(call),
+        }
+    }
+
+    /// Notes that `call` is of that process, which its thread was just found in: should the thread vanish
+    /// while the call is dragged out, it is the process that pays.
+    fn note_caller(&self, call: Call<'_>, process: Arc<OwnedFd>) {
+        if self.listener.is_valid(call.id()) {
+            call.turn.deadline.is_of(call.id(), process);
         }
     }
 

@@ -113,6 +113,9 @@ enum Attack {
         argument: hang::Argument,
         /// A file whose reads are never answered
         file: PathBuf,
+        /// Execute something else once this file exists
+        #[arg(long)]
+        asked: Option<PathBuf>,
     },
     /// Hold a lock of a process that has a ring
     Hold {
@@ -171,7 +174,7 @@ fn main() -> io::Result<()> {
         Attack::Linger => stalls::linger()?,
         Attack::Lock => stalls::lock()?,
         Attack::Much => stalls::much()?,
-        Attack::Hang { argument, file } => hang::argument(argument, &file)?,
+        Attack::Hang { argument, file, asked } => hang::argument(argument, &file, asked.as_deref())?,
         Attack::Hold { lock, file, asked } => hang::hold(lock, &file, &asked)?,
         Attack::Close { file, asked } => hang::close(&file, &asked)?,
     };
