@@ -101,9 +101,9 @@ fn hang(argument: &str, escapes: bool) {
     let stage = Stage::unprivileged();
     let Some(hanging) = hanging(&stage, Held::Read) else { return };
     let mut command = stage.modelled(POLICY, KernelModel::V7_2, stage.example("intruder"));
-    command.args(["hang", argument]).arg(hanging.path());
+    command.args(["hang", argument]).arg(hanging.path()).arg(hanging.asked());
     if escapes {
-        command.arg("--asked").arg(hanging.asked());
+        command.arg("--escapes");
     }
     let attempts = report(command);
     assert!(hanging.asked().exists(), "the attack was not carried out: {attempts}");
@@ -151,14 +151,20 @@ fn ring_numbers_that_hang_cost_their_process_alone() {
 fn an_exec_of_another_thread_is_no_escape() {
     hang("setup", true);
     hang("openat2", true);
+    // A lock of the thread's is held as long, whose number the other has now.
+    hang("restrictions", true);
 }
 
 /// A process one of whose locks is held, for as long as it likes.
 fn lock_that_is_held(lock: &str, held: Held) {
+    hold(lock, held, |stage| stage.guarded(POLICY, stage.example("intruder")), &[]);
+}
+
+fn hold(lock: &str, held: Held, intruder: impl Fn(&Stage) -> Command, options: &[&str]) {
     let stage = Stage::unprivileged();
     let Some(hanging) = hanging(&stage, held) else { return };
-    let mut command = stage.guarded(POLICY, stage.example("intruder"));
-    command.args(["hold", lock]).arg(hanging.path()).arg(hanging.asked());
+    let mut command = intruder(&stage);
+    command.args(["hold", lock]).arg(hanging.path()).arg(hanging.asked()).args(options);
     let attempts = report(command);
     assert_eq!(attempts["status"], 0, "the attack was not carried out: {attempts}");
     assert_the_sibling_went_on(&attempts);
@@ -168,6 +174,14 @@ fn lock_that_is_held(lock: &str, held: Held) {
 #[test]
 fn an_exec_that_hangs_stalls_nobody_else() {
     lock_that_is_held("exec", Held::Flush);
+}
+
+/// Before arguments are kept out of reach for the first time, each thread is looked at.
+#[test]
+fn an_exec_that_hangs_keeps_nobody_from_limiting_himself() {
+    const ALL: &str = "version = 1\nname = \"all\"\ndefault = \"allow\"\n";
+    let modelled = |stage: &Stage| stage.modelled(ALL, KernelModel::V7_2, stage.example("intruder"));
+    hold("exec", Held::Flush, modelled, &["--limited"]);
 }
 
 /// Whoever opens or reads the memory of a process waits for it to be mapped.

@@ -49,13 +49,10 @@ fn memory(file: &Path) -> io::Result<*mut libc::c_void> {
 }
 
 /// Has the guard read such memory, beside a sibling.
-pub(crate) fn argument(argument: Argument, file: &Path, asked: Option<&Path>) -> io::Result<Attempts> {
+pub(crate) fn argument(argument: Argument, file: &Path, asked: &Path, escapes: bool) -> io::Result<Attempts> {
     let mut attempts = Attempts::default();
-    let pulse = Pulse::start()?;
-    let child = fork(|| match asked {
-        None => read(argument, memory(file)?),
-        Some(asked) => escape(argument, file, asked),
-    })?;
+    let pulse = Pulse::limited(asked)?;
+    let child = fork(|| if escapes { escape(argument, file, asked) } else { read(argument, memory(file)?) })?;
     // 10 s are what the documentation grants.
     let status = wait(child, Duration::from_secs(12))?;
     attempts.record("ended in time", status.ok_or_else(|| io::ErrorKind::TimedOut.into()));
@@ -70,7 +67,17 @@ fn escape(argument: Argument, file: &Path, asked: &Path) -> io::Result<i32> {
     while !asked.exists() {
         thread::sleep(Duration::from_millis(5));
     }
-    Err(Command::new("sleep").arg("1000").exec())
+    Err(Command::new("/proc/self/exe").arg("forks-without-end").exec())
+}
+
+/// Goes on until it is killed.
+pub(crate) fn live_on() -> io::Result<Attempts> {
+    loop {
+        if let Ok(child) = fork(|| Ok(0)) {
+            wait(child, Duration::from_secs(1))?;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn read(argument: Argument, memory: *mut libc::c_void) -> io::Result<i32> {
@@ -117,11 +124,11 @@ pub(crate) enum Lock {
 }
 
 /// Holds a lock of a process that has a ring, beside a sibling.
-pub(crate) fn hold(lock: Lock, file: &Path, asked: &Path) -> io::Result<Attempts> {
+pub(crate) fn hold(lock: Lock, file: &Path, asked: &Path, limited: bool) -> io::Result<Attempts> {
     /// The guard looks around once a second.
     const TIME: Duration = Duration::from_secs(3);
     let mut attempts = Attempts::default();
-    let pulse = Pulse::of_rings()?;
+    let pulse = if limited { Pulse::limited(asked)? } else { Pulse::of_rings()? };
     let child = fork(|| match lock {
         Lock::Exec => exec(file),
         Lock::Map => map_over(file),

@@ -113,10 +113,14 @@ enum Attack {
         argument: hang::Argument,
         /// A file whose reads are never answered
         file: PathBuf,
-        /// Execute something else once this file exists
+        /// Comes to be when the file is read
+        asked: PathBuf,
+        /// Have a thread's call hang, and then execute something else
         #[arg(long)]
-        asked: Option<PathBuf>,
+        escapes: bool,
     },
+    /// Fork until killed
+    ForksWithoutEnd,
     /// Hold a lock of a process that has a ring
     Hold {
         /// Which
@@ -125,6 +129,9 @@ enum Attack {
         file: PathBuf,
         /// Comes to be when it hangs, and ends that when it is removed
         asked: PathBuf,
+        /// The sibling limits itself
+        #[arg(long)]
+        limited: bool,
     },
     /// Leave a ring that cannot be closed to the guard
     Close {
@@ -174,8 +181,9 @@ fn main() -> io::Result<()> {
         Attack::Linger => stalls::linger()?,
         Attack::Lock => stalls::lock()?,
         Attack::Much => stalls::much()?,
-        Attack::Hang { argument, file, asked } => hang::argument(argument, &file, asked.as_deref())?,
-        Attack::Hold { lock, file, asked } => hang::hold(lock, &file, &asked)?,
+        Attack::Hang { argument, file, asked, escapes } => hang::argument(argument, &file, &asked, escapes)?,
+        Attack::ForksWithoutEnd => hang::live_on()?,
+        Attack::Hold { lock, file, asked, limited } => hang::hold(lock, &file, &asked, limited)?,
         Attack::Close { file, asked } => hang::close(&file, &asked)?,
     };
     println!("{}", Value::Object(attempts.0));

@@ -1,10 +1,13 @@
 //! An innocent sibling, which notes for how long it was ever kept from its next request.
 
 use crate::process::{fork, shared_number, wait};
-use crate::{Attempts, requests};
+use crate::{Attempts, own, requests};
 use ringwarden_testring::Ring;
+use ringwarden_uapi::Opcode;
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,6 +37,22 @@ impl Pulse {
             let index = requests::register(ring.as_fd())?;
             requests::nop(&ring)?;
             requests::unregister(ring.as_fd(), index)
+        })
+    }
+
+    /// The same, each with a request that a filter of its own looks at, once `asked` exists.
+    pub(crate) fn limited(asked: &Path) -> io::Result<Self> {
+        let limited = Cell::new(false);
+        Self::beating(LONG_REST, |ring| {
+            if !limited.get() && asked.exists() {
+                own::filter(own::TASK, Opcode::OPENAT2, &own::read_only())?;
+                limited.set(true);
+            }
+            if limited.get() {
+                // It may be refused.
+                let _ = requests::open(&requests::ring()?, Path::new("/dev/null"), libc::O_RDONLY);
+            }
+            requests::nop(ring).map(drop)
         })
     }
 
