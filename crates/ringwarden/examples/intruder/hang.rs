@@ -60,14 +60,16 @@ pub(crate) fn argument(argument: Argument, file: &Path, asked: &Path, escapes: b
     Ok(attempts)
 }
 
-/// Leaves the guard with the call of a thread that an exec ends, and lives on.
+/// Leaves the guard with the call of a thread that another's exec ends, and lives on as that.
 fn escape(argument: Argument, file: &Path, asked: &Path) -> io::Result<i32> {
-    let file = file.to_owned();
-    thread::spawn(move || read(argument, memory(&file)?));
-    while !asked.exists() {
-        thread::sleep(Duration::from_millis(5));
-    }
-    Err(Command::new("/proc/self/exe").arg("forks-without-end").exec())
+    let asked = asked.to_owned();
+    thread::spawn(move || {
+        while !asked.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Command::new("/proc/self/exe").arg("forks-without-end").exec()
+    });
+    read(argument, memory(file)?)
 }
 
 /// Goes on until it is killed.
