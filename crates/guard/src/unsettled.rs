@@ -6,10 +6,11 @@
 use rustix::process::Pid;
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// For how long a look is waited for: many times what it takes where nobody drags it out.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// For how long after its begin a look is waited for: many times what it takes where nobody drags it out.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Clones share.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +25,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Inner {
     threads: HashSet<Pid>,
-    /// Somebody looks.
-    looking: bool,
+    /// Since when somebody looks.
+    looking: Option<Instant>,
 }
 
 impl Unsettled {
@@ -40,18 +41,20 @@ impl Unsettled {
 
     /// Whether none is left, once each has been asked whether it `may_be_submitting`. Where that takes long,
     /// the answer is no.
-    pub(crate) fn is_empty(&self, may_be_submitting: impl Fn(Pid) -> bool + Send + 'static) -> bool {
+    pub(crate) fn is_settled(&self, may_be_submitting: impl Fn(Pid) -> bool + Send + 'static) -> bool {
         let mut inner = self.inner();
         if inner.threads.is_empty() {
             return true;
         }
-        if !inner.looking {
+        if inner.looking.is_none() {
             let unsettled = self.clone();
             let look = move || unsettled.look(may_be_submitting);
-            inner.looking = std::thread::Builder::new().name("ringwarden-look".into()).spawn(look).is_ok();
+            let started = thread::Builder::new().name("ringwarden-look".into()).spawn(look);
+            inner.looking = started.is_ok().then(Instant::now);
         }
+        let left = inner.looking.map_or(PATIENCE, |since| PATIENCE.saturating_sub(since.elapsed()));
         let looked = &self.0.looked;
-        let waited = looked.wait_timeout_while(inner, PATIENCE, |inner| inner.looking);
+        let waited = looked.wait_timeout_while(inner, left, |inner| inner.looking.is_some());
         waited.unwrap_or_else(PoisonError::into_inner).0.threads.is_empty()
     }
 
@@ -62,7 +65,7 @@ impl Unsettled {
                 self.inner().threads.remove(&tid);
             }
         }
-        self.inner().looking = false;
+        self.inner().looking = None;
         self.0.looked.notify_all();
     }
 
@@ -80,20 +83,20 @@ mod tests {
     fn who_drags_a_look_out_keeps_all_unsettled_and_nobody_waiting() {
         let tid = |number| Pid::from_raw(number).expect("a thread");
         let unsettled = Unsettled::default();
-        assert!(unsettled.is_empty(|_| true), "nobody is there");
+        assert!(unsettled.is_settled(|_| true), "nobody is there");
         unsettled.add([1, 2, 3].into_iter().map(tid));
         unsettled.remove(|thread| thread == tid(3));
         let first = tid(1);
-        assert!(!unsettled.is_empty(move |thread| thread == first), "the other is settled");
+        assert!(!unsettled.is_settled(move |thread| thread == first), "the other is settled");
         let (end, ended) = channel::<()>();
         let ended = Mutex::new(ended);
         // A look that hangs until `end` is gone.
-        assert!(!unsettled.is_empty(move |_| ended.lock().expect("one looks").recv().is_ok()));
-        assert!(!unsettled.is_empty(|_| false), "the other still looks");
+        assert!(!unsettled.is_settled(move |_| ended.lock().expect("one looks").recv().is_ok()));
+        assert!(!unsettled.is_settled(|_| false), "the other still looks");
         drop(end);
-        while unsettled.inner().looking {
-            std::thread::yield_now();
+        while unsettled.inner().looking.is_some() {
+            thread::yield_now();
         }
-        assert!(unsettled.is_empty(|_| true));
+        assert!(unsettled.is_settled(|_| true));
     }
 }

@@ -154,7 +154,7 @@ impl Supervisor {
         let state = self.state();
         self.unsettled.remove(|tid| state.tasks.had_arena(tid));
         drop(state);
-        self.unsettled.is_empty(may_be_submitting)
+        self.unsettled.is_settled(may_be_submitting)
     }
 
     /// Whether the caller's address space has the arena, if there has to be one.

@@ -3,10 +3,9 @@
 use super::Supervisor;
 use crate::deadline::Overdue;
 use crate::proc;
-use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
-use std::sync::{Arc, TryLockError};
+use std::sync::TryLockError;
 use std::time::Duration;
 
 /// Serving threads that may hang at a time, in memory of processes that have been killed already, or in
@@ -25,10 +24,18 @@ impl Supervisor {
         let deadlines = self.turns.deadlines();
         for deadline in &deadlines {
             let Some(Overdue { id, tid, times }) = deadline.overdue() else { continue };
-            if self.freezers.cannot_run(tid) {
+            // Injections begin with an answer, but who is traced cannot vanish.
+            let is_there = self.listener.is_valid(id) || is_traced_here(tid);
+            if is_there && self.freezers.cannot_run(tid) {
                 deadline.excuse();
             } else if times == 0 {
-                self.end(id, tid, deadline.caller(id));
+                if let Some(process) = deadline.caller(id) {
+                    // Its thread may have vanished, by another's exec.
+                    let _ = pidfd_send_signal(process, Signal::KILL);
+                } else if is_there {
+                    // A signal to any thread's number reaches its process, SIGKILL all of it.
+                    let _ = kill_process(tid, Signal::KILL);
+                }
             } else if self.is_held_up() {
                 return Err(Errno::TIMEDOUT);
             }
@@ -46,19 +53,6 @@ impl Supervisor {
             }
             held
         })
-    }
-
-    /// Kills the process that holds up the notification `id` of its thread `tid`. By its pidfd if there is
-    /// one: the notification is gone when another thread's exec has ended this one. Otherwise by the number,
-    /// unless that may be somebody else's by now.
-    fn end(&self, id: u64, tid: Pid, process: Option<Arc<OwnedFd>>) {
-        if let Some(process) = process {
-            let _ = pidfd_send_signal(process, Signal::KILL);
-        } else if self.listener.is_valid(id) || is_traced_here(tid) {
-            // Injections begin with an answer, but who is traced cannot vanish. A signal to any thread's number
-            // reaches its process, SIGKILL all of it.
-            let _ = kill_process(tid, Signal::KILL);
-        }
     }
 }
 

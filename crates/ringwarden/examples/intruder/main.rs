@@ -119,8 +119,8 @@ enum Attack {
         #[arg(long)]
         escapes: bool,
     },
-    /// Fork until killed
-    ForksWithoutEnd,
+    /// Fork, and be at work until killed
+    LiveOn,
     /// Hold a lock of a process that has a ring
     Hold {
         /// Which
@@ -182,7 +182,7 @@ fn main() -> io::Result<()> {
         Attack::Lock => stalls::lock()?,
         Attack::Much => stalls::much()?,
         Attack::Hang { argument, file, asked, escapes } => hang::argument(argument, &file, &asked, escapes)?,
-        Attack::ForksWithoutEnd => hang::live_on()?,
+        Attack::LiveOn => hang::live_on(),
         Attack::Hold { lock, file, asked, limited } => hang::hold(lock, &file, &asked, limited)?,
         Attack::Close { file, asked } => hang::close(&file, &asked)?,
     };
