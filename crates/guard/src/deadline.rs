@@ -1,8 +1,9 @@
 //! An end for notifications that a hostile program drags out.
 
+use rustix::fd::OwnedFd;
 use rustix::process::Pid;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Notifications are answered in well under a millisecond. One that takes this many ticks of a second
 /// is being held up, in a way that a program can only bring about on purpose.
@@ -14,6 +15,8 @@ pub(crate) struct Deadline {
     id: AtomicU64,
     /// 0 between notifications.
     tid: AtomicI32,
+    /// The process that made a call, by the notification.
+    caller: Mutex<Option<(u64, Arc<OwnedFd>)>>,
     seen: Mutex<Seen>,
 }
 
@@ -50,6 +53,18 @@ impl Deadline {
     /// It no longer is.
     pub(crate) fn done(&self) {
         self.tid.store(0, Ordering::Release);
+    }
+
+    /// The notification is known to be of that process, which keeps its pidfd when an exec takes the thread
+    /// away.
+    pub(crate) fn is_of(&self, id: u64, process: Arc<OwnedFd>) {
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, process));
+    }
+
+    /// The process that made the call of the notification `id`, if that is known.
+    pub(crate) fn caller(&self, id: u64) -> Option<Arc<OwnedFd>> {
+        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        caller.as_ref().filter(|(of, _)| *of == id).map(|(_, process)| Arc::clone(process))
     }
 
     /// Does `work` that the program is not to blame for: its time does not count.
@@ -119,6 +134,16 @@ mod tests {
         assert!(deadline.is_stuck());
         assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "excused");
         assert_eq!(deadline.overdue(), Some(Overdue { id: 7, tid: tid(1), times: 1 }));
+    }
+
+    #[test]
+    fn a_caller_is_known_by_its_own_notification_alone() {
+        let deadline = Deadline::new();
+        let (end, _) = rustix::pipe::pipe().expect("a pipe");
+        deadline.serving(7, tid(1));
+        assert!(deadline.caller(7).is_none());
+        deadline.is_of(7, Arc::new(end));
+        assert!(deadline.caller(7).is_some() && deadline.caller(8).is_none());
     }
 
     #[test]

@@ -70,6 +70,7 @@ mod taken;
 mod tasks;
 mod tree;
 mod turns;
+mod unsettled;
 mod watchdog;
 
 pub use audit::{Audit, Refusal, Refused};

@@ -15,7 +15,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// `PIDFD_THREAD`, Linux 6.9.
 pub(crate) const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
@@ -112,10 +112,16 @@ impl TaskLimits {
     /// Whether the thread `tid`, which waits for an answer, is limited.
     ///
     /// # Errors
-    /// `EAGAIN` when that cannot be said, since no descriptor is left.
+    /// `EAGAIN` when that cannot be said, since no descriptor is left, or since the guard hangs in a call of
+    /// the thread that had the number before an exec.
     pub(crate) fn is_limited(&mut self, tid: Pid) -> Result<bool, Errno> {
         self.catch_up(tid)?;
-        Ok(self.tasks.get(&tid).is_some_and(|known| !lock(&known.task).limits().is_empty()))
+        let Some(known) = self.tasks.get(&tid) else { return Ok(false) };
+        match known.task.try_lock() {
+            Ok(task) => Ok(!task.limits().is_empty()),
+            Err(TryLockError::Poisoned(error)) => Ok(!error.into_inner().limits().is_empty()),
+            Err(TryLockError::WouldBlock) => Err(Errno::AGAIN),
+        }
     }
 
     /// `child`, which does not run yet, is `parent`'s.

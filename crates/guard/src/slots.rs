@@ -18,6 +18,7 @@
 use crate::mapping::Mapping;
 use ringwarden_uapi::ring::Sqe;
 use rustix::io::Errno;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use zerocopy::transmute;
 
@@ -42,44 +43,61 @@ pub(crate) type Line = [AtomicU64; 8];
 /// The private SQE array of one ring.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    private: Arc<Private>,
+    valid: Box<[bool]>,
+}
+
+/// The memory of one, which may be poisoned at any time.
+#[derive(Debug)]
+pub(crate) struct Private {
     memory: Mapping,
     /// Lines of one SQE, 1 or 2.
     width: usize,
     mask: u32,
-    valid: Box<[bool]>,
     sacrifice: u8,
+}
+
+impl Private {
+    /// Poisons all slots but those that are being filled at this moment.
+    pub(crate) fn poison_all(&self) {
+        for slot in 0..=self.mask {
+            let poison = |first| Some(first & !0xff | u64::from(self.sacrifice));
+            let _ = self.lines(slot)[0][0].fetch_update(Ordering::SeqCst, Ordering::Relaxed, poison);
+        }
+    }
+
+    fn lines(&self, slot: u32) -> &[Line] {
+        let start = slot as usize * self.width;
+        &self.memory.lines()[start..start + self.width]
+    }
 }
 
 impl Slots {
     /// Makes `count` (a power of two) poisoned slots of `sqe_size` bytes.
     pub(crate) fn new(count: u32, sqe_size: usize, len: usize, sacrifice: u8) -> Result<Self, Errno> {
         let memory = Mapping::private(len)?;
-        let slots = Self {
-            memory,
-            width: sqe_size / 64,
-            mask: count - 1,
-            valid: vec![false; count as usize].into(),
-            sacrifice,
-        };
-        for slot in 0..count {
-            slots.lines(slot)[0][0].store(u64::from(sacrifice), Ordering::Relaxed);
-        }
-        Ok(slots)
+        let private = Private { memory, width: sqe_size / 64, mask: count - 1, sacrifice };
+        private.poison_all();
+        Ok(Self { private: Arc::new(private), valid: vec![false; count as usize].into() })
+    }
+
+    pub(crate) fn private(&self) -> Arc<Private> {
+        Arc::clone(&self.private)
     }
 
     /// The array's address, for the kernel.
     pub(crate) fn address(&self) -> u64 {
-        self.memory.address()
+        self.private.memory.address()
     }
 
     /// How many slots there are.
     pub(crate) fn count(&self) -> u32 {
-        self.mask + 1
+        self.private.mask + 1
     }
 
     /// The slot that the kernel reads for position `sequence` of the submission queue.
     pub(crate) fn slot_of(&self, sequence: u32) -> u32 {
-        sequence & self.mask
+        sequence & self.private.mask
     }
 
     /// Whether the slot must be retired before it can be filled.
@@ -142,7 +160,7 @@ impl Slots {
                 // The opcode alone: a submission that has read it already goes on to the flags.
                 let first = &self.lines(slot)[0][0];
                 let rest = first.load(Ordering::Relaxed) & !0xff;
-                first.store(rest | u64::from(self.sacrifice), Ordering::Relaxed);
+                first.store(rest | u64::from(self.private.sacrifice), Ordering::Relaxed);
             }
         }
         fence(Ordering::SeqCst);
@@ -157,8 +175,7 @@ impl Slots {
     }
 
     fn lines(&self, slot: u32) -> &[Line] {
-        let start = slot as usize * self.width;
-        &self.memory.lines()[start..start + self.width]
+        self.private.lines(slot)
     }
 }
 
@@ -194,6 +211,17 @@ mod tests {
         assert!(slots.is_valid(1), "not reusable before the wait");
         slots.clear(4..8);
         assert!(!slots.is_valid(1));
+    }
+
+    #[test]
+    fn what_somebody_else_poisons_has_to_be_retired_all_the_same() {
+        let mut slots = slots();
+        let words = SqeWords::from(std::array::from_fn(|word| if word == 0 { 22 | 7 << 32 } else { 0 }));
+        slots.fill(2, &words);
+        slots.private().poison_all();
+        assert_eq!((0..4).map(|slot| opcode(&slots, slot)).collect::<Vec<_>>(), [POISON; 4]);
+        assert_eq!(slots.lines(2)[0][0].load(Ordering::Relaxed) >> 32, 7, "the rest is as it was");
+        assert!(slots.is_valid(2) && !slots.holds(2, &words));
     }
 
     #[test]

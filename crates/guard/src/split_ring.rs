@@ -5,7 +5,7 @@ use crate::identity::{Watch, Watches};
 use crate::kernel_ring::{Confinement, KernelRing, errno};
 use crate::mapping::Mapping;
 use crate::plan::{Plan, RINGS_OFFSET};
-use crate::slots::{self, Line, Slots, SqeWords};
+use crate::slots::{self, Line, Private, Slots, SqeWords};
 use crate::taken::{Closer, Taken};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::{Params, SQ_NEED_WAKEUP, SetupFlags, Sqe, SqeFlags};
@@ -14,8 +14,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One split ring.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ pub(crate) struct SplitRing {
     head_at: usize,
     tail_at: usize,
     dropped_at: usize,
+    private: Arc<Private>,
+    /// How often all that was approved has been poisoned by somebody without the queue.
+    poisonings: AtomicU64,
+    /// Locked for as long as the program drags a submission out.
     queue: Mutex<Queue>,
 }
 
@@ -162,6 +166,8 @@ impl SplitRing {
             shared,
             shadow,
             watch,
+            private: slots.private(),
+            poisonings: AtomicU64::new(0),
             queue: Mutex::new(Queue { slots, published: 0, grants: Vec::new() }),
         };
         if let Some(sizes) = plan.sizes_offset {
@@ -219,6 +225,16 @@ impl SplitRing {
     ) -> Result<u32, P::Stop> {
         let Submission { tid, count } = submission;
         let queue = &mut *self.queue();
+        let poisonings = self.poisonings.load(Ordering::SeqCst);
+        // Whether all that was approved is void: looked at after everything that can take long, and after
+        // each slot that was filled.
+        let is_void = || {
+            let is_void = self.poisonings.load(Ordering::SeqCst) != poisonings;
+            if is_void {
+                self.private.poison_all();
+            }
+            is_void
+        };
         let head = self.load(self.head_at);
         let pending = self.pending_from(head);
         // Whatever this thread was granted before is taken or not wanted any more.
@@ -235,10 +251,16 @@ impl SplitRing {
         // What others are about to take is left alone: it may be taken by now, and its place in the shadow be
         // used again.
         for position in taken..window {
+            if is_void() {
+                break;
+            }
             let sequence = head.wrapping_add(position);
             let slot = queue.slots.slot_of(sequence);
             if position >= ahead && queue.slots.is_valid(slot) {
                 self.retire(queue, sequence, window - position, position, publisher)?;
+            }
+            if is_void() {
+                break;
             }
             let Some(index) = self.shadow_index(sequence) else {
                 self.drop_entry(queue, slot, position < ahead, publisher)?;
@@ -261,12 +283,16 @@ impl SplitRing {
                 // What was published behind it is gone, too.
                 ahead = ahead.min(position);
             }
+            if is_void() {
+                break;
+            }
             if judged == Judged::WithArgument {
                 publisher.store_argument(slot);
             }
             queue.slots.fill(slot, &words);
             publisher.published();
         }
+        is_void();
         queue.published = head.wrapping_add(window.max(ahead));
         let granted = window.saturating_sub(taken);
         if granted > 0 {
@@ -295,11 +321,12 @@ impl SplitRing {
         Ok(())
     }
 
-    /// The same for a ring that cannot be waited for: what begins to be submitted from now on is nothing
-    /// that was approved before.
+    /// The same for a ring of somebody else's, who must not be waited for: what begins to be submitted from now
+    /// on is nothing that was approved before. A submission that is being judged comes to nothing.
     pub(crate) fn poison_all(&self) {
-        let queue = self.queue();
-        queue.slots.poison(0..queue.slots.count());
+        // In this order: who publishes either sees the number or has what he filled poisoned here.
+        self.poisonings.fetch_add(1, Ordering::SeqCst);
+        self.private.poison_all();
     }
 
     /// Makes the slots from `sequence` on reusable: at least `least`, and more while at it, but none

@@ -53,6 +53,8 @@ impl Process {
 /// A thread's address space.
 #[derive(Debug)]
 pub(crate) struct Space<'a> {
+    /// The process.
+    pub(crate) process: &'a Arc<OwnedFd>,
     /// Whether it has been seen to have the arena.
     pub(crate) has_arena: &'a mut bool,
     /// An exec may have replaced it since: whatever is remembered of it must be looked at again.
@@ -139,7 +141,8 @@ impl Tasks {
         let tgid = self.current_group(tid)?;
         let process = self.processes.get_mut(&tgid).ok_or(Errno::SRCH)?;
         process.ends_execs(|execing| execing == tid || !is_thread_of(execing, tgid));
-        Ok(Space { doubtful: !process.execing.is_empty(), has_arena: &mut process.has_arena })
+        let doubtful = !process.execing.is_empty();
+        Ok(Space { process: &process.pidfd, doubtful, has_arena: &mut process.has_arena })
     }
 
     /// Remembers that `tid` is about to exec, and gives its process.
@@ -176,11 +179,15 @@ impl Tasks {
         }
     }
 
+    /// The process of `tid`, which waits for an answer.
+    pub(crate) fn pidfd_of(&mut self, tid: Pid) -> Result<Arc<OwnedFd>, Errno> {
+        let tgid = self.current_group(tid)?;
+        self.processes.get(&tgid).map(|process| Arc::clone(&process.pidfd)).ok_or(Errno::SRCH)
+    }
+
     /// What is needed to take copies of the descriptors of `tid`, which waits for an answer.
     pub(crate) fn descriptors(&mut self, tid: Pid) -> Result<Descriptors, Errno> {
-        let tgid = self.current_group(tid)?;
-        let process = self.processes.get(&tgid).ok_or(Errno::SRCH)?;
-        Ok(Descriptors { tid, process: Arc::clone(&process.pidfd), closer: self.closer.clone() })
+        Ok(Descriptors { tid, process: self.pidfd_of(tid)?, closer: self.closer.clone() })
     }
 
     /// Forgets what a ring was called.

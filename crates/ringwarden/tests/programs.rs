@@ -152,3 +152,14 @@ fn a_file_with_the_number_of_a_closed_ring_is_mapped_as_a_file() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "of the file\n");
     }
 }
+
+/// What the guard maps along with a part of a ring goes with the program that did not know of it.
+#[test]
+fn a_ring_that_another_program_has_mapped_in_part_is_mapped_anew() {
+    for stage in stages() {
+        let command = stage.guarded(POLICY, stage.example("inherited_ring"));
+        let output = finish(command);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "7\n");
+    }
+}

@@ -4,7 +4,7 @@
 mod fuse;
 mod launch;
 
-use fuse::Hanging;
+use fuse::{Hanging, Held};
 use launch::{Stage, finish, is_root, skip};
 use ringwarden::uapi::KernelModel;
 use serde_json::Value;
@@ -77,9 +77,9 @@ fn very_much_memory_stalls_nobody_else() {
     stall(&["much"]);
 }
 
-/// A file whose reads hang, or a word on why there is none.
-fn hanging(stage: &Stage) -> Option<Hanging> {
-    let mounted = is_root().then(|| Hanging::mount(&stage.empty_folder()));
+/// A file that hangs, or a word on why there is none.
+fn hanging(stage: &Stage, held: Held) -> Option<Hanging> {
+    let mounted = is_root().then(|| Hanging::mount(&stage.empty_folder(), held));
     match mounted {
         Some(Ok(hanging)) => Some(hanging),
         Some(Err(error)) => {
@@ -94,10 +94,17 @@ fn hanging(stage: &Stage) -> Option<Hanging> {
 }
 
 fn argument_that_hangs(argument: &str) {
+    hang(argument, false);
+}
+
+fn hang(argument: &str, escapes: bool) {
     let stage = Stage::unprivileged();
-    let Some(hanging) = hanging(&stage) else { return };
+    let Some(hanging) = hanging(&stage, Held::Read) else { return };
     let mut command = stage.modelled(POLICY, KernelModel::V7_2, stage.example("intruder"));
-    command.args(["hang", argument]).arg(hanging.path());
+    command.args(["hang", argument]).arg(hanging.path()).arg(hanging.asked());
+    if escapes {
+        command.arg("--escapes");
+    }
     let attempts = report(command);
     assert!(hanging.asked().exists(), "the attack was not carried out: {attempts}");
     assert_eq!(attempts["ended in time"], "done", "{attempts}");
@@ -139,11 +146,55 @@ fn ring_numbers_that_hang_cost_their_process_alone() {
     argument_that_hangs("rings");
 }
 
+/// The call that the guard hangs in is gone with the thread that made it, but the process is still there.
+#[test]
+fn an_exec_of_another_thread_is_no_escape() {
+    hang("setup", true);
+    hang("openat2", true);
+    // A lock of the thread's is held as long, whose number the other has now.
+    hang("restrictions", true);
+}
+
+/// A process one of whose locks is held, for as long as it likes.
+fn lock_that_is_held(lock: &str, held: Held) {
+    hold(lock, held, |stage| stage.guarded(POLICY, stage.example("intruder")), &[]);
+}
+
+fn hold(lock: &str, held: Held, intruder: impl Fn(&Stage) -> Command, options: &[&str]) {
+    let stage = Stage::unprivileged();
+    let Some(hanging) = hanging(&stage, held) else { return };
+    let mut command = intruder(&stage);
+    command.args(["hold", lock]).arg(hanging.path()).arg(hanging.asked()).args(options);
+    let attempts = report(command);
+    assert_eq!(attempts["status"], 0, "the attack was not carried out: {attempts}");
+    assert_the_sibling_went_on(&attempts);
+}
+
+/// Whoever asks for a descriptor of a process that execs has to wait for the exec.
+#[test]
+fn an_exec_that_hangs_stalls_nobody_else() {
+    lock_that_is_held("exec", Held::Flush);
+}
+
+/// Before arguments are kept out of reach for the first time, each thread is looked at.
+#[test]
+fn an_exec_that_hangs_keeps_nobody_from_limiting_himself() {
+    const ALL: &str = "version = 1\nname = \"all\"\ndefault = \"allow\"\n";
+    let modelled = |stage: &Stage| stage.modelled(ALL, KernelModel::V7_2, stage.example("intruder"));
+    hold("exec", Held::Flush, modelled, &["--limited"]);
+}
+
+/// Whoever opens or reads the memory of a process waits for it to be mapped.
+#[test]
+fn a_mapping_that_hangs_stalls_nobody_else() {
+    lock_that_is_held("map", Held::Write);
+}
+
 /// A ring cannot be closed while its lock is held, and the program can have it held for good.
 #[test]
 fn a_ring_that_cannot_be_closed_holds_nobody_up() {
     let stage = Stage::unprivileged();
-    let Some(hanging) = hanging(&stage) else { return };
+    let Some(hanging) = hanging(&stage, Held::Read) else { return };
     let mut command = stage.guarded(POLICY, stage.example("intruder"));
     command.arg("close").arg(hanging.path()).arg(hanging.asked());
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start");

@@ -1,7 +1,7 @@
 //! `io_uring_enter` with requests to submit: they are judged and published, and the call goes on.
 
-use super::judge::{Judge, Reach, Waiter};
-use super::{After, Call, Guarded, State, Supervisor};
+use super::judge::{Judge, Reach, Waiter, may_be_submitting};
+use super::{After, Call, Guarded, Supervisor};
 use crate::arena::Arena;
 use crate::audit::Refused;
 use crate::proc;
@@ -71,10 +71,9 @@ impl Supervisor {
             judge.restrictions = *own.limits().restrictions();
             judge.filters = own.limits().filters();
             drop(own);
-            let mut state = self.state();
+            let arena = self.state().arena.clone();
             let reads = judge.filters.as_deref().is_some_and(reads_pointers);
-            let settled = !reads || state.settle();
-            state.arena.clone().filter(|_| settled)
+            arena.filter(|_| !reads || self.is_settled())
         };
         judge.arguments = arena.as_deref().zip(guarded.arguments());
         let submission = Submission { tid: call.tid, count: wanted };
@@ -150,12 +149,21 @@ impl Supervisor {
         self.shared.registered.get(call.tid, index as usize).ok_or(Errno::BADF)
     }
 
+    /// Whether every submission that began before there was an arena is over, or has it.
+    fn is_settled(&self) -> bool {
+        let state = self.state();
+        self.unsettled.remove(|tid| state.tasks.had_arena(tid));
+        drop(state);
+        self.unsettled.is_settled(may_be_submitting)
+    }
+
     /// Whether the caller's address space has the arena, if there has to be one.
     fn has_arena(&self, call: Call<'_>) -> Result<bool, Errno> {
         let arena = {
             let mut state = self.state();
             let Some(arena) = state.arena.clone() else { return Ok(true) };
             let space = state.tasks.confirm(call.tid)?;
+            self.note_caller(call, Arc::clone(space.process));
             if *space.has_arena && !space.doubtful {
                 return Ok(true);
             }
@@ -186,15 +194,6 @@ impl Supervisor {
         if !mapped {
             self.refused(call, if tried { Refused::Unverifiable } else { Refused::Unreadable });
         }
-    }
-}
-
-impl State {
-    /// Whether every submission that began before there was an arena is over, or has it.
-    fn settle(&mut self) -> bool {
-        let tasks = &self.tasks;
-        self.unsettled.retain(|&tid| !tasks.had_arena(tid) && super::judge::may_be_submitting(tid));
-        self.unsettled.is_empty()
     }
 }
 

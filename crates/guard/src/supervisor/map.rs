@@ -1,10 +1,13 @@
 //! `mmap` of a ring: the program gets the shared part and the shadow instead.
 
 use super::{After, Call, Guarded, Premapped, Supervisor};
+use crate::credentials::as_its_user;
 use crate::mapping::page_align;
 use crate::plan::RINGS_OFFSET;
 use ringwarden_uapi::ring::OFF_SQES;
+use rustix::fs::lstat;
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::sync::Arc;
 
 impl Supervisor {
@@ -42,7 +45,10 @@ impl Supervisor {
         let tgid = self.state().tasks.process_of(call.tid).ok()?.0;
         let premapped = guarded.premapped().take()?;
         let same = (premapped.tgid, premapped.protection, premapped.flags) == (tgid, protection, flags);
-        (same && address == 0).then_some(premapped.address)
+        let len = guarded.ring.plan().shadow_len as u64;
+        // An exec, which need not stop here, takes it away.
+        (same && address == 0 && has_mapping(call.tid, premapped.address as u64, len))
+            .then_some(premapped.address)
     }
 
     /// Makes the same call in the thread, with the ring's memfd in the ring's place. Mapping the ring
@@ -68,5 +74,30 @@ impl Supervisor {
             injection.syscall(libc::SYS_close, [fd, 0, 0, 0, 0, 0])?;
             Ok(After::Return(result))
         });
+    }
+}
+
+/// Whether a file is mapped in `tid`'s memory from `address` on, for just that length. Which one it is the
+/// kernel tells only those who are privileged (`proc_map_files_get_link`).
+fn has_mapping(tid: Pid, address: u64, len: u64) -> bool {
+    let end = address.saturating_add(len);
+    let path = format!("/proc/{}/map_files/{address:x}-{end:x}", tid.as_raw_nonzero());
+    as_its_user(tid, || lstat(&*path)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Mapping, PAGE};
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    #[test]
+    fn a_mapping_is_seen_by_all_of_its_range() {
+        let file = memfd_create("a", MemfdFlags::CLOEXEC).expect("a file");
+        ftruncate(&file, 2 * PAGE as u64).expect("two pages");
+        let mapping = Mapping::shared(&file, 0, 2 * PAGE).expect("memory");
+        let (own, address) = (rustix::process::getpid(), mapping.address());
+        assert!(has_mapping(own, address, 2 * PAGE as u64));
+        assert!(!has_mapping(own, address, PAGE as u64));
     }
 }

@@ -34,13 +34,14 @@ use crate::split_ring::SplitRing;
 use crate::taken::{Closer, Taken};
 use crate::tasks::{RingId, Tasks};
 use crate::turns::{Turn, Turns};
+use crate::unsettled::Unsettled;
 use ringwarden_filter::Ring;
 use ringwarden_launch::descriptors::is_ring;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use serve::Waiting;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -135,6 +136,8 @@ pub(crate) struct Supervisor {
     shared: Shared,
     pub(crate) turns: Turns,
     waiting: Waiting,
+    /// Threads that may be in a submission which began before there was an arena.
+    unsettled: Unsettled,
     state: Mutex<State>,
 }
 
@@ -148,8 +151,6 @@ struct State {
     limits: TaskLimits,
     /// Where arguments are kept, if rules or the program's own filters look at any.
     arena: Option<Arc<Arena>>,
-    /// Threads that may be in a submission which began before there was an arena.
-    unsettled: HashSet<Pid>,
 }
 
 /// What a [`Supervisor`] is made of.
@@ -177,7 +178,6 @@ impl Supervisor {
             // Each thread that is limited takes a descriptor.
             limits: TaskLimits::new(rules.filters.model(), 2 * max_rings),
             arena,
-            unsettled: HashSet::new(),
         };
         Ok(Self {
             listener,
@@ -196,6 +196,7 @@ impl Supervisor {
             shared,
             turns: Turns::default(),
             waiting: Waiting::default(),
+            unsettled: Unsettled::default(),
             state: Mutex::new(state),
         })
     }
@@ -205,14 +206,17 @@ impl Supervisor {
     }
 
     fn dispatch(&self, call: Call<'_>) {
+        let submits = i64::from(call.notification.number) == libc::SYS_io_uring_enter;
         {
             let mut state = self.state();
             // Whatever it executed or submitted before is over.
             state.tasks.seen(call.tid);
-            if !state.unsettled.is_empty() {
-                state.unsettled.remove(&call.tid);
+            // Submissions are many, and need nothing of a program but arguments, see `has_arena`.
+            if !submits && let Ok(process) = state.tasks.pidfd_of(call.tid) {
+                self.note_caller(call, process);
             }
         }
+        self.unsettled.remove(|tid| tid == call.tid);
         let notification = call.notification;
         match i64::from(notification.number) {
             _ if notification.clones() => self.clone(call),
@@ -222,6 +226,14 @@ impl Supervisor {
             libc::SYS_mmap if notification.is_native() => self.map(call),
             // The execs of all tables.
             _ => self.exec(call),
+        }
+    }
+
+    /// Notes that `call` is of that process, which its thread was just found in: should the thread vanish
+    /// while the call is dragged out, it is the process that pays.
+    fn note_caller(&self, call: Call<'_>, process: Arc<OwnedFd>) {
+        if self.listener.is_valid(call.id()) {
+            call.turn.deadline.is_of(call.id(), process);
         }
     }
 

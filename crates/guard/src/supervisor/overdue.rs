@@ -4,7 +4,7 @@ use super::Supervisor;
 use crate::deadline::Overdue;
 use crate::proc;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
 use std::sync::TryLockError;
 use std::time::Duration;
 
@@ -24,10 +24,18 @@ impl Supervisor {
         let deadlines = self.turns.deadlines();
         for deadline in &deadlines {
             let Some(Overdue { id, tid, times }) = deadline.overdue() else { continue };
-            if self.freezers.cannot_run(tid) {
+            // Injections begin with an answer, but who is traced cannot vanish.
+            let is_there = self.listener.is_valid(id) || is_traced_here(tid);
+            if is_there && self.freezers.cannot_run(tid) {
                 deadline.excuse();
             } else if times == 0 {
-                self.end(id, tid);
+                if let Some(process) = deadline.caller(id) {
+                    // Its thread may have vanished, by another's exec.
+                    let _ = pidfd_send_signal(process, Signal::KILL);
+                } else if is_there {
+                    // A signal to any thread's number reaches its process, SIGKILL all of it.
+                    let _ = kill_process(tid, Signal::KILL);
+                }
             } else if self.is_held_up() {
                 return Err(Errno::TIMEDOUT);
             }
@@ -45,16 +53,6 @@ impl Supervisor {
             }
             held
         })
-    }
-
-    /// Kills the process that holds up the notification `id` of its thread `tid`, unless that number may be
-    /// somebody else's by now.
-    fn end(&self, id: u64, tid: Pid) {
-        // Injections begin with an answer, but who is traced cannot vanish.
-        if self.listener.is_valid(id) || is_traced_here(tid) {
-            // A signal to any thread's number reaches its process, SIGKILL all of it.
-            let _ = kill_process(tid, Signal::KILL);
-        }
     }
 }
 

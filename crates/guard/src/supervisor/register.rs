@@ -175,7 +175,7 @@ impl Supervisor {
                 let _ = guarded.arguments.set(arena.reserve(guarded.ring.slot_count(), 0));
             }
             state.arena = Some(Arc::new(arena));
-            state.unsettled = state.tasks.threads().collect();
+            self.unsettled.add(state.tasks.threads());
             state.rings.values().cloned().collect()
         };
         // What was approved so far points into the program's own memory.

@@ -1,15 +1,17 @@
-//! Memory that hangs: of a file whose reads are never answered.
+//! Files that hang, and memory of one whose reads are never answered.
 
 use crate::process::{fork, wait};
 use crate::pulse::Pulse;
 use crate::{Attempts, checked, own, requests};
-use ringwarden_testring::Sqe;
+use ringwarden_testring::{Ring, SetupFlags, Sqe};
 use ringwarden_uapi::{Opcode, RegisterOp};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::ptr::null_mut;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -47,15 +49,36 @@ fn memory(file: &Path) -> io::Result<*mut libc::c_void> {
 }
 
 /// Has the guard read such memory, beside a sibling.
-pub(crate) fn argument(argument: Argument, file: &Path) -> io::Result<Attempts> {
+pub(crate) fn argument(argument: Argument, file: &Path, asked: &Path, escapes: bool) -> io::Result<Attempts> {
     let mut attempts = Attempts::default();
-    let pulse = Pulse::start()?;
-    let child = fork(|| read(argument, memory(file)?))?;
+    let pulse = Pulse::limited(asked)?;
+    let child = fork(|| if escapes { escape(argument, file, asked) } else { read(argument, memory(file)?) })?;
     // 10 s are what the documentation grants.
     let status = wait(child, Duration::from_secs(12))?;
     attempts.record("ended in time", status.ok_or_else(|| io::ErrorKind::TimedOut.into()));
     pulse.stop(&mut attempts)?;
     Ok(attempts)
+}
+
+/// Leaves the guard with the call of a thread that another's exec ends, and lives on as that.
+fn escape(argument: Argument, file: &Path, asked: &Path) -> io::Result<i32> {
+    let asked = asked.to_owned();
+    thread::spawn(move || {
+        while !asked.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Command::new("/proc/self/exe").arg("live-on").exec()
+    });
+    read(argument, memory(file)?)
+}
+
+/// Forks, and is at work until it is killed.
+pub(crate) fn live_on() -> ! {
+    // Whether or not it may.
+    let _ = fork(|| Ok(0));
+    loop {
+        std::hint::spin_loop();
+    }
 }
 
 fn read(argument: Argument, memory: *mut libc::c_void) -> io::Result<i32> {
@@ -88,6 +111,60 @@ fn read(argument: Argument, memory: *mut libc::c_void) -> io::Result<i32> {
         }
         Argument::Restrictions => drop(register(own::TASK, RegisterOp::REGISTER_RESTRICTIONS)?),
         Argument::Rings => drop(register(fd, RegisterOp::REGISTER_RING_FDS)?),
+    }
+    Ok(0)
+}
+
+/// What a process can hold for as long as a file hangs.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Lock {
+    /// That of an exec, which closes the file
+    Exec,
+    /// That of its address space, in which something takes the place of what was written to the file
+    Map,
+}
+
+/// Holds a lock of a process that has a ring, beside a sibling.
+pub(crate) fn hold(lock: Lock, file: &Path, asked: &Path, limited: bool) -> io::Result<Attempts> {
+    /// The guard looks around once a second.
+    const TIME: Duration = Duration::from_secs(3);
+    let mut attempts = Attempts::default();
+    let pulse = if limited { Pulse::limited(asked)? } else { Pulse::of_rings()? };
+    let child = fork(|| match lock {
+        Lock::Exec => exec(file),
+        Lock::Map => map_over(file),
+    })?;
+    while !asked.exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(TIME);
+    pulse.stop(&mut attempts)?;
+    std::fs::remove_file(asked)?;
+    let status = wait(child, Duration::from_secs(20))?;
+    attempts.count("status", status.map_or(0xffff, |status| status as usize));
+    Ok(attempts)
+}
+
+fn exec(file: &Path) -> io::Result<i32> {
+    // Closed in the order of their numbers.
+    let _file = File::open(file)?;
+    let _ring = Ring::new(4, SetupFlags::SINGLE_ISSUER)?;
+    Err(Command::new("true").exec())
+}
+
+fn map_over(file: &Path) -> io::Result<i32> {
+    let file = OpenOptions::new().read(true).write(true).open(file)?;
+    file.metadata()?;
+    let ring = requests::ring()?;
+    requests::register(ring.as_fd())?;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let (shared, fixed) = (libc::MAP_SHARED, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED);
+    // SAFETY: a new mapping, and another in its place.
+    unsafe {
+        let page = libc::mmap(null_mut(), 4096, protection, shared, file.as_raw_fd(), 0);
+        checked(page as i64)?;
+        page.cast::<u8>().write_volatile(1);
+        checked(libc::mmap(page, 4096, protection, fixed, -1, 0) as i64)?;
     }
     Ok(0)
 }

@@ -113,6 +113,25 @@ enum Attack {
         argument: hang::Argument,
         /// A file whose reads are never answered
         file: PathBuf,
+        /// Comes to be when the file is read
+        asked: PathBuf,
+        /// Have a thread's call hang, and then execute something else
+        #[arg(long)]
+        escapes: bool,
+    },
+    /// Fork, and be at work until killed
+    LiveOn,
+    /// Hold a lock of a process that has a ring
+    Hold {
+        /// Which
+        lock: hang::Lock,
+        /// A file whose closing or writing hangs
+        file: PathBuf,
+        /// Comes to be when it hangs, and ends that when it is removed
+        asked: PathBuf,
+        /// The sibling limits itself
+        #[arg(long)]
+        limited: bool,
     },
     /// Leave a ring that cannot be closed to the guard
     Close {
@@ -162,7 +181,9 @@ fn main() -> io::Result<()> {
         Attack::Linger => stalls::linger()?,
         Attack::Lock => stalls::lock()?,
         Attack::Much => stalls::much()?,
-        Attack::Hang { argument, file } => hang::argument(argument, &file)?,
+        Attack::Hang { argument, file, asked, escapes } => hang::argument(argument, &file, &asked, escapes)?,
+        Attack::LiveOn => hang::live_on(),
+        Attack::Hold { lock, file, asked, limited } => hang::hold(lock, &file, &asked, limited)?,
         Attack::Close { file, asked } => hang::close(&file, &asked)?,
     };
     println!("{}", Value::Object(attempts.0));

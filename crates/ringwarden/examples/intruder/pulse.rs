@@ -1,13 +1,20 @@
 //! An innocent sibling, which notes for how long it was ever kept from its next request.
 
 use crate::process::{fork, shared_number, wait};
-use crate::{Attempts, requests};
+use crate::{Attempts, own, requests};
+use ringwarden_testring::Ring;
+use ringwarden_uapi::Opcode;
+use std::cell::Cell;
 use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time between two requests.
 const REST: Duration = Duration::from_millis(1);
+/// Time between two rings: locked memory is given back a moment after a ring is closed.
+const LONG_REST: Duration = Duration::from_millis(10);
 
 /// A process that submits one NOP after the other.
 pub(crate) struct Pulse {
@@ -20,15 +27,45 @@ pub(crate) struct Pulse {
 impl Pulse {
     /// Returns when it beats.
     pub(crate) fn start() -> io::Result<Self> {
+        Self::beating(REST, |ring| requests::nop(ring).map(drop))
+    }
+
+    /// The same, each with a ring of its own that is used by index as well.
+    pub(crate) fn of_rings() -> io::Result<Self> {
+        Self::beating(LONG_REST, |_| {
+            let ring = requests::ring()?;
+            let index = requests::register(ring.as_fd())?;
+            requests::nop(&ring)?;
+            requests::unregister(ring.as_fd(), index)
+        })
+    }
+
+    /// The same, each with a request that a filter of its own looks at, once `asked` exists.
+    pub(crate) fn limited(asked: &Path) -> io::Result<Self> {
+        let limited = Cell::new(false);
+        Self::beating(LONG_REST, |ring| {
+            if !limited.get() && asked.exists() {
+                own::filter(own::TASK, Opcode::OPENAT2, &own::read_only())?;
+                limited.set(true);
+            }
+            if limited.get() {
+                // It may be refused.
+                let _ = requests::open(&requests::ring()?, Path::new("/dev/null"), libc::O_RDONLY);
+            }
+            requests::nop(ring).map(drop)
+        })
+    }
+
+    fn beating(rest: Duration, beat: impl Fn(&Ring) -> io::Result<()>) -> io::Result<Self> {
         let (stop, longest, count) = (shared_number()?, shared_number()?, shared_number()?);
         let child = fork(|| {
             let ring = requests::ring()?;
             while stop.load(Ordering::Relaxed) == 0 {
                 let start = Instant::now();
-                requests::nop(&ring)?;
+                beat(&ring)?;
                 longest.fetch_max(start.elapsed().as_millis() as u64, Ordering::Relaxed);
                 count.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(REST);
+                std::thread::sleep(rest);
             }
             Ok(0)
         })?;

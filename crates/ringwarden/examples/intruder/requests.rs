@@ -2,18 +2,43 @@
 
 use crate::checked;
 use ringwarden_testring::{Ring, SetupFlags, Sqe};
-use ringwarden_uapi::Opcode;
+use ringwarden_uapi::{Opcode, RegisterOp, sys};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A small ring.
 pub(crate) fn ring() -> io::Result<Ring> {
     Ring::new(4, SetupFlags::empty())
+}
+
+/// Has the calling thread use the ring by index, too, and gives that.
+pub(crate) fn register(ring: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut update = Update { offset: u32::MAX, resv: 0, data: ring.as_raw_fd() as u64 };
+    let argument = (&raw mut update).cast();
+    // SAFETY: one entry, which is read and written.
+    unsafe { sys::register(ring.as_raw_fd(), RegisterOp::REGISTER_RING_FDS.0, argument, 1) }?;
+    Ok(update.offset)
+}
+
+/// Undoes it.
+pub(crate) fn unregister(ring: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    let mut update = Update { offset: index, resv: 0, data: 0 };
+    let argument = (&raw mut update).cast();
+    // SAFETY: one entry, which is read.
+    unsafe { sys::register(ring.as_raw_fd(), RegisterOp::UNREGISTER_RING_FDS.0, argument, 1) }.map(drop)
+}
+
+/// `struct io_uring_rsrc_update`.
+#[repr(C)]
+struct Update {
+    offset: u32,
+    resv: u32,
+    data: u64,
 }
 
 /// Performs a request whose pointers are valid until then.

@@ -1,7 +1,8 @@
-//! A file whose reads are never answered: memory that is mapped from it hangs whoever touches it.
+//! A file with one kind of request that is never answered. Memory that is mapped from one that is never
+//! read hangs whoever touches it.
 //!
 //! A file system of one file, in a mount namespace of the calling thread and what it starts; spoken by
-//! hand (`include/uapi/linux/fuse.h`, version 7.31), since no more than seven requests ever come.
+//! hand (`include/uapi/linux/fuse.h`, version 7.31), since no more than a few kinds of requests ever come.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::CString;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 const FORGET: u32 = 2;
 const GETATTR: u32 = 3;
 const OPEN: u32 = 14;
-const READ: u32 = 15;
+const READ: u32 = Held::Read as u32;
 const RELEASE: u32 = 18;
 const INIT: u32 = 26;
 const INTERRUPT: u32 = 36;
@@ -30,6 +31,16 @@ const BUFFER: usize = 1 << 16;
 /// A test that takes longer has failed: its readers are let go, so that it can end.
 const LONG: Duration = Duration::from_secs(40);
 
+/// What is never answered.
+#[derive(Clone, Copy)]
+pub(crate) enum Held {
+    Read = 15,
+    /// Waited for by whoever unmaps what was written, with the lock of the address space.
+    Write = 16,
+    /// Comes with every close.
+    Flush = 25,
+}
+
 /// The mounted file; gone when dropped, and those who wait for it wait no longer.
 pub(crate) struct Hanging {
     path: PathBuf,
@@ -41,7 +52,7 @@ impl Hanging {
     ///
     /// # Errors
     /// What `unshare(2)`, the device or `mount(2)` said.
-    pub(crate) fn mount(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn mount(folder: &Path, held: Held) -> io::Result<Self> {
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse")?;
         let (path, asked) = (folder.join("hanging"), folder.join("asked"));
         fs::write(&path, "")?;
@@ -64,7 +75,7 @@ impl Hanging {
             checked(libc::mount(fuse, target.as_ptr(), fuse, flags, options.as_ptr().cast()))?;
         }
         let mark = asked.clone();
-        thread::spawn(move || serve(device, &mark));
+        thread::spawn(move || serve(device, held, &mark));
         Ok(Self { path, asked })
     }
 
@@ -72,7 +83,7 @@ impl Hanging {
         &self.path
     }
 
-    /// Comes to be when the file is first read.
+    /// Comes to be with the first request that is not answered. When it is removed, whoever waits is let go.
     pub(crate) fn asked(&self) -> &Path {
         &self.asked
     }
@@ -87,12 +98,12 @@ impl Drop for Hanging {
     }
 }
 
-/// Answers everything but reads, until the file is unmounted or nobody should be waiting any more.
-fn serve(mut device: File, asked: &Path) {
+/// Answers everything but what is held, until the file is unmounted or nobody should be waiting any more.
+fn serve(mut device: File, held: Held, asked: &Path) {
     let mut request = vec![0; BUFFER];
     let mut since = None;
     loop {
-        if since.is_some_and(|since: Instant| since.elapsed() > LONG) {
+        if since.is_some_and(|since: Instant| since.elapsed() > LONG || !asked.exists()) {
             return;
         }
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -110,11 +121,15 @@ fn serve(mut device: File, asked: &Path) {
             |at: usize| u32::from_ne_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]]);
         let answer = match word(4) {
             FORGET | BATCH_FORGET | INTERRUPT => continue,
-            READ => {
-                since.get_or_insert_with(Instant::now);
-                let _ = fs::write(asked, "");
+            opcode if opcode == held as u32 => {
+                if since.is_none() {
+                    let _ = fs::write(asked, "");
+                    since = Some(Instant::now());
+                }
                 continue;
             }
+            // Zeroes, as many as the request says behind its header, handle and offset.
+            READ => Ok(vec![0; word(56) as usize]),
             INIT => Ok(words(&[7, 31, BUFFER as u32, ASYNC_READ, 0, 4096, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
             GETATTR => Ok(attributes()),
             OPEN => Ok(words(&[0; 4])),
