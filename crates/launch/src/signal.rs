@@ -115,8 +115,9 @@ impl Signal {
     pub fn is_for_program(&self) -> bool {
         let own = rustix::process::getpid();
         match self.number() {
-            // SIGPIPE and SIGXFSZ look as if the writer had sent them.
-            _ if self.is_sent() => self.0.ssi_code != libc::SI_USER || !self.is_from(own),
+            // They look as if the writer had sent them. Others of our own the caller sent before its exec.
+            libc::SIGPIPE | libc::SIGXFSZ if self.0.ssi_code == libc::SI_USER => !self.is_from(own),
+            _ if self.is_sent() => true,
             libc::SIGALRM | libc::SIGVTALRM | libc::SIGPROF => true,
             // To the owner of a descriptor (`F_SETOWN`, `F_SETSIG`), by its number.
             libc::SIGIO | libc::SIGURG | 32.. => true,

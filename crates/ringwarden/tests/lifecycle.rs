@@ -55,6 +55,23 @@ fn the_status_is_the_programs() {
     }
 }
 
+/// But for a core, which is never the stand-in's.
+#[test]
+fn every_end_is_seen_as_natively() {
+    let stage = Stage::unprivileged();
+    let stops = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+    let signals =
+        (1..=64).filter(|number| !stops.contains(number)).map(|number| format!("kill -{number} $$"));
+    let exits = [0, 1, 2, 125, 126, 127, 255].map(|status| format!("exit {status}"));
+    for script in exits.into_iter().chain(signals) {
+        let end = |mut command: Command| {
+            let status = command.args(["-c", &format!("ulimit -c 0; {script}")]).status().expect("start");
+            (status.code(), status.signal())
+        };
+        assert_eq!(end(stage.guarded(POLICY, "sh")), end(stage.native("sh")), "{script}");
+    }
+}
+
 /// Serving ends at the same moment as the program, so this is a race that must not be lost once.
 #[test]
 fn a_killed_program_is_no_failure_of_the_guard() {

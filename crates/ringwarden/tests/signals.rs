@@ -55,8 +55,8 @@ impl Running {
         kill_process(self.pid(), signal).expect("kill");
     }
 
-    /// Sends what `sigqueue` sends.
-    fn queue(&self, signal: i32, value: usize) {
+    /// Sends what `sigqueue` sends; whether there was room for it.
+    fn queue(&self, signal: i32, value: usize) -> bool {
         #[repr(C)]
         struct Info {
             signal: i32,
@@ -73,7 +73,9 @@ impl Running {
         let to = self.child.id() as i32;
         // SAFETY: a whole `siginfo_t`.
         let sent = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, to, signal, &raw const info) };
-        assert_eq!(sent, 0);
+        let full = std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN);
+        assert!(sent == 0 || full);
+        sent == 0
     }
 
     /// Waits until the child stops, and gives the signal.
@@ -105,7 +107,8 @@ fn every_signal_that_a_process_sends_reaches_the_program() {
         let mut running = Running::start(command);
         for number in numbers {
             running.send(signal(number));
-            assert_eq!(running.line(), format!("{number} 0 0"));
+            // Nobody can send in another's name.
+            assert_eq!(running.line(), format!("{number} 0 0 {}", running.child.id()));
         }
         assert_eq!(running.child.wait().expect("wait").code(), Some(0));
     }
@@ -118,13 +121,173 @@ fn values_go_on_and_a_storm_loses_none() {
         let mut command = stage.guarded(POLICY, stage.example("signal_client"));
         command.arg((many + 1).to_string());
         let mut running = Running::start(command);
-        running.queue(libc::SIGUSR1, 1 << 40);
-        assert_eq!(running.line(), format!("{} -1 {}", libc::SIGUSR1, 1usize << 40));
-        (0..many).for_each(|value| running.queue(37, value));
+        let own = std::process::id();
+        assert!(running.queue(libc::SIGUSR1, 1 << 40));
+        assert_eq!(running.line(), format!("{} -1 {} {own}", libc::SIGUSR1, 1usize << 40));
+        assert!((0..many).all(|value| running.queue(37, value)));
         for value in 0..many {
-            assert_eq!(running.line(), format!("37 -1 {value}"));
+            assert_eq!(running.line(), format!("37 -1 {value} {own}"));
         }
         assert_eq!(running.child.wait().expect("wait").code(), Some(0));
+    }
+}
+
+/// Every one that a program may want to handle.
+#[test]
+fn values_and_senders_are_those_that_a_program_gets_natively() {
+    let numbers = [
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGCONT,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGCHLD,
+        34,
+        64,
+    ];
+    for stage in stages() {
+        let client = stage.example("signal_client");
+        let seen = |mut command: Command| {
+            command.arg((numbers.len() + 1).to_string());
+            let mut running = Running::start(command);
+            let mut seen = String::new();
+            for (value, number) in numbers.into_iter().enumerate() {
+                assert!(running.queue(number, value));
+                seen += &format!("{}\n", running.line());
+            }
+            // No second copy of any came before the last.
+            assert!(running.queue(35, 0));
+            running.output.read_to_string(&mut seen).expect("the rest");
+            (seen, running.child.wait().expect("wait"))
+        };
+        assert_eq!(seen(stage.guarded(POLICY, &client)), seen(stage.native(&client)));
+    }
+}
+
+/// Room is the user's: what the stand-in holds and what waits for the program count together.
+#[test]
+fn a_full_queue_holds_up_no_other_signal() {
+    for stage in stages() {
+        let first = libc::SIGTERM;
+        let guarded = stage.guarded(POLICY, stage.example("signal_client"));
+        let mut command = stage.native("prlimit");
+        command.arg("--sigpending=8:8").arg(guarded.get_program()).args(guarded.get_args());
+        command.args(["2".to_owned(), first.to_string()]);
+        let mut running = Running::start(command);
+        while running.queue(37, 0) {}
+        running.send(Signal::TERM);
+        assert_eq!(running.line(), format!("{first} 0 0 {}", running.child.id()));
+        drop(running.child.kill());
+        running.child.wait().expect("wait");
+    }
+}
+
+#[test]
+fn the_last_signal_of_a_storm_arrives() {
+    let script = "trap : USR1 USR2 WINCH; trap 'exit 7' TERM; echo ready; while :; do read x; done";
+    let storm = "i=0; while [ $i -lt 2500 ]; do kill -USR1 $0 && kill -WINCH $0 || exit; i=$((i+1)); done";
+    for stage in stages() {
+        let end = |mut command: Command| {
+            command.args(["-c", script]);
+            let mut running = Running::start(command);
+            let mut sender = stage.native("sh");
+            sender.args(["-c", storm, &running.child.id().to_string()]);
+            let senders: Vec<_> = (0..4).map(|_| sender.spawn().expect("sh")).collect();
+            for mut sender in senders {
+                assert!(sender.wait().expect("wait").success());
+            }
+            // All descendants that it has at the moment.
+            let mut all = vec![running.child.id()];
+            let mut next = 0;
+            while let Some(pid) = all.get(next) {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+                assert!(!stat.contains(") Z "), "{stat}");
+                let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+                all.extend(
+                    children.expect("children").split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()),
+                );
+                next += 1;
+            }
+            running.send(Signal::TERM);
+            running.child.wait().expect("wait")
+        };
+        assert_eq!(end(stage.guarded(POLICY, "sh")), end(stage.native("sh")));
+    }
+}
+
+/// Timers that the caller set before its exec, which may end before the program exists.
+#[test]
+fn alarms_of_the_caller_ring_for_the_program() {
+    for stage in stages() {
+        let client = stage.example("signal_client");
+        let alarm = |mut command: Command, blocked: bool, microseconds| {
+            // SAFETY: system calls only.
+            unsafe {
+                command.pre_exec(move || {
+                    let mut set = std::mem::zeroed();
+                    libc::sigemptyset(&mut set);
+                    if blocked {
+                        libc::sigaddset(&mut set, libc::SIGALRM);
+                    }
+                    libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+                    let mut timer: libc::itimerval = std::mem::zeroed();
+                    timer.it_value.tv_usec = microseconds;
+                    libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+                    Ok(())
+                })
+            };
+            finish(command)
+        };
+        for microseconds in [1, 500, 200_000] {
+            // Whoever it reaches.
+            let end = |mut command: Command| {
+                command.args(["-c", "while :; do :; done"]);
+                alarm(command, false, microseconds).status
+            };
+            assert_eq!(end(stage.guarded(POLICY, "sh")), end(stage.native("sh")));
+            let arrived = |command| {
+                let output = alarm(command, true, microseconds);
+                let lines: Vec<_> = String::from_utf8_lossy(&output.stdout)
+                    .lines()
+                    .filter_map(|line| line.split(' ').next().map(str::to_owned))
+                    .collect();
+                (lines, output.status)
+            };
+            assert_eq!(arrived(stage.guarded(POLICY, &client)), arrived(stage.native(&client)));
+        }
+    }
+}
+
+#[test]
+fn a_signal_that_the_caller_had_sent_itself_waits_for_the_program() {
+    for stage in stages() {
+        let client = stage.example("signal_client");
+        let arrived = |mut command: Command| {
+            command.arg("2");
+            // SAFETY: system calls only.
+            unsafe {
+                command.pre_exec(|| {
+                    let mut set = std::mem::zeroed();
+                    libc::sigemptyset(&mut set);
+                    for number in [libc::SIGUSR1, libc::SIGUSR2] {
+                        libc::sigaddset(&mut set, number);
+                    }
+                    libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+                    libc::kill(libc::getpid(), libc::SIGUSR1);
+                    libc::raise(libc::SIGUSR2);
+                    Ok(())
+                })
+            };
+            let output = finish(command);
+            let text = String::from_utf8_lossy(&output.stdout);
+            let first = |line: &str| line.split(' ').next().map(str::to_owned);
+            // Natively the one that was sent to the thread comes first.
+            text.lines().filter_map(first).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(arrived(stage.guarded(POLICY, &client)), arrived(stage.native(&client)));
     }
 }
 
