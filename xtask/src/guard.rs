@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 pub(crate) struct Guard {
     binary: PathBuf,
     policy: NamedTempFile,
+    lane: String,
     own_filters: bool,
 }
 
@@ -20,7 +21,12 @@ impl Guard {
         let binary = ringwarden(binary)?;
         let mut policy = tempfile::Builder::new().suffix(".toml").tempfile()?;
         policy.write_all(b"version = 1\nname = \"allow-all\"\ndefault = \"allow\"\n")?;
-        Ok(Self { binary, policy, own_filters: false })
+        Ok(Self { binary, policy, lane: "split".into(), own_filters: false })
+    }
+
+    /// The same in that lane.
+    pub(crate) fn with_lane(self, lane: &str) -> Self {
+        Self { lane: lane.into(), ..self }
     }
 
     /// The same with filters of the program's own.
@@ -31,7 +37,7 @@ impl Guard {
     /// `program` under the guard; arguments can be added.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(["run", "--backend", "guard", "-p"]).arg(self.policy.path());
+        command.args(["run", "--lane", &self.lane, "-p"]).arg(self.policy.path());
         if self.own_filters {
             command.arg("--own-filters");
         }

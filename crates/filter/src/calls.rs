@@ -44,6 +44,11 @@ impl SetupRules {
         (fits || flags.contains(SetupFlags::CLAMP)) && !flags.intersects(self.denied)
     }
 
+    /// Whether some sizes of rings are refused, or ways to ask for them.
+    pub fn limits_sizes(&self) -> bool {
+        self.max_entries < MAX_ENTRIES || self.denied.intersects(SetupFlags::CQSIZE | SetupFlags::CLAMP)
+    }
+
     /// Whether they refuse nothing that kernels make.
     pub fn allow_everything(&self) -> bool {
         *self == Self::default()
@@ -124,6 +129,15 @@ impl CallRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_limited_by_number_and_by_flag() {
+        let everything = SetupRules::default();
+        assert!(!everything.limits_sizes());
+        assert!(!SetupRules { denied: SetupFlags::SQPOLL, ..everything }.limits_sizes());
+        assert!(SetupRules { denied: SetupFlags::CQSIZE, ..everything }.limits_sizes());
+        assert!(SetupRules { max_entries: MAX_ENTRIES / 2, ..everything }.limits_sizes());
+    }
 
     #[test]
     fn both_of_two_rules_must_allow() {

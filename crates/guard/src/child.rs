@@ -1,7 +1,7 @@
 //! The guarded program's process, from fork to exec.
 
 use crate::seccomp;
-use crate::seccomp::Traps;
+use libc::sock_filter;
 use ringwarden_launch::{Argv, CANNOT_EXECUTE, FAILED, HeldSignals, NOT_FOUND, descriptors};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
@@ -18,8 +18,8 @@ pub(crate) struct Child<'a> {
     pub(crate) exec_failure: BorrowedFd<'a>,
     /// The process that must be the parent still.
     pub(crate) parent: i32,
-    /// The calls that are to stop at the guard, or that the program may not make.
-    pub(crate) traps: &'a Traps<'a>,
+    /// Decides which calls stop at the guard, and which the program may not make.
+    pub(crate) filter: &'a [sock_filter],
 }
 
 impl Child<'_> {
@@ -50,7 +50,7 @@ impl Child<'_> {
             .map_err(failed)?;
         descriptors::close_rings().map_err(failed)?;
         rustix::thread::set_no_new_privs(true).map_err(failed)?;
-        let listener = seccomp::install(self.traps).map_err(failed)?;
+        let listener = seccomp::install(self.filter).map_err(failed)?;
         rustix::io::write(self.handshake, &listener.to_ne_bytes()).map_err(failed)?;
         let mut go = [0u8];
         if rustix::io::read(self.handshake, &mut go) != Ok(1) {

@@ -13,6 +13,7 @@
 use crate::proc;
 use rustix::io::Errno;
 use rustix::process::Pid;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::sync::OnceLock;
 
 /// Ids as `/proc/PID/status` has them, in the guard's user namespace.
@@ -80,6 +81,77 @@ impl Drop for Borrowed {
         set_files(self.effective);
         set_real(libc::SYS_setresuid, self.before.uid);
         set_real(libc::SYS_setresgid, self.before.gid);
+    }
+}
+
+/// What `/proc/TID/status` said of a task.
+#[derive(Debug)]
+pub(crate) struct TaskStatus {
+    text: String,
+    /// Its process.
+    pub(crate) process: Pid,
+}
+
+impl TaskStatus {
+    /// # Errors
+    /// `ESRCH` or `ENOENT` when it is gone.
+    pub(crate) fn of(tid: Pid) -> Result<Self, Errno> {
+        let mut status = Self { text: proc::text(tid, "status")?, process: tid };
+        let process = status.line("Tgid:").and_then(|number| Pid::from_raw(number.parse().ok()?));
+        status.process = process.ok_or(Errno::SRCH)?;
+        Ok(status)
+    }
+
+    /// Whether some thread traces it.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.line("TracerPid:") != Some("0")
+    }
+
+    /// What a line says after `name`, which includes the colon.
+    fn line(&self, name: &str) -> Option<&str> {
+        self.text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    }
+}
+
+/// The user for whom memory is counted that a thread of the guard takes for a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    ids: Ids,
+    /// It may lock as much memory as it likes.
+    locks_memory: bool,
+}
+
+impl Owner {
+    /// The owner of what a task asks for; `None` where that makes no difference, or none that the guard could
+    /// make.
+    pub(crate) fn of(task: &TaskStatus) -> Option<Self> {
+        static PRIVILEGED: OnceLock<bool> = OnceLock::new();
+        let privileged = || {
+            let useful = CapabilitySet::SETUID | CapabilitySet::IPC_LOCK;
+            capabilities(None).is_ok_and(|sets| sets.effective.intersects(useful))
+        };
+        if !PRIVILEGED.get_or_init(privileged) || !stays_undumpable() {
+            return None;
+        }
+        let effective = u64::from_str_radix(task.line("CapEff:")?, 16).ok()?;
+        let locks_memory = effective & CapabilitySet::IPC_LOCK.bits() != 0;
+        // One with several users is rare, and counted for the guard's.
+        let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let ids = ids_of(&task.text).unwrap_or(own);
+        (ids != own || !locks_memory).then_some(Self { ids, locks_memory })
+    }
+
+    /// Makes the calling thread, which must have nothing else to do, that user's as far as it can.
+    pub(crate) fn become_for_good(self) {
+        let Self { ids: Ids { uid, gid }, locks_memory } = self;
+        // Memory is counted for the real user (`current_user`). With that one's other ids the user could change the
+        // guard's limits (`check_prlimit_permission`).
+        set_real(libc::SYS_setresgid, gid);
+        set_real(libc::SYS_setresuid, uid);
+        if !locks_memory && let Ok(mut sets) = capabilities(None) {
+            sets.effective.remove(CapabilitySet::IPC_LOCK);
+            let _ = set_capabilities(None, sets);
+        }
     }
 }
 

@@ -2,22 +2,22 @@
 //! the main one.
 
 use crate::audit::SharedAudit;
-use crate::child::{Child, read_i32};
+use crate::child::read_i32;
 use crate::job::Job;
 use crate::kernel_ring::KernelRing;
 use crate::launch::{Guard, Report};
 use crate::rules::Rules;
-use crate::seccomp::{Listener, Traps, listener_of};
+use crate::seccomp::{Listener, split};
+use crate::serve::{Server, serve};
 use crate::shared::Shared;
-use crate::supervisor::{Parts, Server, Supervisor, serve};
+use crate::start::{Started, start};
+use crate::supervisor::{Parts, Supervisor};
 use crate::tree::{self, Children};
-use ringwarden_launch::{Argv, Arrivals, FAILED, HeldSignals, Status, descriptors, wait};
+use ringwarden_launch::{Argv, Arrivals, FAILED, HeldSignals, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open, setsid};
+use rustix::process::{Resource, getppid, getrlimit, setrlimit, setsid};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,21 +45,30 @@ pub(crate) fn run(
         let _ = rustix::io::write(&reports, &report.to_bytes());
     };
     tree::adopt_orphans();
-    let started = Children::open()
-        .map_err(|error| (FAILED, error))
-        .and_then(|children| Ok((start(argv, held, &guard.traps(&kernel))?, children)));
+    let started = Children::open().map_err(|error| (FAILED, error)).and_then(|children| {
+        let filter = split::program(&guard.traps(&kernel));
+        let (started, listener) = start(argv, held, &filter)?;
+        // One SIGKILL to the group that the user started (`timeout -k`, `kill -KILL -PGID`) must not end both
+        // the watchdog and the guard. A session of its own and not only a group: the program's parent would
+        // otherwise be in the program's session and outside of its group, whose stop signals and terminal would
+        // then never count as orphaned (`will_become_orphaned_pgrp`), unlike natively. The program was forked
+        // before, and stays in the user's group. Writing to a terminal of another session is never stopped.
+        setsid().map_err(|error| (FAILED, error))?;
+        Ok((started, listener, children))
+    });
     let status = match started {
         Err((status, error)) => {
             report(Report::NotStarted { status, errno: error.raw_os_error() });
             status
         }
-        Ok((started, children)) => {
+        Ok((started, listener, children)) => {
             report(Report::Started { pid: started.pid.as_raw_nonzero().get() });
             let program_ended = |status| report(Report::ProgramEnded { status });
             let observer = guard.observer.clone();
             let audit = SharedAudit::new(std::mem::replace(&mut guard.audit, Box::new(())));
             guard.audit = Box::new(audit.clone());
-            let ended = watch(guard, kernel, started, &children, life.as_fd(), &reports, program_ended);
+            let ended =
+                watch(guard, kernel, (&started, listener), &children, life.as_fd(), &reports, program_ended);
             // Whatever the reason, nobody runs on without the guard.
             children.kill_all_but(&[]);
             if let Some(observer) = observer {
@@ -83,57 +92,12 @@ pub(crate) fn run(
     unsafe { libc::_exit(status.into()) }
 }
 
-/// The program's process, confined and about to exec.
-struct Started {
-    pid: Pid,
-    pidfd: OwnedFd,
-    listener: Listener,
-    handshake: OwnedFd,
-    exec_failure: OwnedFd,
-}
-
-/// Forks the program's process and takes its listener.
-fn start(argv: &Argv, signals: &HeldSignals, traps: &Traps<'_>) -> Result<Started, (u8, Errno)> {
-    let failed = |error| (FAILED, error);
-    let (ours, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed)?;
-    let (failure_out, failure_in) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-    let parent = rustix::process::getpid().as_raw_nonzero().get();
-    // SAFETY: this process has a single thread, so the child can go on in ordinary code.
-    let pid = match unsafe { libc::fork() } {
-        -1 => return Err(failed(Errno::AGAIN)),
-        0 => {
-            drop(ours);
-            drop(failure_out);
-            let (handshake, exec_failure) = (theirs.as_fd(), failure_in.as_fd());
-            Child { argv, signals, handshake, exec_failure, parent, traps }.run()
-        }
-        pid => Pid::from_raw(pid).ok_or(failed(Errno::SRCH))?,
-    };
-    drop(theirs);
-    drop(failure_in);
-    descriptors::close_for_own_part();
-    // One SIGKILL to the group that the user started (`timeout -k`, `kill -KILL -PGID`) must not end both
-    // the watchdog and the guard. A session of its own and not only a group: the program's parent would
-    // otherwise be in the program's session and outside of its group, whose stop signals and terminal would
-    // then never count as orphaned (`will_become_orphaned_pgrp`), unlike natively. The program was forked
-    // before, and stays in the user's group. Writing to a terminal of another session is never stopped.
-    setsid().map_err(failed)?;
-    let Some(number) = read_i32(ours.as_fd()) else {
-        let errno = read_i32(failure_out.as_fd()).map_or(Errno::SRCH, Errno::from_raw_os_error);
-        return Err(failed(errno));
-    };
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
-    let listener = listener_of(pidfd.as_fd(), number).map_err(failed)?;
-    Ok(Started { pid, pidfd, listener: Listener::new(listener), handshake: ours, exec_failure: failure_out })
-}
-
 /// Serves and watches until the program and all its descendants have ended; gives the program's
 /// status. `program_ended` is told it at once.
 fn watch(
     guard: Guard,
     kernel: KernelRing,
-    started: Started,
+    (started, serving): (&Started, Listener),
     children: &Children,
     life: BorrowedFd<'_>,
     reports: &OwnedFd,
@@ -147,9 +111,9 @@ fn watch(
         rules.show_all();
     }
     let max_rings = raise_limits().saturating_sub(OTHER_FDS).clamp(1, MAX_RINGS) as usize;
-    let listener = started.listener.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
+    let listener = serving.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
     let parts = Parts {
-        listener: started.listener,
+        listener: serving,
         kernel,
         rules,
         max_rings,
@@ -161,8 +125,7 @@ fn watch(
     let supervisor = Arc::new(Supervisor::new(parts).map_err(raw)?);
     let server = serve(&supervisor).map_err(raw)?;
     let changes = Arrivals::of_children().map_err(raw)?;
-    rustix::io::write(&started.handshake, b"x").map_err(raw)?;
-    drop(started.handshake);
+    started.go().map_err(raw)?;
 
     let mut job = getppid().map(|watchdog| Job::new(started.pid, watchdog, reports));
     let mut status = None;
@@ -232,7 +195,7 @@ fn watch(
             changed |= std::iter::from_fn(|| changes.next()).any(|signal| signal.tells_of_a_child());
         }
         if changed {
-            let traced = shared.traced();
+            let traced = shared.traced.traced();
             if status.is_none() && traced.spares(started.pid) {
                 job.iter_mut().for_each(Job::look);
             }
@@ -248,7 +211,7 @@ fn watch(
         }
         match status {
             None if last || held_back => {
-                status = program_status(started.pid, started.exec_failure.as_fd())?;
+                status = started.status()?;
                 held_back = status.is_none();
                 status.into_iter().for_each(&program_ended);
             }
@@ -264,7 +227,7 @@ fn watch(
 }
 
 /// One tick; whether another is to follow.
-fn tidy(server: &Server, shared: &Shared) -> bool {
+fn tidy(server: &Server<Supervisor>, shared: &Shared) -> bool {
     let (start, slow) = server.turns().tick();
     if start {
         // Otherwise the next second comes to it.
@@ -281,28 +244,22 @@ fn until(then: Instant) -> Timespec {
     Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
 }
 
-/// The status of the program, whose pidfd says that it has ended. `None` while a descendant that traces it
-/// holds it back.
-///
-/// # Errors
-/// `-errno` of a failed exec, or that of the call.
-fn program_status(pid: Pid, exec_failure: BorrowedFd<'_>) -> Result<Option<Status>, i32> {
-    let Some(status) = wait::ended(pid).map_err(|error| error.raw_os_error())? else { return Ok(None) };
-    // The other end was closed by the exec or by the end.
-    match read_i32(exec_failure) {
-        Some(errno) => Err(-errno),
-        None => Ok(Some(status)),
-    }
-}
-
 /// Raises the limits that rings and the audit count against as far as allowed, and gives that of open
 /// files.
 fn raise_limits() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    for resource in [Resource::Nofile, Resource::Memlock, Resource::Fsize] {
-        let mut limit = getrlimit(resource);
-        limit.current = limit.maximum;
-        let _ = setrlimit(resource, limit);
-    }
+    raise(Resource::Memlock);
+    raise(Resource::Fsize);
+    raise_limit_of_files()
+}
+
+/// Raises the limit of open files as far as allowed, and gives it.
+pub(crate) fn raise_limit_of_files() -> u64 {
+    raise(Resource::Nofile);
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+fn raise(resource: Resource) {
+    let mut limit = getrlimit(resource);
+    limit.current = limit.maximum;
+    let _ = setrlimit(resource, limit);
 }

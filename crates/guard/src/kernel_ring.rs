@@ -26,12 +26,16 @@ struct Probe {
 /// Facts about this kernel's rings.
 #[derive(Debug)]
 pub(crate) struct KernelRing {
+    /// What the kernel says of its operations: `struct io_uring_probe_op`, 8 bytes each.
+    pub(crate) probe: [[u8; 8]; 256],
     /// Bytes before the first CQE in a ring's header.
     pub(crate) cqes_offset: usize,
+    /// A submission can go on past a request that fails (`IORING_SETUP_SUBMIT_ALL`).
+    pub(crate) submits_all: bool,
     /// The first request opcode that this kernel lacks.
     pub(crate) opcodes: u8,
     /// The first register opcode that this kernel lacks.
-    registers: u8,
+    pub(crate) registers: u8,
     /// What else is to be known of this machine; nothing before it has been looked for.
     pub(crate) hazards: Hazards,
 }
@@ -46,12 +50,14 @@ impl KernelRing {
     /// # Errors
     /// `ENOSYS` or `EPERM` where io_uring is missing or switched off.
     pub(crate) fn probe() -> Result<Self, Errno> {
-        let mut params =
-            Params { flags: (SetupFlags::R_DISABLED | SetupFlags::NO_SQARRAY).bits(), ..Params::default() };
+        let mut params = Params { flags: SetupFlags::R_DISABLED.bits(), ..Params::default() };
         let ring = setup(1, &mut params)?;
         let mut probe = Probe::new_zeroed();
         register(ring.as_fd(), RegisterOp::REGISTER_PROBE, (&raw mut probe).cast(), 256)?;
+        let submit_all = (SetupFlags::R_DISABLED | SetupFlags::SUBMIT_ALL).bits();
         Ok(Self {
+            submits_all: setup(1, &mut Params { flags: submit_all, ..Params::default() }).is_ok(),
+            probe: probe.ops,
             cqes_offset: params.cq_off.cqes as usize,
             opcodes: probe.last_op.saturating_add(1),
             registers: count_registers(ring.as_fd())?,
@@ -113,12 +119,12 @@ fn count_registers(ring: BorrowedFd<'_>) -> Result<u8, Errno> {
     Err(Errno::NOSYS)
 }
 
-fn setup(entries: u32, params: &mut Params) -> Result<OwnedFd, Errno> {
+pub(crate) fn setup(entries: u32, params: &mut Params) -> Result<OwnedFd, Errno> {
     // SAFETY: without NO_MMAP the kernel is given no memory.
     unsafe { sys::setup(entries, params) }.map_err(|error| errno(&error))
 }
 
-fn register(
+pub(crate) fn register(
     ring: BorrowedFd<'_>,
     op: RegisterOp,
     argument: *mut libc::c_void,

@@ -5,7 +5,7 @@ use crate::hazards::Hazards;
 use crate::kernel_ring::KernelRing;
 use crate::needs::{self, Culprit, Missing, When};
 use crate::observe::Observe;
-use crate::seccomp::Traps;
+use crate::seccomp::split::Traps;
 use crate::supervisor::reads_pointers;
 use crate::tree::Children;
 use crate::watchdog::Tree;
@@ -157,7 +157,7 @@ impl Guard {
     /// Which of the [needs](crate::needs) this guard has.
     pub fn when(&self) -> When {
         let looks = reads_pointers(&self.filters) || self.observer.is_some();
-        if looks { When::Arguments } else { When::Always }
+        if looks { When::Arguments } else { When::Split }
     }
 
     /// Whether this machine has what the guard needs besides its system calls, which
@@ -301,6 +301,14 @@ fn machine() -> Result<KernelRing, Error> {
     if !cfg!(target_arch = "x86_64") {
         return Err(Error::Architecture);
     }
+    check_yama()?;
+    let mut kernel = KernelRing::probe().map_err(Error::NoIoUring)?;
+    kernel.hazards = Hazards::find(&kernel);
+    Ok(kernel)
+}
+
+/// Whether the memory of children may be looked into, as far as Yama has a say in it.
+pub(crate) fn check_yama() -> Result<(), Error> {
     let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
         .ok()
         .and_then(|scope| scope.trim().parse().ok())
@@ -310,7 +318,5 @@ fn machine() -> Result<KernelRing, Error> {
     if scope >= 3 || scope == 2 && !may_trace {
         return Err(Error::Yama { scope });
     }
-    let mut kernel = KernelRing::probe().map_err(Error::NoIoUring)?;
-    kernel.hazards = Hazards::find(&kernel);
-    Ok(kernel)
+    Ok(())
 }

@@ -35,7 +35,7 @@ mod child;
 mod credentials;
 mod deadline;
 mod frozen;
-#[allow(unsafe_code)] // fork
+#[allow(unsafe_code)] // _exit
 mod guard_process;
 pub mod hazards;
 #[allow(unsafe_code)] // kcmp
@@ -49,25 +49,31 @@ mod kernel_ring;
 mod launch;
 mod leases;
 mod limits;
+mod maker;
 #[allow(unsafe_code)] // mmap
 mod mapping;
 #[allow(unsafe_code)] // process_vm_readv and process_vm_writev
 mod memory;
 pub mod needs;
 mod observe;
+mod overdue;
 mod plan;
 mod proc;
 mod registered;
 mod rules;
 #[allow(unsafe_code)] // seccomp and its listener
 mod seccomp;
+mod serve;
 mod shared;
 mod slots;
 #[allow(unsafe_code)] // io_uring_setup
 mod split_ring;
+#[allow(unsafe_code)] // fork
+mod start;
 mod supervisor;
 mod taken;
 mod tasks;
+mod traced;
 mod tree;
 mod turns;
 mod unsettled;
@@ -75,5 +81,6 @@ mod watchdog;
 
 pub use audit::{Audit, Refusal, Refused};
 pub use launch::{Error, Guard};
+pub use maker::Maker;
 pub use observe::Observe;
 pub use ringwarden_launch::Status;

@@ -8,6 +8,7 @@ use ringwarden_filter::{Errno as KernelErrno, UserMemory};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fs::OpenOptions;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use zerocopy::{FromBytes, IntoBytes};
@@ -42,6 +43,19 @@ impl Caller<'_> {
         Ok(value)
     }
 
+    /// Whether the program could write to all of a range itself.
+    ///
+    /// # Errors
+    /// `EFAULT` where not; `EPERM` where the process may not be inspected; `ESRCH` when the thread is gone.
+    pub(crate) fn check_writable(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let maps = as_its_user(self.tid, || proc::text(self.tid, "maps").map_err(denied))?;
+        if !self.listener.is_valid(self.id) {
+            return Err(Errno::SRCH);
+        }
+        let writable = is_writable(&maps, range.start, range.end - range.start);
+        if writable { Ok(()) } else { Err(Errno::FAULT) }
+    }
+
     /// Stores `bytes` from `address` on.
     ///
     /// # Errors
@@ -50,8 +64,9 @@ impl Caller<'_> {
     pub(crate) fn write_bytes(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
         let file = |name| PathBuf::from(format!("/proc/{}/{name}", self.tid.as_raw_nonzero()));
         let (memory, maps) = as_its_user(self.tid, || {
-            let memory = OpenOptions::new().write(true).open(file("mem")).map_err(|_| Errno::PERM)?;
-            let maps = proc::text(self.tid, "maps").map_err(|_| Errno::PERM)?;
+            let memory =
+                OpenOptions::new().write(true).open(file("mem")).map_err(|error| looking_into(&error))?;
+            let maps = proc::text(self.tid, "maps").map_err(denied)?;
             Ok((memory, maps))
         })?;
         // The file stays with the address space that it was opened for.
@@ -74,6 +89,15 @@ impl UserMemory for Caller<'_> {
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), KernelErrno> {
         self.write_bytes(address, bytes).map_err(|_| KernelErrno::EFAULT)
     }
+}
+
+fn looking_into(error: &std::io::Error) -> Errno {
+    denied(Errno::from_io_error(error).unwrap_or(Errno::IO))
+}
+
+/// The one answer to what may not be looked into.
+fn denied(error: Errno) -> Errno {
+    if error == Errno::ACCESS { Errno::PERM } else { error }
 }
 
 /// Whether `maps`, the text of such a file, shows all of a range as writable.

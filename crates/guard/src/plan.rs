@@ -67,7 +67,10 @@ impl Plan {
         spare: bool,
     ) -> Result<Self, Errno> {
         let asked = SetupFlags::from_bits(params.flags).ok_or(Errno::INVAL)?;
-        check_flags(asked)?;
+        if !SUPPORTED.contains(asked) {
+            return Err(Errno::INVAL);
+        }
+        check_submission_thread(asked, params)?;
         if asked.intersects(rules.denied) {
             return Err(Errno::PERM);
         }
@@ -196,13 +199,28 @@ impl Plan {
     }
 }
 
-fn check_flags(asked: SetupFlags) -> Result<(), Errno> {
-    let polled_by_thread = asked.contains(SetupFlags::SQPOLL);
+/// What the kernel has to say of what the real ring is made without.
+///
+/// # Errors
+/// `EINVAL` for flags that exclude each other, and for a processor that is not there.
+pub(crate) fn check_submission_thread(asked: SetupFlags, params: &Params) -> Result<(), Errno> {
     let task_run = SetupFlags::COOP_TASKRUN | SetupFlags::TASKRUN_FLAG | SetupFlags::DEFER_TASKRUN;
-    let refused = !SUPPORTED.contains(asked)
-        || polled_by_thread && asked.intersects(task_run)
-        || !polled_by_thread && asked.contains(SetupFlags::SQ_AFF);
+    let bound = asked.contains(SetupFlags::SQ_AFF);
+    let refused = if asked.contains(SetupFlags::SQPOLL) {
+        asked.intersects(task_run) || bound && !is_online(params.sq_thread_cpu)
+    } else {
+        bound
+    };
     if refused { Err(Errno::INVAL) } else { Ok(()) }
+}
+
+/// Whether a processor is there for a submission thread to be bound to (`io_sq_offload_create`).
+fn is_online(cpu: u32) -> bool {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    online.trim().split(',').any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse().is_ok_and(|first: u32| first <= cpu) && last.parse().is_ok_and(|last: u32| cpu <= last)
+    })
 }
 
 fn clamped(value: u32, most: u32, clamp: bool) -> Result<u32, Errno> {

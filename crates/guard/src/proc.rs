@@ -4,6 +4,8 @@
 
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// The file `name` of the task `tid`.
@@ -19,7 +21,10 @@ pub(crate) fn text(tid: Pid, name: &str) -> Result<String, Errno> {
 /// # Errors
 /// Those of opening and reading it.
 pub(crate) fn read(path: &Path) -> Result<String, Errno> {
-    let bytes = std::fs::read(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    // Such files have no size to ask for, and most are shorter than this.
+    let mut bytes = Vec::with_capacity(8 << 10);
+    File::open(path).map_err(errno)?.read_to_end(&mut bytes).map_err(errno)?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

@@ -3,6 +3,12 @@
 use crate::mask::{Mask, default_action, disposition};
 use crate::sigpipe;
 
+/// Leaves every signal to other threads. To be a new thread's first act: libc lets it take the two that it uses
+/// itself, whatever its maker blocks, which would end the process if somebody sent them.
+pub fn leave_signals_to_others() {
+    Mask::ALL.set();
+}
+
 /// While this exists, the calling thread gets signals only when it asks for them ([`Arrivals`]); other
 /// threads must block them if they are not to take them away. To be made before the program's process, so
 /// that none is lost.
@@ -25,6 +31,12 @@ impl HeldSignals {
         // A caller who ignores it would have no children to wait for; and their stops are to be told.
         let child_before = disposition(libc::SIGCHLD, Some(&default_action()));
         Self { before: held.set(), child_before }
+    }
+
+    /// Holds them again after the process's first further thread was made: libc then lets the two go that it uses
+    /// itself.
+    pub fn hold_again(&self) {
+        Mask::ALL.set();
     }
 
     /// Gives the calling process what the caller had set: to be called by the program's process as the last

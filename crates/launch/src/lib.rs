@@ -32,7 +32,7 @@ mod stop;
 pub mod wait;
 
 pub use argv::{Argv, ArgvError};
-pub use held::HeldSignals;
+pub use held::{HeldSignals, leave_signals_to_others};
 pub use signal::{Arrivals, Signal};
 pub use stand_in::StandIn;
 pub use status::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Status};

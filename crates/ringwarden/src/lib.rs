@@ -16,8 +16,10 @@
 #![forbid(unsafe_code)]
 
 mod enforcement;
+mod operations;
 
 pub use enforcement::{Enforcement, Origin, Refused};
+pub use operations::Beyond;
 pub use ringwarden_cbpf as cbpf;
 pub use ringwarden_diff as diff;
 pub use ringwarden_filter as filter;

@@ -265,7 +265,7 @@ mod check {
         let names: Vec<_> = examples.iter().map(String::as_str).collect();
         let output = ringwarden(&[&["check", "--deny-warnings"][..], &names].concat());
         assert_eq!(status(&output), 0, "{output:?}");
-        assert_eq!(stdout(&output).lines().count(), names.len());
+        assert_eq!(stdout(&output).lines().filter(|line| line.starts_with("ok")).count(), names.len());
     }
 }
 

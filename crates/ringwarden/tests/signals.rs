@@ -14,7 +14,7 @@ const POLICY: &str = "version = 1\ndefault = \"allow\"\n";
 
 /// Every user and backend that the tests can play.
 fn stages() -> Vec<Stage> {
-    let mut stages = vec![Stage::unprivileged()];
+    let mut stages = vec![Stage::unprivileged(), Stage::unprivileged().with_backend("restricted")];
     if is_root() {
         stages.push(Stage::new());
     }

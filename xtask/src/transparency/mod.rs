@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// The ringwarden binary [default: built from this tree with --release]
     #[arg(long, value_name = "PATH")]
     guard: Option<PathBuf>,
+    /// The lane, as `ringwarden run` takes it
+    #[arg(long, value_name = "LANE", default_value = "split")]
+    lane: String,
     /// Only these programs, without `.t`
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
@@ -85,7 +88,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     reports.retain(|report| args.only.is_empty() || args.only.contains(&report.name));
     if !args.native_only {
-        campaign.guarded(&mut reports, &Guard::allowing_everything(args.guard.as_deref())?)?;
+        let guard = Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane);
+        campaign.guarded(&mut reports, &guard)?;
     }
     let counted = if args.native_only {
         reports.iter().filter(|report| report.passes_natively()).count()

@@ -28,6 +28,21 @@ const BLOCKED: u64 = !(1 << (libc::SIGTRAP - 1));
 /// changes the instruction, say to a jump to itself.
 const MAX_STOPS: u32 = 64;
 
+/// What the kernel alone sees: results of calls that it makes again (`include/linux/errno.h`).
+const RESTARTS: i64 = -516;
+const RESTARTS_LAST: i64 = -512;
+
+/// How a thread goes on after an injection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum After {
+    /// Its own call returns this.
+    Return(i64),
+    /// It makes its own call once more.
+    Again,
+    /// The same with another second and fourth argument.
+    AgainWith(u64, u64),
+}
+
 /// A guarded thread, stopped, with its registers saved.
 #[derive(Debug)]
 pub(crate) struct Injection {
@@ -108,6 +123,7 @@ impl Injection {
         regs.rax = number as u64;
         regs.orig_rax = u64::MAX;
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
+        let call = regs;
         ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut regs).cast())?;
         let mut signal = 0;
         for _ in 0..MAX_STOPS {
@@ -116,7 +132,15 @@ impl Injection {
             ptrace(libc::PTRACE_GETREGS, self.tid, 0, (&raw mut regs).cast())?;
             signal = match (status >> 16, status >> 8 & 0xff) {
                 // The step is over. A SIGTRAP from elsewhere, before the instruction, is dropped.
-                (0, libc::SIGTRAP) if regs.rip == self.saved.rip => return Ok(regs.rax as i64),
+                (0, libc::SIGTRAP) if regs.rip == self.saved.rip => match regs.rax as i64 {
+                    // A stop has interrupted it, and it is to be made again (`ERESTARTSYS` and such).
+                    RESTARTS..=RESTARTS_LAST => {
+                        regs = call;
+                        ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut regs).cast())?;
+                        0
+                    }
+                    result => return Ok(result),
+                },
                 (0, libc::SIGTRAP) => 0,
                 // SIGSTOP cannot be blocked: it takes effect when the thread is let go, unless a
                 // SIGCONT comes before.
@@ -129,24 +153,25 @@ impl Injection {
         Err(Errno::INTR)
     }
 
-    /// Lets the thread go on; its own system call returns `result`.
-    pub(crate) fn finish(mut self, result: i64) {
-        self.set_result(result);
+    /// Lets the thread go on; where something has failed, its own call fails so.
+    pub(crate) fn go_on(mut self, after: Result<After, Errno>) {
+        match after {
+            Ok(After::Return(result)) => self.set_result(result),
+            Ok(After::Again) => self.set_call(None),
+            Ok(After::AgainWith(second, fourth)) => self.set_call(Some((second, fourth))),
+            Err(error) => self.set_result(-i64::from(error.raw_os_error())),
+        }
     }
 
-    /// Lets the thread go on by making its own system call once more.
-    pub(crate) fn finish_again(mut self) {
+    fn set_call(&mut self, second_and_fourth: Option<(u64, u64)>) {
         self.after = self.saved;
+        if let Some((second, fourth)) = second_and_fourth {
+            self.after.rsi = second;
+            self.after.r10 = fourth;
+        }
         self.after.rip -= SYSCALL_INSN;
         self.after.rax = self.saved.orig_rax;
         self.after.orig_rax = u64::MAX;
-    }
-
-    /// The same with another second and fourth argument.
-    pub(crate) fn finish_again_with(mut self, second: u64, fourth: u64) {
-        self.saved.rsi = second;
-        self.saved.r10 = fourth;
-        self.finish_again();
     }
 
     fn set_result(&mut self, result: i64) {
@@ -164,6 +189,13 @@ impl Drop for Injection {
         let _ = ptrace(libc::PTRACE_SETSIGMASK, self.tid, size_of::<u64>(), (&raw mut self.mask).cast());
         release(self.tid, 0);
     }
+}
+
+/// Whether this process can trace others at all: a seccomp filter may forbid it.
+pub(crate) fn is_allowed() -> bool {
+    // Larger than any number that the kernel gives.
+    Pid::from_raw(i32::MAX)
+        .is_some_and(|nobody| ptrace(libc::PTRACE_SEIZE, nobody, 0, null_mut()) == Err(Errno::SRCH))
 }
 
 /// Ends the tracing of a thread, with `signal` delivered to it. One that has died meanwhile is taken note

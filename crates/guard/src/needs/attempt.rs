@@ -69,7 +69,7 @@ fn listen() -> io::Result<()> {
         k: libc::SECCOMP_RET_ALLOW,
     };
     let program = libc::sock_fprog { len: 1, filter: (&raw const allow).cast_mut() };
-    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     // SAFETY: `program` names one instruction, alive for the call; the kernel copies it.
     let ret =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };

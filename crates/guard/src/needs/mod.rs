@@ -39,13 +39,15 @@ pub struct Need {
     attempt: Attempt,
 }
 
-/// Which policies something is needed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What something is needed for. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum When {
-    /// All.
+    /// Every lane in which rings are made for the program.
     Always,
-    /// Those with rules that look at arguments in memory, of openat2 or connect.
+    /// Rings that are split.
+    Split,
+    /// Split rings under rules that look at arguments in memory, of openat2 or connect.
     Arguments,
 }
 
@@ -54,6 +56,7 @@ impl When {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Always => "always",
+            Self::Split => "where rings are split",
             Self::Arguments => "where rules look at arguments of openat2 or connect",
         }
     }
@@ -88,22 +91,22 @@ const UNKNOWN: u64 = 1 << 31;
 const NEEDS: &[Need] = &[
     call("prctl", libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0, 0], Answer::Succeeds,
         "forbids the program new privileges, adopts orphans, keeps strangers out of the guard"),
-    Need { since: "5.19", attempt: Attempt::Listener, ..call("seccomp", libc::SYS_seccomp, [0; 6], Answer::Succeeds,
+    Need { since: "5.9", attempt: Attempt::Listener, ..call("seccomp", libc::SYS_seccomp, [0; 6], Answer::Succeeds,
         "stops the program's calls at the guard") },
     call("io_uring_setup", libc::SYS_io_uring_setup, [0, 0, 0, 0, 0, 0], Answer::FailsEither(libc::EINVAL, libc::EFAULT),
         "makes rings"),
     call("io_uring_register", libc::SYS_io_uring_register, [NONE - 1, 8, 0, 0, 0, 0], fails(libc::EBADF),
         "confines rings, and waits for submissions under way"),
-    call("io_uring_enter", libc::SYS_io_uring_enter, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
-        "is what the program submits with"),
+    Need { when: When::Split, ..call("io_uring_enter", libc::SYS_io_uring_enter, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
+        "is what the program submits with") },
     call("clone", libc::SYS_clone, [libc::CLONE_SIGHAND as u64, 0, 0, 0, 0, 0], fails(libc::EINVAL),
         "starts the guard's process and the program's"),
     call("clone3", libc::SYS_clone3, [0, 0, 0, 0, 0, 0], Answer::FailsEither(libc::EINVAL, libc::ENOSYS),
         "starts the guard's threads; `ENOSYS` will do, on which libraries use `clone`"),
     call("ioctl", libc::SYS_ioctl, [NONE, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, 0, 0, 0, 0], fails(libc::EBADF),
         "receives and answers calls that were stopped"),
-    call("ptrace", libc::SYS_ptrace, [libc::PTRACE_SEIZE as u64, NOBODY, 0, 0, 0, 0], fails(libc::ESRCH),
-        "makes single calls in the program's place, which map its rings"),
+    Need { when: When::Split, ..call("ptrace", libc::SYS_ptrace, [libc::PTRACE_SEIZE as u64, NOBODY, 0, 0, 0, 0], fails(libc::ESRCH),
+        "makes single calls in the program's place, which map its rings") },
     call("process_vm_readv", libc::SYS_process_vm_readv, [NOBODY, 0, 0, 0, 0, 0], Answer::Succeeds,
         "reads what calls point at"),
     Need { since: "5.3", ..call("pidfd_open", libc::SYS_pidfd_open, [0, UNKNOWN, 0, 0, 0, 0], fails(libc::EINVAL),
@@ -112,22 +115,22 @@ const NEEDS: &[Need] = &[
         "takes copies of the program's descriptors, to know which ring they are") },
     Need { since: "5.1", ..call("pidfd_send_signal", libc::SYS_pidfd_send_signal, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
         "passes signals on to the program") },
-    call("kcmp", libc::SYS_kcmp, [NOBODY, NOBODY, 1, 0, 0, 0], fails(libc::ESRCH),
-        "tells which ring a descriptor is"),
-    call("epoll_create1", libc::SYS_epoll_create1, [UNKNOWN, 0, 0, 0, 0, 0], fails(libc::EINVAL),
-        "holds the identity of each ring"),
-    call("epoll_ctl", libc::SYS_epoll_ctl, [NONE, libc::EPOLL_CTL_DEL as u64, 0, 0, 0, 0], fails(libc::EBADF),
-        "registers each ring, once"),
-    call("memfd_create", libc::SYS_memfd_create, [0, UNKNOWN, 0, 0, 0, 0], fails(libc::EINVAL),
-        "makes the memory that rings are in"),
-    call("ftruncate", libc::SYS_ftruncate, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
-        "gives that memory its size"),
-    call("fcntl", libc::SYS_fcntl, [NONE, libc::F_ADD_SEALS as u64, 0, 0, 0, 0], fails(libc::EBADF),
-        "seals that memory"),
-    call("madvise", libc::SYS_madvise, [0, 0, libc::MADV_DONTFORK as u64, 0, 0, 0], Answer::Succeeds,
-        "keeps private requests out of forked children"),
-    call("prlimit64", libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as u64, 0, 0, 0, 0], Answer::Succeeds,
-        "raises the limits that rings count against"),
+    Need { when: When::Split, ..call("kcmp", libc::SYS_kcmp, [NOBODY, NOBODY, 1, 0, 0, 0], fails(libc::ESRCH),
+        "tells which ring a descriptor is") },
+    Need { when: When::Split, ..call("epoll_create1", libc::SYS_epoll_create1, [UNKNOWN, 0, 0, 0, 0, 0], fails(libc::EINVAL),
+        "holds the identity of each ring") },
+    Need { when: When::Split, ..call("epoll_ctl", libc::SYS_epoll_ctl, [NONE, libc::EPOLL_CTL_DEL as u64, 0, 0, 0, 0], fails(libc::EBADF),
+        "registers each ring, once") },
+    Need { when: When::Split, ..call("memfd_create", libc::SYS_memfd_create, [0, UNKNOWN, 0, 0, 0, 0], fails(libc::EINVAL),
+        "makes the memory that rings are in") },
+    Need { when: When::Split, ..call("ftruncate", libc::SYS_ftruncate, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
+        "gives that memory its size") },
+    Need { when: When::Split, ..call("fcntl", libc::SYS_fcntl, [NONE, libc::F_ADD_SEALS as u64, 0, 0, 0, 0], fails(libc::EBADF),
+        "seals that memory") },
+    Need { when: When::Split, ..call("madvise", libc::SYS_madvise, [0, 0, libc::MADV_DONTFORK as u64, 0, 0, 0], Answer::Succeeds,
+        "keeps private requests out of forked children") },
+    Need { when: When::Split, ..call("prlimit64", libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as u64, 0, 0, 0, 0], Answer::Succeeds,
+        "raises the limits that rings count against") },
     call("pipe2", libc::SYS_pipe2, [0, UNKNOWN, 0, 0, 0, 0], fails(libc::EINVAL),
         "connects the guard with its watchdog"),
     call("socketpair", libc::SYS_socketpair, [libc::AF_UNIX as u64, libc::SOCK_SEQPACKET as u64, 0, 0, 0, 0], fails(libc::EFAULT),
@@ -142,23 +145,23 @@ const NEEDS: &[Need] = &[
         "collects the status of the program, and the dead"),
     call("wait4", libc::SYS_wait4, [NONE, 0, libc::WNOHANG as u64, 0, 0, 0], fails(libc::ECHILD),
         "waits for threads that are stopped"),
-    call("kill", libc::SYS_kill, [NOBODY, 0, 0, 0, 0, 0], fails(libc::ESRCH),
-        "ends the tree when the guard ends"),
-    call("nanosleep", libc::SYS_nanosleep, [0, 0, 0, 0, 0, 0], fails(libc::EFAULT),
-        "pauses while the tree is ended"),
+    Need { when: When::Split, ..call("kill", libc::SYS_kill, [NOBODY, 0, 0, 0, 0, 0], fails(libc::ESRCH),
+        "ends the tree when the guard ends") },
+    Need { when: When::Split, ..call("nanosleep", libc::SYS_nanosleep, [0, 0, 0, 0, 0, 0], fails(libc::EFAULT),
+        "pauses while the tree is ended") },
     call("getdents64", libc::SYS_getdents64, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
         "lists descriptors that were left open for the program"),
-    call("readlink", libc::SYS_readlink, [0, 0, 0, 0, 0, 0], fails(libc::EINVAL),
-        "tells which of them are rings"),
+    Need { when: When::Split, ..call("readlink", libc::SYS_readlink, [0, 0, 0, 0, 0, 0], fails(libc::EINVAL),
+        "tells which of them are rings") },
     call("pwrite64", libc::SYS_pwrite64, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
         "writes results into the program's memory, by `/proc/PID/mem`"),
     Need {
-        name: OWN_MEMORY, number: None, when: When::Always, since: "6.10",
+        name: OWN_MEMORY, number: None, when: When::Split, since: "6.10",
         purpose: "makes rings in memory of the guard's own, of any pages",
         attempt: Attempt::RingInOwnMemory,
     },
     Need {
-        name: "/proc/thread-self/children", number: None, when: When::Always, since: "",
+        name: "/proc/thread-self/children", number: None, when: When::Split, since: "",
         purpose: "finds everything that the program has started",
         attempt: Attempt::Readable("/proc/thread-self/children"),
     },
@@ -171,10 +174,10 @@ pub fn needs() -> &'static [Need] {
     NEEDS
 }
 
-/// Tries what is needed `when`, and in any case what always is; gives what cannot be had. Takes one or
+/// Tries what is needed `when`; gives what cannot be had. Takes one or
 /// two milliseconds.
 pub fn missing(when: When) -> Vec<Missing> {
-    let wanted: Vec<_> = NEEDS.iter().filter(|need| need.when == When::Always || need.when == when).collect();
+    let wanted: Vec<_> = NEEDS.iter().filter(|need| need.when <= when).collect();
     let results = series(wanted.len(), |index| wanted[index].attempt.make());
     // Without children nothing was tried.
     if let Some(Err(TrialError::NoChild(error))) = results.first() {

@@ -8,7 +8,7 @@ use rustix::process::{Signal, kill_process};
 impl Supervisor {
     /// Lets the call go on; where the caller is limited, not without knowing the child.
     pub(super) fn clone(&self, call: Call<'_>) {
-        if self.shared.follows(call.tid) {
+        if self.shared.traced.follows(call.tid) {
             // The same call once more, on its way to the child.
             return self.proceed(call);
         }
@@ -28,7 +28,7 @@ impl Supervisor {
 
     fn follow(&self, call: Call<'_>) {
         call.turn.pass_on();
-        let _reapers_wait = self.shared.trace(call.tid, true);
+        let _reapers_wait = self.shared.traced.trace(call.tid, true);
         let begun = Injection::begin(&self.listener, call.id(), call.tid, || Ok(()));
         // Otherwise the thread has its answer, or comes again.
         let Ok(mut followed) = begun.and_then(|(injection, ())| injection.follow()) else { return };

@@ -1,9 +1,10 @@
 //! `io_uring_enter` with requests to submit: they are judged and published, and the call goes on.
 
 use super::judge::{Judge, Reach, Waiter, may_be_submitting};
-use super::{After, Call, Guarded, Supervisor};
+use super::{Call, Guarded, Supervisor};
 use crate::arena::Arena;
 use crate::audit::Refused;
+use crate::inject::After;
 use crate::proc;
 use crate::registered::{self, Registered};
 use crate::split_ring::Submission;
@@ -19,9 +20,10 @@ use std::time::Duration;
 /// How often it is looked whether another thread's submission is over, and for how long at most.
 const LOOK: Duration = Duration::from_millis(1);
 const LOOKS: u32 = 1000;
-/// The time on a processor in which a submission comes to its end: this and so much for each SQE.
-const SUBMITS_IN: Duration = Duration::from_millis(1);
-const SUBMITS_ONE_IN: Duration = Duration::from_micros(5);
+/// The time on a processor in which a submission comes to its end: this and so much for each SQE. Most of it may be
+/// spent on waiting for the ring's lock, which begins with spinning.
+const SUBMITS_IN: Duration = Duration::from_millis(20);
+const SUBMITS_ONE_IN: Duration = Duration::from_micros(50);
 
 impl Supervisor {
     pub(super) fn enter(&self, call: Call<'_>) {

@@ -1,7 +1,8 @@
 //! `mmap` of a ring: the program gets the shared part and the shadow instead.
 
-use super::{After, Call, Guarded, Premapped, Supervisor};
+use super::{Call, Guarded, Premapped, Supervisor};
 use crate::credentials::as_its_user;
+use crate::inject::After;
 use crate::mapping::page_align;
 use crate::plan::RINGS_OFFSET;
 use ringwarden_uapi::ring::OFF_SQES;

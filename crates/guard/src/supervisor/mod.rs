@@ -10,25 +10,24 @@ mod enter;
 mod exec;
 mod judge;
 mod map;
-mod overdue;
 mod register;
-mod serve;
 mod setup;
 
 pub(crate) use enter::reads_pointers;
-pub(crate) use serve::{Server, serve};
 
 use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};
 use crate::frozen::Freezers;
 use crate::identity::Watches;
-use crate::inject::Injection;
+use crate::inject::{After, Injection};
 use crate::kernel_ring::{Confinement, KernelRing};
 use crate::limits::TaskLimits;
 use crate::memory::Caller;
 use crate::observe::Observe;
+use crate::overdue::end_overdue;
 use crate::rules::Rules;
 use crate::seccomp::{Listener, Notification};
+use crate::serve::{Serve, Waiting};
 use crate::shared::Shared;
 use crate::split_ring::SplitRing;
 use crate::taken::{Closer, Taken};
@@ -40,10 +39,9 @@ use ringwarden_launch::descriptors::is_ring;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use serve::Waiting;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, SystemTime};
 
 /// A split ring and what the guard keeps with it.
 #[derive(Debug)]
@@ -84,16 +82,6 @@ struct Premapped {
     /// The arguments of the `mmap` call that it came with, and that the next must have, too.
     protection: u64,
     flags: u64,
-}
-
-/// How a thread goes on after an injection.
-enum After {
-    /// Its own call returns this.
-    Return(i64),
-    /// It makes its own call once more.
-    Again,
-    /// The same with another second and fourth argument.
-    AgainWith(u64, u64),
 }
 
 /// One call that waits for an answer, in the hands of a serving thread.
@@ -163,6 +151,32 @@ pub(crate) struct Parts {
     pub(crate) audit: Box<dyn Audit>,
     pub(crate) observer: Option<Arc<dyn Observe>>,
     pub(crate) shared: Shared,
+}
+
+impl Serve for Supervisor {
+    fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    fn serve(&self, notification: &Notification, tid: Pid, turn: &Turn<'_>) {
+        self.dispatch(Call { notification, tid, turn });
+    }
+
+    fn call_main_thread(&self) {
+        self.shared.call_main_thread();
+    }
+
+    fn must_end(&self) -> Option<Errno> {
+        self.unrecorded.get().copied()
+    }
 }
 
 impl Supervisor {
@@ -250,18 +264,14 @@ impl Supervisor {
             return;
         }
         call.turn.pass_on();
-        let _reapers_wait = self.shared.trace(call.tid, false);
+        let _reapers_wait = self.shared.traced.trace(call.tid, false);
         // Without an injection the call has been answered.
         let Ok((mut injection, prepared)) = Injection::begin(&self.listener, call.id(), call.tid, prepare)
         else {
             return;
         };
-        match work(&mut injection, prepared) {
-            Ok(After::Return(value)) => injection.finish(value),
-            Ok(After::Again) => injection.finish_again(),
-            Ok(After::AgainWith(second, fourth)) => injection.finish_again_with(second, fourth),
-            Err(error) => injection.finish(-i64::from(error.raw_os_error())),
-        }
+        let after = work(&mut injection, prepared);
+        injection.go_on(after);
     }
 
     /// The memory of the thread that made `call`.
@@ -360,6 +370,24 @@ impl Supervisor {
         if let Err(error) = told {
             let _ = self.unrecorded.set(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         }
+    }
+
+    /// See [`end_overdue`].
+    ///
+    /// # Errors
+    /// `ETIMEDOUT`: somebody holds what all calls need, and does not let go.
+    pub(crate) fn end_overdue(&self) -> Result<(), Errno> {
+        const LOOK: Duration = Duration::from_millis(1);
+        let is_held_up = || {
+            (0..100).all(|_| {
+                let held = matches!(self.state.try_lock(), Err(TryLockError::WouldBlock));
+                if held {
+                    std::thread::sleep(LOOK);
+                }
+                held
+            })
+        };
+        end_overdue(self, &self.freezers, is_held_up)
     }
 
     /// Forgets what is gone, once a second.

@@ -1,8 +1,9 @@
 //! `io_uring_setup`: the program gets a split ring.
 
-use super::{After, Call, Guarded, Supervisor};
+use super::{Call, Guarded, Supervisor};
 use crate::audit::Refused;
 use crate::hazards::IssuerLock;
+use crate::inject::After;
 use crate::kernel_ring;
 use crate::limits;
 use crate::plan::Plan;
@@ -57,9 +58,6 @@ impl Supervisor {
         let mut plan = Plan::new(entries, &asked, rules, self.kernel.cqes_offset, spare)?;
         if plan.binds_issuer() && !self.issuers_take_the_lock() {
             plan = plan.without_one_issuer();
-        }
-        if plan.asked.contains(SetupFlags::SQ_AFF) && !is_online(asked.sq_thread_cpu) {
-            return Err(Errno::INVAL);
         }
         let workers = self.workers_ring(call.tid, &asked)?;
         let mut wanted = asked;
@@ -199,13 +197,4 @@ impl Supervisor {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Whether a processor is there for a submission thread to be bound to (`io_sq_offload_create`).
-fn is_online(cpu: u32) -> bool {
-    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    online.trim().split(',').any(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        first.parse().is_ok_and(|first: u32| first <= cpu) && last.parse().is_ok_and(|last: u32| cpu <= last)
-    })
 }

@@ -1,9 +1,10 @@
 //! A program that tries every way it knows to have a NOP run: run it where NOP is denied.
 //!
 //! Arguments name groups of ways; without any it tries all. Prints one JSON object: each way, and the result that the NOP's completion had, or the error of the
-//! call that failed before. It knows nothing of what should come of it; `tests/kernel_backend.rs` does.
+//! call that failed before. It knows nothing of what should come of it; `tests/kernel_backend.rs` and `tests/restricted.rs` do.
 
 mod calls;
+mod disabled;
 mod heirs;
 mod loosen;
 mod outside;
@@ -33,15 +34,20 @@ fn main() {
     }
     // Loosening is last, since some of it tightens what it finds.
     type Group = (&'static str, fn(&mut Attempts));
-    let groups: [Group; 5] = [
+    let groups: [Group; 6] = [
         ("rings", kinds_of_rings),
         ("heirs", heirs::attempt),
         ("outside", outside::attempt),
         ("calls", calls::attempt),
+        ("disabled", disabled::attempt),
         ("loosen", loosen::attempt),
     ];
     let asked: Vec<_> = env::args().skip(1).collect();
     let mut attempts = Attempts::default();
+    if asked.iter().any(|asked| asked == "resize") {
+        let resized = Ring::new(4, SetupFlags::SINGLE_ISSUER | SetupFlags::DEFER_TASKRUN);
+        attempts.record("resized", resized.and_then(|mut ring| ring.resize(64)).map(|()| 0));
+    }
     for (name, attempt) in groups {
         if asked.is_empty() || asked.iter().any(|asked| asked == name) {
             attempt(&mut attempts);

@@ -47,6 +47,25 @@ struct Report {
     errors: usize,
     warnings: usize,
     diagnostics: Vec<Entry>,
+    /// Of those that can be enforced.
+    policies: Vec<Fit>,
+}
+
+/// Which lane holds a policy where the kernel has no filters (docs/lanes.md).
+#[derive(Serialize)]
+struct Fit {
+    file: String,
+    lane: &'static str,
+    /// What keeps it out of the restricted one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
+}
+
+impl Fit {
+    fn of(file: &str, enforcement: &Enforcement) -> Self {
+        let because = enforcement.operations().err().map(|beyond| beyond.to_string());
+        Self { file: file.to_owned(), lane: if because.is_none() { "restricted" } else { "split" }, because }
+    }
 }
 
 /// One error or warning.
@@ -84,6 +103,8 @@ impl From<&Diagnostic> for Entry {
 struct Found {
     /// Unless it has errors of its own.
     policy: Option<Policy>,
+    /// Unless it cannot be enforced.
+    fit: Option<Fit>,
     diagnostics: Vec<Diagnostics>,
 }
 
@@ -117,16 +138,27 @@ impl Check {
         unreadable.iter().for_each(Unusable::print);
         if self.format == Format::Json {
             let diagnostics = all().map(Entry::from).collect();
-            let report = Report { kernel: self.kernel.to_string(), errors, warnings, diagnostics };
+            let kernel = self.kernel.to_string();
+            let policies = found.into_iter().filter_map(|(_, found)| found.fit).collect();
+            let report = Report { kernel, errors, warnings, diagnostics, policies };
             return format::json(&report, status);
         }
-        for (name, Found { policy, diagnostics }) in found {
+        for (name, Found { policy, fit, diagnostics }) in found {
             for diagnostics in &diagnostics {
                 anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
             }
             match policy {
                 Some(policy) if self.show => say!("{}", policy.listing().trim_end()),
-                _ if diagnostics.is_empty() => say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel),
+                _ if diagnostics.is_empty() => {
+                    say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
+                    match fit {
+                        Some(Fit { because: Some(because), .. }) => {
+                            say!("    split lane before Linux 7.0: {because}")
+                        }
+                        Some(_) => say!("    restricted lane: requests cost nothing"),
+                        None => {}
+                    }
+                }
                 _ => {}
             }
         }
@@ -138,7 +170,7 @@ impl Check {
         let text = layers::read(name).map_err(NotChecked::Unreadable)?;
         let policy = match layers::policy(&text, name) {
             Ok(policy) => policy,
-            Err(errors) => return Ok(Found { policy: None, diagnostics: vec![errors] }),
+            Err(errors) => return Ok(Found { policy: None, fit: None, diagnostics: vec![errors] }),
         };
         let errors = match Enforcement::new(std::slice::from_ref(&policy), self.kernel) {
             Ok(enforcement) => Ok(enforcement),
@@ -149,11 +181,12 @@ impl Check {
             Ok(enforcement) => (None, Some(enforcement)),
             Err(errors) => (Some(errors), None),
         };
+        let fit = enforcement.as_ref().map(|enforcement| Fit::of(name, enforcement));
         let loosened = enforcement.map(|own| loosened::by(&policy, &own)).transpose();
         let loosened = loosened.map_err(|error| NotChecked::Failed(style::fail(error, FAILED)))?;
         let warnings = policy.warnings().into_iter().chain(loosened.into_iter().flatten());
         let warnings = warnings.flat_map(|of_one| of_one.iter().cloned().collect::<Vec<_>>());
         let diagnostics = errors.into_iter().chain(Diagnostics::of(warnings.collect())).collect();
-        Ok(Found { policy: Some(policy), diagnostics })
+        Ok(Found { policy: Some(policy), fit, diagnostics })
     }
 }

@@ -1,6 +1,6 @@
 //! `ringwarden demo`: a small io_uring client, the program itself, under a policy.
 
-use crate::backend::{Backend, Choice, NoChoice, Wishes};
+use crate::lane::{Choice, Lane, NoChoice, Wishes};
 use crate::layers::Unusable;
 use crate::style::{BAD, BOLD, DIM, GOOD, say};
 use crate::{FAILED, style};
@@ -8,7 +8,7 @@ use clap::Args;
 use io_uring::{IoUring, opcode, squeue, types};
 use ringwarden::Enforcement;
 use ringwarden::filter::{Context, Payload};
-use ringwarden::guard::Guard;
+use ringwarden::guard::{Guard, Maker};
 use ringwarden::policy::{Decision, Policy};
 use ringwarden::uapi::ring::Sqe;
 use ringwarden::uapi::{KernelModel, Opcode};
@@ -51,7 +51,7 @@ impl Demo {
             Enforcement::new(std::slice::from_ref(&policy), model)
                 .map_err(|refused| Unusable::Wrong(refused.to_string()))
         };
-        let choice = match Backend::Auto.choose(Wishes::default(), load) {
+        let choice = match Lane::Auto.choose(Wishes::default(), load) {
             Ok(choice) => choice,
             Err(NoChoice::Policies { unusable, .. }) => {
                 unusable.print();
@@ -59,14 +59,14 @@ impl Demo {
             }
             Err(NoChoice::Machine(reason)) => return Err(reason.into()),
         };
-        if matches!(choice, Choice::Guard { .. }) {
+        if matches!(choice, Choice::Split { .. }) {
             Guard::check_machine()?;
         }
         say!("{BOLD}The policy{BOLD:#} ({POLICY_NAME})");
         for line in POLICY.lines() {
             say!("  {DIM}{line}{DIM:#}");
         }
-        say!("\n{BOLD}The backend{BOLD:#}: {}\n", describe(&choice));
+        say!("\n{BOLD}The lane{BOLD:#}: {}\n", describe(&choice));
         let folder = Folder::new()?;
         let argv = [
             std::env::current_exe()?.into_os_string(),
@@ -74,33 +74,40 @@ impl Demo {
             folder.0.clone().into(),
         ];
         let status = match choice {
-            Choice::Kernel { kernel, .. } => kernel.run(&argv)?,
-            Choice::Guard { enforcement, .. } => enforcement.guard().run(&argv)?,
+            Choice::Tasks { kernel, .. } => kernel.run(&argv)?,
+            Choice::Restricted { enforcement, operations } => {
+                Maker::new(operations, enforcement.calls()).run(&argv)?
+            }
+            Choice::Split { enforcement, .. } => enforcement.guard().run(&argv)?,
         };
         drop(folder);
         Ok(status.end())
     }
 }
 
-/// Which backend this machine uses, and why.
+/// Which lane the policy takes on this machine, and why.
 fn describe(choice: &Choice) -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match choice {
-        Choice::Kernel { model, .. } if is_older_than_filters(release) => format!(
+        Choice::Tasks { model, .. } if is_older_than_filters(release) => format!(
             "filters of the kernel's kind, which this one ({release}) does not have: whatever it runs under, \
              such as\nanother ringwarden, answers for it. They have passed a self-test, and keep to what is \
              known of Linux {model}."
         ),
-        Choice::Kernel { model, .. } => format!(
+        Choice::Tasks { model, .. } => format!(
             "the kernel itself. Its filters ({release}; they keep to what is known\nof Linux {model}) have \
              passed a self-test, so the kernel refuses requests at no cost of ours."
         ),
-        Choice::Guard { why, .. } => format!(
-            "the guard. It works on every kernel from 6.10 on, this one ({release}) included:\nit gives the \
-             program split rings, whose requests it checks before the kernel can see them.\nNot the \
-             kernel's own filters, because: {}.",
-            why.as_deref().unwrap_or("the guard was asked for")
+        Choice::Restricted { .. } => format!(
+            "restricted. The rings that the program gets on this kernel ({release}) are made for it, and the\n\
+             kernel holds them to the policy by itself, at no cost of ours."
+        ),
+        Choice::Split { why, .. } => format!(
+            "split. It holds every policy on every kernel from 6.10 on, this one ({release}) included:\nthe \
+             guard gives the program split rings, whose requests it checks before the kernel can see\nthem. \
+             Why no other: {}.",
+            if why.is_empty() { "it was asked for".into() } else { why.join(";\n") }
         ),
     }
 }

@@ -3,7 +3,6 @@
 #![deny(unsafe_code)]
 
 mod audit;
-mod backend;
 mod check;
 mod compile;
 #[allow(unsafe_code)] // submitting requests that hold pointers
@@ -15,6 +14,7 @@ mod explain;
 mod format;
 mod import;
 mod input;
+mod lane;
 mod layers;
 mod learn;
 mod lines;

@@ -1,12 +1,12 @@
 //! `ringwarden run`.
 
 use crate::audit::Log;
-use crate::backend::{Backend, Choice, NoChoice, Wishes};
+use crate::lane::{Choice, Lane, NoChoice, Wishes};
 use crate::lines::Lines;
 use crate::{FAILED, input, layers, style};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
-use ringwarden::guard::{self, needs::Confined};
+use ringwarden::guard::{self, Maker, Status, needs::Confined};
 use ringwarden::kernel::{self, ConfineError, Kernel};
 use ringwarden::uapi::{KernelModel, Opcode};
 use std::ffi::OsString;
@@ -19,13 +19,14 @@ use std::process::ExitCode;
 /// Run a program, and everything it starts, under a policy.
 ///
 /// The program needs no change and no privilege. Requests that the policy refuses fail with EACCES,
-/// "Permission denied". Who refuses them is the kernel itself, where it has filters that pass a
-/// self-test, and elsewhere a guard that checks requests before the kernel sees them. If a rule cannot
-/// be enforced, the program does not start.
+/// "Permission denied". Who refuses them is the kernel itself where it can: by filters (lane `tasks`, Linux 7.0),
+/// or by restrictions of rings that are made for the program, for policies about whole operations (lane
+/// `restricted`, Linux 5.10); elsewhere a guard that checks requests before the kernel sees them (lane `split`,
+/// Linux 6.10). If a rule cannot be enforced, the program does not start.
 ///
 /// Signals that processes send to this go on to the program, and when the program is stopped this stops.
-/// Under the kernel's filters this ends with the program, whose descendants stay filtered; under the
-/// guard when the last descendant has ended, too.
+/// In the lane `tasks` this ends with the program, whose descendants stay filtered; in the others when the
+/// last descendant has ended, too.
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Run {
@@ -33,26 +34,39 @@ pub(crate) struct Run {
     /// request
     #[arg(short, long = "policy", value_name = "POLICY", required = true)]
     policies: Vec<String>,
-    /// What enforces the policy
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
-    backend: Backend,
-    /// Append one line of JSON to FILE for each refused request; needs the guard
+    /// Who enforces the policy, and how
+    #[arg(long, alias = "backend", value_enum, default_value_t = Lane::Auto)]
+    lane: Lane,
+    /// Append one line of JSON to FILE for each refused request; takes the split lane
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
-    /// Tell of each refused request on standard error; needs the guard
+    /// Tell of each refused request on standard error; takes the split lane
     #[arg(short, long)]
     verbose: bool,
     /// The kernel whose filters the policy is compiled for and a program's own registrations are answered
-    /// as: posted, 7.0, 7.2, 7.3; needs the guard [default: the newest]
+    /// as: posted, 7.0, 7.2, 7.3; takes the split lane [default: the newest]
     #[arg(long, value_name = "KERNEL")]
     model: Option<KernelModel>,
     /// Let programs register filters of their own, on kernels that have none; implied by --model. Under the
     /// guard each fork and exec then stops for a moment
     #[arg(long)]
     own_filters: bool,
+    /// What `IORING_REGISTER_PROBE` tells programs where rings are made for them: what the policy lets them use, or
+    /// what the kernel has
+    #[arg(long, value_enum, default_value_t = Probe::Truthful)]
+    probe: Probe,
     /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+/// What programs are told of operations.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Probe {
+    /// Operations that are refused outright are told of as unsupported, so that programs fall back
+    Truthful,
+    /// The kernel's own answer
+    Kernel,
 }
 
 const AFTER_HELP: &str = "\
@@ -81,10 +95,21 @@ impl Run {
                 FAILED,
             );
         }
-        let wishes = Wishes { reports: self.audit.is_some() || self.verbose, model: self.model };
-        match self.backend.choose(wishes, |model| layers::load(&self.policies, model)) {
-            Ok(Choice::Kernel { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel),
-            Ok(Choice::Guard { enforcement, why }) => self.by_guard(enforcement, why),
+        let wishes = Wishes {
+            reports: self.audit.is_some() || self.verbose,
+            model: self.model,
+            own_filters: self.own_filters,
+        };
+        match self.lane.choose(wishes, |model| layers::load(&self.policies, model)) {
+            Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel),
+            Ok(Choice::Restricted { enforcement, operations }) => {
+                let mut maker = Maker::new(operations, enforcement.calls());
+                if self.probe == Probe::Kernel {
+                    maker = maker.with_probes_of_the_kernel();
+                }
+                end(maker.run(&self.command), &[])
+            }
+            Ok(Choice::Split { enforcement, why }) => self.by_guard(enforcement, &why),
             Err(NoChoice::Policies { unusable, hint }) => {
                 unusable.print();
                 hint.into_iter().for_each(style::note);
@@ -105,14 +130,14 @@ impl Run {
             kernel::Error::Confine(ConfineError::Filter { opcode, .. }) => {
                 let status = style::fail(&error, FAILED);
                 style::note(rules_of(enforcement, *opcode));
-                style::note("`--backend guard` does not depend on the kernel's filters");
+                style::note("`--lane split` does not depend on the kernel's filters");
                 status
             }
             _ => style::fail(error, FAILED),
         }
     }
 
-    fn by_guard(self, enforcement: Enforcement, why: Option<String>) -> ExitCode {
+    fn by_guard(self, enforcement: Enforcement, why: &[String]) -> ExitCode {
         let file = match self.audit.as_ref().map(open_audit).transpose() {
             Ok(file) => file,
             Err(error) => {
@@ -130,17 +155,20 @@ impl Run {
             guard = guard.with_own_filters();
         }
         let log = Log { enforcement, file, verbose: self.verbose, lines: Lines::default() };
-        match guard.with_audit(log).run(&self.command) {
-            Ok(status) => status.end(),
-            Err(error @ guard::Error::CannotExecute { .. }) => style::fail(error, 126),
-            Err(error @ guard::Error::NotFound { .. }) => style::fail(error, 127),
-            Err(error) => {
-                let status = style::fail(error, FAILED);
-                if let Some(why) = why {
-                    style::note(format_args!("the kernel's own filters are not used: {why}"));
-                }
-                status
-            }
+        end(guard.with_audit(log).run(&self.command), why)
+    }
+}
+
+/// Ends as the program did, or tells why it did not run and why another lane was not taken.
+fn end(result: Result<Status, guard::Error>, why: &[String]) -> ExitCode {
+    match result {
+        Ok(status) => status.end(),
+        Err(error @ guard::Error::CannotExecute { .. }) => style::fail(error, 126),
+        Err(error @ guard::Error::NotFound { .. }) => style::fail(error, 127),
+        Err(error) => {
+            let status = style::fail(error, FAILED);
+            why.iter().for_each(style::note);
+            status
         }
     }
 }

@@ -11,7 +11,12 @@ pub(super) fn advise(
     missing: &[Missing],
     backends: &Backends,
 ) -> String {
-    let Backends { kernel: Verdict { usable: kernel, .. }, guard, .. } = backends;
+    let Backends { kernel: Verdict { usable: kernel, .. }, restricted, guard, .. } = backends;
+    if !kernel && restricted.usable && restricted.for_policy {
+        return "`ringwarden run` has the kernel hold this policy here, by restrictions of the rings that it makes \
+                for the program: requests cost nothing. With `--audit` or `--verbose` it uses the guard."
+            .into();
+    }
     match (kernel, guard.usable) {
         (true, true) if guard.except.is_none() => {
             "Nothing is missing: `ringwarden run` uses the kernel's own filters here, and the guard where \
@@ -29,12 +34,19 @@ pub(super) fn advise(
             lacking(facts, machine, missing)
         ),
         (false, true) if guard.except.is_none() => {
-            "`ringwarden run` uses the guard here, which needs nothing more.".into()
+            "`ringwarden run` has the kernel hold policies about whole operations here, and uses the guard for \
+             others, which needs nothing more."
+                .into()
         }
         (false, true) => format!(
             "`ringwarden run` uses the guard here; for policies that look at arguments of openat2 or connect: \
              {}.",
             remedy(missing)
+        ),
+        (false, false) if restricted.usable => format!(
+            "`ringwarden run` has the kernel hold policies about whole operations here; others would need the \
+             guard: {}.",
+            lacking(facts, machine, missing)
         ),
         (false, false) => format!("{}: {}.", nothing(guard), lacking(facts, machine, missing)),
     }

@@ -6,7 +6,7 @@ mod patient;
 
 use crate::layers::{self, Unusable};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
-use crate::{UNUSABLE, backend};
+use crate::{UNUSABLE, lane};
 use advice::advise;
 use anstyle::Style;
 use check::{Answer, Check, Group};
@@ -61,6 +61,7 @@ struct Report {
 #[derive(Serialize)]
 struct Backends {
     kernel: Verdict,
+    restricted: Verdict,
     guard: Verdict,
     /// What `run` uses when it may choose.
     auto: Option<&'static str>,
@@ -116,7 +117,7 @@ impl Report {
         let kernel = match (facts.usable(), wanted) {
             (Ok(model), None) => Verdict::yes(Some(model)),
             (usable, None) => Verdict::not(usable.err().map(|lacking| lacking.to_string())),
-            (usable, Some(_)) => match backend::by_facts(usable, load) {
+            (usable, Some(_)) => match lane::by_facts(usable, load) {
                 Ok((_, _, model)) => Verdict::yes(Some(model)),
                 Err(reason) => Verdict::not(Some(reason)),
             },
@@ -126,13 +127,24 @@ impl Report {
             Err(reason) => Verdict::not(Some(reason)),
         };
         guard.for_policy = wanted.is_some();
-        let auto = match (kernel.usable, guard.usable) {
-            (true, _) => Some("kernel"),
-            (false, true) => Some("guard"),
-            (false, false) => None,
+        let fits = match policies {
+            [] => Ok(()),
+            _ => load(KernelModel::default())?.operations().map(drop).map_err(|beyond| beyond.to_string()),
+        };
+        let mut restricted = match fits.and_then(|()| restricted(&facts, &missing)) {
+            Ok(()) => Verdict::yes(None),
+            Err(reason) => Verdict::not(Some(reason)),
+        };
+        restricted.for_policy = wanted.is_some();
+        let auto = match (kernel.usable, restricted.usable, guard.usable) {
+            (true, ..) => Some("kernel"),
+            // In general it is the policy that decides.
+            (false, true, guard) if restricted.for_policy || !guard => Some("restricted"),
+            (false, _, true) => Some("guard"),
+            _ => None,
         };
         let payloads = facts.payloads.iter().zip(0..).filter(|(size, _)| **size > 0);
-        let backends = Backends { kernel, guard, auto };
+        let backends = Backends { kernel, restricted, guard, auto };
         Ok(Self {
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
             checks: check::all(&facts, &supervision, &missing),
@@ -156,7 +168,8 @@ impl Report {
             }
         }
         say!("\n{BOLD}Backends{BOLD:#}");
-        for (name, verdict) in [("kernel", &self.backends.kernel), ("guard", &self.backends.guard)] {
+        let Backends { kernel, restricted, guard, .. } = &self.backends;
+        for (name, verdict) in [("kernel", kernel), ("restricted", restricted), ("guard", guard)] {
             let detail = match (&verdict.reason, &verdict.model) {
                 (Some(reason), _) => reason.clone(),
                 (None, Some(model)) => format!("filters like those of Linux {model}"),
@@ -183,6 +196,20 @@ impl Verdict {
     }
 }
 
+/// Whether rings can be made here that the kernel holds.
+///
+/// # Errors
+/// What that lacks.
+fn restricted(facts: &Facts, missing: &[Missing]) -> Result<(), String> {
+    if facts.io_uring != Availability::Available {
+        return Err(format!("io_uring: {}", facts.io_uring));
+    }
+    match missing.iter().find(|missing| missing.need.when == When::Always) {
+        Some(missing) => Err(missing.to_string()),
+        None => patient::try_out(When::Always),
+    }
+}
+
 /// Whether the guard can work here, for policies with those needs or in general. Where it can, what it
 /// cannot do all the same.
 ///
@@ -198,7 +225,7 @@ fn guard(
         return Err(format!("io_uring: {}", facts.io_uring));
     }
     let (always, arguments): (Vec<&Missing>, Vec<&Missing>) =
-        missing.iter().partition(|missing| missing.need.when == When::Always);
+        missing.iter().partition(|missing| missing.need.when < When::Arguments);
     let fatal = always.first().or_else(|| wanted.and(arguments.first()));
     if let Some(missing) = fatal {
         return Err(missing.to_string());
@@ -209,8 +236,8 @@ fn guard(
     }
     // Its own idea of a machine, which is what counts in the end.
     Guard::check_machine().map_err(|error| error.to_string())?;
-    let when = if arguments.is_empty() { wanted.unwrap_or(When::Arguments) } else { When::Always };
-    patient::try_the_guard(when)?;
+    let when = if arguments.is_empty() { wanted.unwrap_or(When::Arguments) } else { When::Split };
+    patient::try_out(when)?;
     Ok(arguments
         .first()
         .map(|missing| format!("but for policies that look at arguments of openat2 or connect: {missing}")))

@@ -15,23 +15,27 @@ const LOOKS_AT_ARGUMENTS: &str =
 /// Looks at requests only.
 const LOOKS_AT_REQUESTS: &str = "version = 1\ndefault = \"allow\"\n[ops]\nopenat2 = \"user_data != 1\"\n";
 
-/// The program, which `doctor` runs under the guard.
+/// Looks at whole operations.
+const LOOKS_AT_OPERATIONS: &str = "version = 1\ndefault = \"allow\"\n[ops]\ntee = \"deny\"\n";
+
+/// The program, which `doctor` runs under policies.
 #[derive(Args)]
 pub(crate) struct Patient {}
 
-/// Runs the program under the guard, with a policy that has those needs.
+/// Runs the program under a policy that has those needs, in the lane that has no more.
 ///
 /// # Errors
 /// What went wrong, in words.
-pub(super) fn try_the_guard(when: When) -> Result<(), String> {
-    let policy = if when == When::Arguments { LOOKS_AT_ARGUMENTS } else { LOOKS_AT_REQUESTS };
+pub(super) fn try_out(when: When) -> Result<(), String> {
+    let (lane, policy) = match when {
+        When::Arguments => ("split", LOOKS_AT_ARGUMENTS),
+        When::Always => ("restricted", LOOKS_AT_OPERATIONS),
+        _ => ("split", LOOKS_AT_REQUESTS),
+    };
     let tried = || -> io::Result<_> {
         let own = std::env::current_exe()?;
         let mut command = Command::new(&own);
-        command
-            .args(["run", "--backend", "guard", "-p", "/proc/self/fd/0", "--"])
-            .arg(&own)
-            .arg("doctor-patient");
+        command.args(["run", "--lane", lane, "-p", "/proc/self/fd/0", "--"]).arg(&own).arg("doctor-patient");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut guard = command.spawn()?;
         if let Some(mut file) = guard.stdin.take() {

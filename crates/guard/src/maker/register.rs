@@ -1,0 +1,126 @@
+//! `io_uring_register`: rings are enabled and restricted, and operations told of.
+
+use super::ring::{restrict, try_out};
+use super::session::{Call, Session};
+use crate::kernel_ring::enable;
+use crate::overdue::is_traced_here;
+use ringwarden_uapi::register::USE_REGISTERED_RING;
+use ringwarden_uapi::restriction::Restriction;
+use ringwarden_uapi::ring::{Params, SetupFlags};
+use ringwarden_uapi::{Opcode, RegisterOp};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Bytes before the entries of a `struct io_uring_probe`, and of an entry.
+const PROBE_HEADER: usize = 16;
+const PROBE_ENTRY: usize = 8;
+/// Where an entry has its flags, and the one that says that the kernel has the operation
+/// (`IO_URING_OP_SUPPORTED`).
+const PROBE_FLAGS: usize = 2;
+const SUPPORTED: u8 = 1;
+/// `IORING_MAX_RESTRICTIONS` of a kernel with as many operations as can be numbered, and more.
+const MOST_ENTRIES: u32 = 1024;
+
+impl Session {
+    pub(super) fn register(&self, call: Call<'_>) {
+        let [fd, word, ..] = call.args;
+        let (fd, word) = (fd as i32, word as u32);
+        let op = RegisterOp(word & !USE_REGISTERED_RING);
+        let by_index = word & USE_REGISTERED_RING != 0;
+        let result = match op {
+            RegisterOp::REGISTER_PROBE => self.probe(call, fd, by_index),
+            // Natively, to become the one issuer of a ring that has its list, as has every other.
+            RegisterOp::REGISTER_ENABLE_RINGS
+                if self.enabling.if_permitted(call.tid, || self.proceed_if_injected(call)) =>
+            {
+                return;
+            }
+            // Which ring an index is the kernel alone knows.
+            _ if by_index => Err(Errno::INVAL),
+            RegisterOp::REGISTER_ENABLE_RINGS => self.enable(call, fd),
+            RegisterOp::REGISTER_RESTRICTIONS => self.restrict(call, fd),
+            _ => Err(Errno::INVAL),
+        };
+        self.answer(call, result.map(|()| 0));
+    }
+
+    /// Lets a call go on that a serving thread makes in the caller's place. That thread has the permit until the
+    /// call is over. Nobody else may go on by it: an exec can have put another in the caller's place, whose call
+    /// would be over at any time.
+    fn proceed_if_injected(&self, call: Call<'_>) -> bool {
+        // In this order: whoever waits still is who was looked at.
+        let injected = is_traced_here(call.tid) && self.listener.is_valid(call.id);
+        if injected {
+            self.listener.proceed(call.id);
+        }
+        injected
+    }
+
+    /// Enables a ring that the program has kept disabled, once it has a list.
+    fn enable(&self, call: Call<'_>, fd: i32) -> Result<(), Errno> {
+        let [_, _, argument, count, ..] = call.args;
+        if argument != 0 || count as u32 != 0 {
+            return Err(Errno::INVAL);
+        }
+        let ring = self.take_ring(call, fd)?;
+        match restrict(ring.as_fd(), &self.held.list) {
+            // It has one: both lists in one, below, or that of a single issuer's.
+            Ok(()) | Err(Errno::BUSY) => enable(ring.as_fd()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Holds a disabled ring to the program's list and the policy's, in one.
+    fn restrict(&self, call: Call<'_>, fd: i32) -> Result<(), Errno> {
+        let [_, _, address, count, ..] = call.args;
+        let count = count as u32;
+        let ring = self.take_ring(call, fd)?;
+        if count > MOST_ENTRIES {
+            return Err(Errno::INVAL);
+        }
+        let mut asked = vec![Restriction::new_zeroed(); count as usize];
+        if address == 0 {
+            return Err(Errno::INVAL);
+        }
+        self.memory_of(call).read_bytes(address, asked.as_mut_bytes())?;
+        // What the kernel has to say of it, with a copy that the program cannot change.
+        let params = Params { flags: SetupFlags::R_DISABLED.bits(), ..Params::default() };
+        try_out(params, Some(&asked))?;
+        let held = &self.held;
+        let open = held.kernel.filters_tasks();
+        let (operations, register) = held.operations.joined(held.calls.register, &asked, open);
+        restrict(ring.as_fd(), &operations.entries(&register, held.kernel.opcodes, held.kernel.registers))
+    }
+
+    /// Tells of the kernel's operations without those that the policy refuses outright, so that programs fall back
+    /// on system calls (`io_probe`, `io_uring/register.c`).
+    fn probe(&self, call: Call<'_>, fd: i32, by_index: bool) -> Result<(), Errno> {
+        let [_, _, address, count, ..] = call.args;
+        if !by_index {
+            self.take_ring(call, fd)?;
+        }
+        let count = count as u32 as usize;
+        if address == 0 || count > 256 {
+            return Err(Errno::INVAL);
+        }
+        let memory = self.memory_of(call);
+        let mut answer = vec![0; PROBE_HEADER + PROBE_ENTRY * count];
+        memory.read_bytes(address, &mut answer)?;
+        if answer.iter().any(|&byte| byte != 0) {
+            return Err(Errno::INVAL);
+        }
+        let operations = self.held.kernel.opcodes;
+        let told = count.min(operations.into());
+        answer[0] = operations.saturating_sub(1);
+        answer[1] = told as u8;
+        let (_, entries) = answer.split_at_mut(PROBE_HEADER);
+        for (number, entry) in entries.chunks_mut(PROBE_ENTRY).take(told).enumerate() {
+            entry.copy_from_slice(&self.held.kernel.probe[number]);
+            if self.held.refuses(Opcode(number as u8)) {
+                entry[PROBE_FLAGS] &= !SUPPORTED;
+            }
+        }
+        memory.write_bytes(address, &answer)
+    }
+}

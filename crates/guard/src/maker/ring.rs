@@ -1,0 +1,185 @@
+//! Making one ring, on a thread of its own.
+
+use crate::credentials::Owner;
+use crate::kernel_ring::{enable, register, setup};
+use crate::mapping::{Mapping, page_align};
+use ringwarden_uapi::RegisterOp;
+use ringwarden_uapi::restriction::Restriction;
+use ringwarden_uapi::ring::{OFF_SQ_RING, Params, SQ_NEED_WAKEUP};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::sync::atomic::Ordering;
+
+/// Enough for a few system calls.
+const STACK: usize = 64 << 10;
+
+/// A ring that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) entries: u32,
+    /// With `IORING_SETUP_R_DISABLED`.
+    pub(super) params: Params,
+    /// What it is held to; nothing yet where the program may still want to say something.
+    pub(super) list: Option<&'a [Restriction]>,
+    /// It is enabled at once.
+    pub(super) enabled: bool,
+    /// Where its header is, if not in memory of the kernel's.
+    pub(super) header: Option<&'a Mapping>,
+    /// It looks as if a submission thread slept.
+    pub(super) wants_waking: bool,
+    /// For whom the kernel counts its memory.
+    pub(super) owner: Option<Owner>,
+}
+
+impl Wanted<'_> {
+    /// Makes the ring, by a thread that is over when this returns; gives what the kernel told of it.
+    ///
+    /// # Errors
+    /// The kernel's, of whatever step.
+    pub(super) fn make(self) -> Result<(OwnedFd, Params), Errno> {
+        on_a_thread_of_its_own(|| {
+            let Self { entries, mut params, list, enabled, header, wants_waking, owner } = self;
+            if let Some(owner) = owner {
+                owner.become_for_good();
+            }
+            let ring = setup(entries, &mut params)?;
+            if let Some(list) = list {
+                restrict(ring.as_fd(), list)?;
+            }
+            if wants_waking {
+                show_sleeping_thread(ring.as_fd(), header, &params)?;
+            }
+            if enabled {
+                enable(ring.as_fd())?;
+            }
+            Ok((ring, params))
+        })
+    }
+}
+
+/// Holds a disabled ring to a list.
+///
+/// # Errors
+/// `EBUSY` when it has one, `EBADFD` when it is enabled; others from the kernel, which then has forgotten the
+/// list.
+pub(super) fn restrict(ring: BorrowedFd<'_>, list: &[Restriction]) -> Result<(), Errno> {
+    let count = u32::try_from(list.len()).map_err(|_| Errno::INVAL)?;
+    register(ring, RegisterOp::REGISTER_RESTRICTIONS, list.as_ptr().cast_mut().cast(), count)
+}
+
+/// What the kernel says of such parameters, and of such a list on a ring of its own.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn try_out(params: Params, list: Option<&[Restriction]>) -> Result<(), Errno> {
+    on_a_thread_of_its_own(|| {
+        let mut params = params;
+        let ring = setup(1, &mut params)?;
+        list.map_or(Ok(()), |list| restrict(ring.as_fd(), list))
+    })
+}
+
+/// Sets `IORING_SQ_NEED_WAKEUP`, which the kernel never clears where there is no submission thread.
+fn show_sleeping_thread(
+    ring: BorrowedFd<'_>,
+    header: Option<&Mapping>,
+    params: &Params,
+) -> Result<(), Errno> {
+    let flags = params.sq_off.flags as usize;
+    let set = |header: &Mapping| header.u32_at(flags).fetch_or(SQ_NEED_WAKEUP, Ordering::Relaxed);
+    match header {
+        Some(header) => set(header),
+        None => set(&Mapping::shared(ring, OFF_SQ_RING, page_align(flags + 4))?),
+    };
+    Ok(())
+}
+
+/// Has a new thread do a few system calls, which is over when this returns. The calling thread is suspended
+/// meanwhile, as by `vfork(2)`: nobody has to be woken on another processor, which would take longer than the calls.
+fn on_a_thread_of_its_own<T, F: FnOnce() -> Result<T, Errno>>(work: F) -> Result<T, Errno> {
+    struct Job<T, F> {
+        work: Option<F>,
+        result: Result<T, Errno>,
+    }
+    /// Ends the process should it panic.
+    extern "C" fn run<T, F: FnOnce() -> Result<T, Errno>>(job: *mut c_void) -> c_int {
+        // SAFETY: the job outlives the thread, and nobody else looks at it meanwhile.
+        let job = unsafe { &mut *job.cast::<Job<T, F>>() };
+        if let Some(work) = job.work.take() {
+            job.result = work();
+        }
+        0
+    }
+    let mut job = Job { work: Some(work), result: Err(Errno::IO) };
+    let mut stack = vec![MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
+    let top = stack.as_mut_ptr_range().end;
+    // As the threads of a library, but without memory of its own for a library's variables. It has those of the
+    // calling thread, which does nothing until it ends.
+    let flags = libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD
+        | libc::CLONE_SYSVSEM
+        | libc::CLONE_VFORK;
+    // SAFETY: the stack is large enough for `work`, which calls no deeper than system calls, and aligned as
+    // the architecture wants it. With CLONE_VFORK the call returns when the thread has let go of its memory, which
+    // it does after its rings (`exit_mm` comes after `io_uring_files_cancel` in `do_exit`).
+    let cloned = unsafe { libc::clone(run::<T, F>, top.cast(), flags, (&raw mut job).cast()) };
+    if cloned == -1 { Err(Errno::AGAIN) } else { job.result }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel_ring::KernelRing;
+    use ringwarden_filter::{OperationRules, RegisterRules};
+    use ringwarden_uapi::Opcode;
+    use ringwarden_uapi::ring::SetupFlags;
+
+    fn wanted(params: Params) -> Wanted<'static> {
+        Wanted {
+            entries: 4,
+            params,
+            list: None,
+            enabled: true,
+            header: None,
+            wants_waking: false,
+            owner: None,
+        }
+    }
+
+    fn disabled() -> Params {
+        Params { flags: SetupFlags::R_DISABLED.bits(), ..Params::default() }
+    }
+
+    #[test]
+    fn a_list_is_there_for_good_and_no_thread_is_left() {
+        let kernel = KernelRing::probe().expect("io_uring");
+        let mut rules = OperationRules::default();
+        rules.set(Opcode::NOP, false);
+        let list = rules.entries(&RegisterRules::default(), kernel.opcodes, kernel.registers);
+        let (ring, _) = Wanted { list: Some(&list), ..wanted(disabled()) }.make().expect("a ring");
+        assert_eq!(restrict(ring.as_fd(), &list), Err(Errno::BADFD));
+        let (ring, _) =
+            Wanted { list: Some(&list), enabled: false, ..wanted(disabled()) }.make().expect("a ring");
+        assert_eq!(restrict(ring.as_fd(), &list), Err(Errno::BUSY));
+        let threads = || std::fs::read_dir("/proc/self/task").expect("tasks").count();
+        // Other tests may start and end threads meanwhile.
+        let before = threads();
+        for _ in 0..1000 {
+            on_a_thread_of_its_own(|| Ok(())).expect("a thread");
+        }
+        assert!(threads() < before + 500);
+    }
+
+    #[test]
+    fn a_pretended_thread_asks_to_be_woken() {
+        let (ring, params) = Wanted { wants_waking: true, ..wanted(disabled()) }.make().expect("a ring");
+        let offset = params.sq_off.flags as usize;
+        let header = Mapping::shared(&ring, OFF_SQ_RING, page_align(offset + 4)).expect("the header");
+        assert_eq!(header.u32_at(offset).load(Ordering::Relaxed) & SQ_NEED_WAKEUP, SQ_NEED_WAKEUP);
+    }
+}

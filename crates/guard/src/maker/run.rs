@@ -1,0 +1,207 @@
+//! Running a program whose rings the kernel holds.
+
+use super::session::{Held, Session};
+use crate::child::read_i32;
+use crate::guard_process::raise_limit_of_files;
+use crate::kernel_ring::KernelRing;
+use crate::launch::{Error, check_yama, not_started};
+use crate::needs::{self, Culprit, When};
+use crate::seccomp::rings::{self, Calls};
+use crate::serve::{Serve, serve};
+use crate::start::start;
+use ringwarden_filter::{CallRules, OperationRules};
+use ringwarden_launch::wait::{self, State, Stop};
+use ringwarden_launch::{
+    Argv, ArgvError, CANNOT_EXECUTE, HeldSignals, NOT_FOUND, StandIn, Status, stop_like,
+};
+use ringwarden_uapi::ring::SetupFlags;
+use ringwarden_uapi::{Opcode, RegisterOp};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether a call hangs.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How soon it is looked again for what could not be seen.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Runs programs on rings that the kernel holds to rules about whole operations, by restrictions (Linux 5.10).
+#[derive(Clone, Debug)]
+pub struct Maker {
+    operations: OperationRules,
+    calls: CallRules,
+    truthful_probe: bool,
+}
+
+impl Maker {
+    /// Holds rings to those rules; programs make those rings and register calls only.
+    #[must_use]
+    pub fn new(operations: OperationRules, calls: CallRules) -> Self {
+        Self { operations, calls, truthful_probe: true }
+    }
+
+    /// Leaves what `IORING_REGISTER_PROBE` says to the kernel, which does not know the rules. Otherwise
+    /// operations that are refused outright are told of as unsupported, so that programs fall back.
+    #[must_use]
+    pub fn with_probes_of_the_kernel(mut self) -> Self {
+        self.truthful_probe = false;
+        self
+    }
+
+    /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it and all its descendants
+    /// have ended. Gives how it ended itself.
+    ///
+    /// The calling process, which must have a single thread, makes the rings, and stands in for the program: it
+    /// passes on the signals that processes send it, and stops when the program is stopped. When it ends before
+    /// the program, the program is killed; its descendants keep the rings that they have, which stay as they
+    /// are, and get no more. A signal that would have ended the program ends the waiting for its descendants.
+    ///
+    /// The calling process becomes undumpable, and its descriptors that are not close-on-exec are closed, but
+    /// for the standard ones: the program has inherited them, all but io_urings. The program gets the blocked
+    /// and ignored signals of the caller, SIGPIPE as it was before Rust's runtime. `no_new_privs` is set for
+    /// the program.
+    ///
+    /// # Errors
+    /// See [`Error`]; but for [`Error::Died`], the program has not run.
+    pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
+        let error = |error: Errno| Error::Start(error.into());
+        let missing = needs::missing(When::Always);
+        match missing.first().map(|missing| missing.by) {
+            None => {}
+            Some(Culprit::Supervisor) => return Err(Error::AlreadySupervised),
+            Some(_) => return Err(Error::Missing(missing)),
+        }
+        check_yama()?;
+        wait::available().map_err(|(call, error)| Error::NoWait { call, error })?;
+        if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+            return Err(Error::Threads);
+        }
+        let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
+        let argv = match Argv::new(argv) {
+            Ok(argv) => argv,
+            Err(ArgvError::Nul(index)) => return Err(Error::Argument(index)),
+            Err(ArgvError::Empty) => return Err(Error::NotFound { program }),
+        };
+        let Self { operations, mut calls, truthful_probe } = self;
+        // A ring that may not have a size must not get it later.
+        if calls.setup.limits_sizes() {
+            calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
+        }
+        let held = Held::new(operations, calls, KernelRing::probe().map_err(Error::NoIoUring)?);
+        let traps = Calls {
+            register: &calls.register,
+            sqpoll: !calls.setup.denied.contains(SetupFlags::SQPOLL),
+            messages: operations.allow(Opcode::MSG_RING),
+            probes: truthful_probe && (0..held.kernel.opcodes).any(|op| held.refuses(Opcode(op))),
+            task_filters: held.kernel.filters_tasks(),
+        };
+        let filter = rings::program(&traps);
+        // Before the program's first instruction, which must not find it otherwise.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(error)?;
+        let signals = HeldSignals::hold();
+        let (started, listener) = start(&argv, &signals, &filter)
+            .map_err(|(status, error)| not_started(status, error.raw_os_error(), &program))?;
+        let died = |error: Errno| Error::Died(error.into());
+        let session = Arc::new(Session::new(listener, held).map_err(error)?);
+        let mut stand_in = StandIn::new(None).map_err(error)?;
+        let state = State::open(started.pid).ok();
+        let hang_up = session.listener.as_fd().try_clone_to_owned().map_err(Error::Start)?;
+        let server = serve(&session).map_err(error)?;
+        signals.hold_again();
+        // Rings need descriptors for a moment, and calls that hang.
+        raise_limit_of_files();
+        started.go().map_err(error)?;
+
+        let mut ended: Option<Status> = None;
+        let mut second = Instant::now() + SECOND;
+        let mut tick_at: Option<Instant> = None;
+        let (mut held_back, mut changed) = (false, false);
+        loop {
+            let left = second.saturating_duration_since(Instant::now());
+            let left = if changed || tick_at.is_some() { left.min(TICK) } else { left };
+            let look_at_turns = if tick_at.is_none() { PollFlags::IN } else { PollFlags::empty() };
+            let tick = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let watched = if ended.is_none() && !held_back { PollFlags::IN } else { PollFlags::empty() };
+            let mut fds = [
+                PollFd::new(&server, PollFlags::IN),
+                PollFd::new(&started.pidfd, watched),
+                stand_in.poll_fd(),
+                // No task is left when the listener hangs up.
+                PollFd::new(&hang_up, PollFlags::empty()),
+                // Readable until a tick has come, so of no interest while one is due.
+                PollFd::from_borrowed_fd(session.untidy(), look_at_turns),
+            ];
+            match poll(&mut fds, Some(stand_in.timeout().unwrap_or(&tick))) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(died(error)),
+            }
+            let [stopped_serving, program_ended, _, nobody_left, untidy] =
+                [0, 1, 2, 3, 4].map(|index: usize| !fds[index].revents().is_empty());
+            if stopped_serving && !nobody_left {
+                match read_i32(server.as_fd()) {
+                    // Nobody is left, as will be seen.
+                    Some(0) => {}
+                    // Without a number, a panic.
+                    failed => return Err(died(Errno::from_raw_os_error(failed.unwrap_or(libc::EIO)))),
+                }
+            }
+            match tick_at {
+                Some(at) if Instant::now() >= at => {
+                    let (start, again) = server.turns().tick();
+                    if start {
+                        // Otherwise the next second comes to it.
+                        let _ = server.start_thread();
+                    }
+                    tick_at = again.then(|| Instant::now() + TICK);
+                }
+                None if untidy => {
+                    session.hear();
+                    tick_at = Some(Instant::now() + TICK);
+                }
+                _ => {}
+            }
+            if Instant::now() >= second {
+                second = Instant::now() + SECOND;
+                session.end_overdue().map_err(died)?;
+                if session.turns().is_vacant() {
+                    server.start_thread().map_err(died)?;
+                }
+            }
+            if let Some(status) = ended {
+                if stand_in.cuts_short() || nobody_left {
+                    return Ok(status);
+                }
+                continue;
+            }
+            // A change while it was traced may have gone unheard; it is looked for again then.
+            changed |= stand_in.pass_on(started.pidfd.as_fd());
+            if program_ended || held_back {
+                ended = match started.status() {
+                    Ok(status) => status,
+                    Err(errno) if errno < 0 => {
+                        let status = if -errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
+                        return Err(not_started(status, -errno, &program));
+                    }
+                    Err(errno) => return Err(died(Errno::from_raw_os_error(errno))),
+                };
+                // Whoever traces it may hold its status back.
+                held_back = ended.is_none();
+            } else if changed {
+                let traced = session.traced.traced();
+                let stop = traced.spares(started.pid).then(|| wait::stop(started.pid));
+                drop(traced);
+                changed = stop.is_none();
+                if let Some(Ok(Some(Stop::Stopped(signal)))) = stop
+                    && state.as_ref().is_none_or(State::is_stopped)
+                {
+                    stop_like(signal);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Which lane holds policies on this machine: who enforces them, and how.
+
+use crate::layers::Unusable;
+use clap::ValueEnum;
+use ringwarden::Enforcement;
+use ringwarden::filter::OperationRules;
+use ringwarden::kernel::{Facts, Kernel, Lacking};
+use ringwarden::uapi::KernelModel;
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lane {
+    /// The first of the others that holds the policy here
+    Auto,
+    /// The kernel's own filters, put on the program before it starts: Linux 7.0 and later
+    #[value(alias = "kernel")]
+    Tasks,
+    /// Rings made for the program and restricted by the kernel: whole operations, Linux 5.10 and later
+    Restricted,
+    /// A guard that looks at each request before the kernel sees it: any policy, Linux 6.10 and later
+    #[value(alias = "guard")]
+    Split,
+}
+
+/// Why [`Enforcement::kernel`] has none.
+const SETUP: &str = "only who makes the rings can hold what `[setup]` says of them";
+
+/// What only the split lane can do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    /// Tell of refused requests.
+    pub(crate) reports: bool,
+    /// Be like that kernel.
+    pub(crate) model: Option<KernelModel>,
+    /// Let programs have filters of their own.
+    pub(crate) own_filters: bool,
+}
+
+impl Wishes {
+    /// Why no lane will do in which the kernel decides.
+    fn beyond_the_kernel(self) -> Option<&'static str> {
+        match self {
+            Self { reports: true, .. } => Some("the kernel tells nobody what it refuses"),
+            Self { model: Some(_), .. } => Some("no kernel is like another"),
+            _ => None,
+        }
+    }
+
+    /// Why no lane will do in which somebody else makes the program's rings.
+    fn beyond_a_maker(self) -> Option<&'static str> {
+        let own = "rings that are made for a program have no filters of its own";
+        self.beyond_the_kernel().or_else(|| self.own_filters.then_some(own))
+    }
+}
+
+/// What it comes to: policies compiled for a lane.
+pub(crate) enum Choice {
+    /// The kernel's filters, which keep to that model.
+    Tasks { enforcement: Enforcement, kernel: Kernel, model: KernelModel },
+    /// Restricted rings.
+    Restricted { enforcement: Enforcement, operations: OperationRules },
+    /// Split rings; `why` no other lane, unless it was asked for.
+    Split { enforcement: Enforcement, why: Vec<String> },
+}
+
+/// Why there is no choice.
+pub(crate) enum NoChoice {
+    /// Something about the policies, to be followed by a hint.
+    Policies { unusable: Unusable, hint: Option<&'static str> },
+    /// Something about the machine or the command line.
+    Machine(String),
+}
+
+impl From<Unusable> for NoChoice {
+    fn from(unusable: Unusable) -> Self {
+        Self::Policies { unusable, hint: None }
+    }
+}
+
+impl Lane {
+    /// Chooses, trying out the kernel's filters where they may be used. `load` compiles the policies
+    /// for a kernel.
+    ///
+    /// # Errors
+    /// The policies are wrong, or the lane that was asked for cannot do what is asked.
+    pub(crate) fn choose(
+        self,
+        wishes: Wishes,
+        load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+    ) -> Result<Choice, NoChoice> {
+        if self == Self::Tasks {
+            return by_filters(wishes, load);
+        }
+        // The newest kernel's filters see the most.
+        let enforcement = load(wishes.model.unwrap_or_default())?;
+        match self {
+            Self::Split => return Ok(Choice::Split { enforcement, why: Vec::new() }),
+            Self::Restricted => {
+                let operations = restricted(wishes, &enforcement).map_err(|why| {
+                    NoChoice::Machine(format!(
+                        "the restricted lane cannot hold this: {why}; `--lane split` holds every policy"
+                    ))
+                })?;
+                return Ok(Choice::Restricted { enforcement, operations });
+            }
+            _ => {}
+        }
+        let mut why = Vec::new();
+        let facts = || Facts::find().usable();
+        match wishes.beyond_the_kernel().map_or_else(|| by_facts(facts(), load), |reason| Err(reason.into()))
+        {
+            Ok((enforcement, kernel, model)) => return Ok(Choice::Tasks { enforcement, kernel, model }),
+            Err(reason) => why.push(format!("the kernel's own filters are not used: {reason}")),
+        }
+        match restricted(wishes, &enforcement) {
+            Ok(operations) => return Ok(Choice::Restricted { enforcement, operations }),
+            Err(reason) => why.push(format!("its rings cannot be left to the kernel: {reason}")),
+        }
+        Ok(Choice::Split { enforcement, why })
+    }
+}
+
+/// Policies compiled for the kernel's own filters, where those are `usable` as filters of a model.
+///
+/// # Errors
+/// Why they are not used.
+pub(crate) fn by_facts(
+    usable: Result<KernelModel, Lacking>,
+    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+) -> Result<(Enforcement, Kernel, KernelModel), String> {
+    let model = usable.map_err(|lacking| lacking.to_string())?;
+    let enforcement = load(model).map_err(|_| {
+        format!("this kernel's filters, those of Linux {model}, do not see what the policy asks for")
+    })?;
+    let kernel = enforcement.kernel().ok_or(SETUP)?;
+    Ok((enforcement, kernel, model))
+}
+
+/// The rules that rings are restricted to.
+///
+/// # Errors
+/// Why that will not do.
+fn restricted(wishes: Wishes, enforcement: &Enforcement) -> Result<OperationRules, String> {
+    match wishes.beyond_a_maker() {
+        Some(reason) => Err(reason.into()),
+        None => enforcement.operations().map_err(|beyond| beyond.to_string()),
+    }
+}
+
+fn by_filters(
+    wishes: Wishes,
+    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+) -> Result<Choice, NoChoice> {
+    if let Some(reason) = wishes.beyond_the_kernel() {
+        return Err(NoChoice::Machine(format!(
+            "{reason}: `--audit`, `--verbose` and `--model` need `--lane split`"
+        )));
+    }
+    let model = Facts::find().usable().map_err(|lacking| {
+        NoChoice::Machine(format!(
+            "the kernel's own filters cannot be used here: {lacking}; `--lane split` enforces the same \
+             policies on every kernel from 6.10 on, and `ringwarden doctor` shows what this machine has"
+        ))
+    })?;
+    let enforcement = load(model).map_err(|unusable| NoChoice::Policies {
+        unusable,
+        hint: Some("the policies are compiled for what this kernel's filters see; `--lane split` sees more"),
+    })?;
+    match enforcement.kernel() {
+        Some(kernel) => Ok(Choice::Tasks { enforcement, kernel, model }),
+        None => Err(NoChoice::Machine(format!(
+            "{SETUP}: use another lane than the kernel's own filters, or leave that table out"
+        ))),
+    }
+}

@@ -1,0 +1,105 @@
+//! Programs whose rings the kernel holds by restrictions.
+
+mod client;
+mod launch;
+
+use client::{lines, policy};
+use launch::{Stage, finish, is_root};
+use serde_json::Value;
+use std::process::Command;
+
+const DENIED: i64 = -13;
+
+/// Every user that the tests can play, for what privileges may change.
+fn stages() -> Vec<Stage> {
+    let mut stages = vec![Stage::unprivileged().with_backend("restricted")];
+    if is_root() {
+        stages.push(Stage::new().with_backend("restricted"));
+    }
+    stages
+}
+
+/// What each of the captive's attempts came to.
+fn attempts(command: Command) -> serde_json::Map<String, Value> {
+    let lines = lines(command);
+    serde_json::from_str(lines.last().expect("a line")).expect("JSON")
+}
+
+#[test]
+fn only_refused_requests_and_their_chains_change() {
+    for stage in stages() {
+        let client = stage.example("uring_client");
+        let native = lines(stage.native(&client));
+        assert_eq!(lines(stage.guarded(&policy("allow", ""), &client)), native);
+        let refused = lines(stage.guarded(&policy("allow", "read = \"deny\""), &client));
+        // Chains with a read in them end as they do natively when one fails.
+        let differ: Vec<_> =
+            native.iter().zip(&refused).filter(|(native, refused)| native != refused).collect();
+        assert!(!differ.is_empty() && refused.len() == native.len());
+        for (native, refused) in differ {
+            assert!(refused.contains("-13"), "{native} -> {refused}");
+        }
+    }
+}
+
+/// What fails natively, or is refused whatever the policy: that kind of call, or what this kernel lacks.
+fn is_refused_anyway(way: &str) -> bool {
+    let kinds = ["32-bit", "x32", "parent", "through a socket", "inherited rings"];
+    // Filters of the program's own, where the kernel has none.
+    let filters = ["ring filter", "older ring", "then a filter"];
+    kinds.iter().chain(&filters).any(|part| way.contains(part))
+}
+
+#[test]
+fn there_is_no_way_out() {
+    for stage in stages() {
+        let captive = stage.example("captive");
+        let denied =
+            attempts(stage.guarded(&policy("allow", "nop = \"deny\"\nmsg_ring = \"deny\""), &captive));
+        assert!(denied.len() > 30, "{denied:?}");
+        for (way, result) in denied.iter().filter(|(way, _)| !is_refused_anyway(way)) {
+            assert_eq!(result, DENIED, "{way}");
+        }
+    }
+}
+
+/// The attempts prove something only if they work where nothing is refused.
+#[test]
+fn the_attempts_succeed_where_nop_is_allowed() {
+    for stage in stages() {
+        let captive = stage.example("captive");
+        let allowed = attempts(stage.guarded(&policy("allow", "read = \"deny\""), &captive));
+        for (way, result) in allowed.iter().filter(|(way, _)| !is_refused_anyway(way)) {
+            assert_eq!(result, 0, "{way}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_with_a_condition_is_refused_by_name() {
+    let stage = Stage::new().with_backend("restricted");
+    let output = finish(stage.guarded(&policy("allow", "socket = \"family == AF_UNIX\""), "true"));
+    assert_eq!(output.status.code(), Some(125));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for part in ["`socket`", "family == AF_UNIX", "--lane split"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+/// What a policy says of new rings holds for those that are resized, too.
+#[test]
+fn a_limited_ring_stays_as_it_is() {
+    for stage in stages() {
+        let captive = stage.example("captive");
+        let resized = |setup: &str| {
+            let policy = format!("{}{setup}\n", policy("allow", ""));
+            let mut command = stage.guarded(&policy, &captive);
+            command.arg("resize");
+            attempts(command)["resized"].as_i64().expect("a number")
+        };
+        assert_eq!(resized(""), 0);
+        for setup in ["[setup]\nmax_entries = 8", "[setup]\ndeny_flags = [\"CLAMP\"]"] {
+            assert_eq!(resized(setup), DENIED, "{setup}");
+        }
+    }
+}
