@@ -118,6 +118,15 @@ impl Lexer<'_> {
             self.errors.push(error.label("an address").help(format!("write `{network}`")));
             return self.push(TokenKind::Network(network), length);
         }
+        if let Some(length) = path(self.rest()) {
+            let message = format!("`{}` is a path: filters do not see paths", &self.rest()[..length]);
+            let error = self.error(Code::UnexpectedCharacter, length, message);
+            let error = error.label("not part of the language");
+            self.errors.push(error.help(
+                "allow or deny the operation, or look at its flags; paths are for mounts, Landlock and file modes",
+            ));
+            return self.push(TokenKind::Bad, length);
+        }
         let foreign = FOREIGN.iter().find(|(text, _)| self.rest().starts_with(text));
         let repeated = self.rest().len() - self.rest().trim_start_matches(first).len();
         let message = format!("unexpected `{first}` in an expression");
@@ -153,14 +162,16 @@ impl Lexer<'_> {
             Some(tail) => 1 + tail.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tail.len()),
             None => 0,
         };
+        let hyphenated =
+            &rest[..rest.find(|c: char| !is_word(c) && !":.-".contains(c)).unwrap_or(rest.len())];
         let digit = word.starts_with(|c: char| c.is_ascii_digit());
         let hexadecimal = word.chars().all(|c| c.is_ascii_hexdigit() || c == ':' || c == '.');
         if (word.contains(':') && hexadecimal) || (digit && word.contains('.')) {
             self.network(end + prefix);
         } else if digit {
             self.number(word.find(':').unwrap_or(end));
-        } else if let Some(length) = host_name(word) {
-            let message = format!("`{}` is a host name: names are not resolved", &word[..length]);
+        } else if let Some(length) = host_name(hyphenated) {
+            let message = format!("`{}` is a host name: names are not resolved", &hyphenated[..length]);
             let error = self.error(Code::BadAddress, length, message).label("not an address");
             let error = error.note("filters see addresses only, and what a name stands for can change");
             self.errors.push(error.help("write its addresses: `addr in {192.0.2.1, 2001:db8::1}`"));
@@ -235,6 +246,18 @@ fn host_name(word: &str) -> Option<usize> {
     let is_operation = Opcode::from_name(first).is_some();
     let is_name = name.contains('.') && last.len() > 1 && last.chars().all(|c| c.is_ascii_alphabetic());
     (is_name && !is_field && !is_operation).then_some(name.len())
+}
+
+/// How many bytes are an absolute path, in quotes or not.
+fn path(text: &str) -> Option<usize> {
+    let quote = text.chars().next().filter(|c| "\"'`".contains(*c));
+    let (start, end) = match quote {
+        Some(quote) => (1, text[1..].find(quote)? + 2),
+        None => (0, text.find(|c: char| c.is_whitespace() || ")}&|,".contains(c)).unwrap_or(text.len())),
+    };
+    let is_path = text[start..].starts_with('/')
+        && text[start + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || "._*".contains(c));
+    is_path.then_some(end)
 }
 
 fn is_word(c: char) -> bool {
@@ -319,6 +342,8 @@ mod tests {
             ("0644 08 0xg 0o9 0x 12ab 18446744073709551616", &[Code::BadNumber; 7]),
             ("10.0.0.1/8 10.0.0 1.2.3.4/33 fd00:: /1 ::/129 1.2.3.4/", &[Code::BadAddress; 5]),
             ("a.b", &[Code::UnexpectedCharacter]),
+            ("path == /etc/x && \"/tmp/a b\" == 1", &[Code::UnexpectedCharacter; 2]),
+            ("my-host.example.com", &[Code::BadAddress]),
         ];
         for (text, expected) in cases {
             let found = kinds(text).unwrap_err();

@@ -3,10 +3,11 @@
 
 mod launch;
 
-use launch::{Stage, finish, is_root, skip};
+use launch::{Stage, finish, finish_into, is_root, skip};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 
@@ -162,4 +163,30 @@ fn a_ring_that_another_program_has_mapped_in_part_is_mapped_anew() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "7\n");
     }
+}
+
+/// Lines about refusals that nobody reads hold up neither the program nor its end, whether a write to the full pipe
+/// waits or fails.
+#[test]
+fn a_full_standard_error_holds_nobody_up() {
+    let refuses = "version = 1\ndefault = \"allow\"\n[ops]\nread = \"deny\"\n";
+    for stage in stages() {
+        let native = lines(&finish(stage.native(stage.example("uring_client"))));
+        for nonblocking in [false, true] {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            let set = |nonblocking| rustix::io::ioctl_fionbio(&writer, nonblocking).expect("FIONBIO");
+            set(true);
+            while (&writer).write(&[b'.'; 4096]).is_ok() {}
+            set(nonblocking);
+            let command = stage.verbose(refuses, stage.example("uring_client"));
+            let output = finish_into(command, writer.into());
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(lines(&output), native);
+            drop(reader);
+        }
+    }
+}
+
+fn lines(output: &std::process::Output) -> usize {
+    output.stdout.split(|&byte| byte == b'\n').count()
 }

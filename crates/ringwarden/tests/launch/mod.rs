@@ -160,8 +160,13 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Runs `command` to its end, which must come in time, and gives what it printed.
-pub(crate) fn finish(mut command: Command) -> Output {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+pub(crate) fn finish(command: Command) -> Output {
+    finish_into(command, Stdio::piped())
+}
+
+/// The same with another standard error.
+pub(crate) fn finish_into(mut command: Command, stderr: Stdio) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).process_group(0);
     let child = command.spawn().expect("start");
     let group = rustix::process::Pid::from_child(&child);
     let (ended, wait) = mpsc::channel::<()>();
