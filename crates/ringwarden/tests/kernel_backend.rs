@@ -282,7 +282,7 @@ fn what_the_backend_cannot_do_is_refused_or_left_to_the_guard() {
         let deny_nop = policy("allow", "nop = \"deny\"");
         let output = finish(stage.audited(&deny_nop, &audit, "true"));
         assert_eq!(output.status.code(), Some(125), "{output:?}");
-        assert!(stderr(&output).contains("`--backend guard`"), "{output:?}");
+        assert!(stderr(&output).contains("`--lane split`"), "{output:?}");
         assert!(!audit.exists());
 
         let stage = stage.with_backend("auto");
@@ -304,7 +304,7 @@ fn kernels_without_filters_are_refused() {
     let stage = Stage::new().with_backend("kernel");
     let output = finish(stage.guarded(&policy("deny", ""), "true"));
     assert_eq!(output.status.code(), Some(125), "{output:?}");
-    for part in ["cannot be used here", "--backend guard", "ringwarden doctor"] {
+    for part in ["cannot be used here", "--lane split", "ringwarden doctor"] {
         assert!(stderr(&output).contains(part), "{output:?}");
     }
 }

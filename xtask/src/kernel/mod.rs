@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where kernels are looked for. Those that are released are in sid for a while, the next one's
-/// candidates in experimental, long-term ones in stable.
-const SUITES: &[&str] = &["sid", "experimental", "trixie"];
+/// candidates in experimental, long-term ones in stable and what was stable before.
+const SUITES: &[&str] = &["sid", "experimental", "trixie", "bookworm", "bullseye"];
 /// Kernels of the plain kind: neither for real time nor for clouds, and signed, for which the package
-/// is `linux-binary-` since 7.0 and `linux-image-` before.
-const PACKAGES: &str = "^linux-(binary|image)-[0-9][0-9a-z.+~]*(-rc[0-9]+)?-amd64$";
+/// is `linux-binary-` since 7.0 and `linux-image-` before. Older suites number their builds.
+const PACKAGES: &str = "^linux-(binary|image)-[0-9][0-9a-z.+~]*(-rc[0-9]+|-[0-9]+)?-amd64(-unsigned)?$";
 
 /// The first two numbers of a kernel's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,7 +141,7 @@ fn find_vmlinuz(package: &Path) -> anyhow::Result<(PathBuf, String)> {
 
 /// Every number in a package's name, but for that of the architecture.
 fn numbers(package: &str) -> Vec<u32> {
-    let version = package.trim_end_matches("-amd64");
+    let version = package.trim_end_matches("-unsigned").trim_end_matches("-amd64");
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
