@@ -48,7 +48,8 @@ fn only_refused_requests_and_their_chains_change() {
 
 /// The ways that work natively on this kernel, and are not refused whatever the policy.
 fn ways(stage: &Stage) -> Vec<String> {
-    let refused = ["parent", "through a socket", "inherited rings", "32-bit", "x32"];
+    // The last is a filter that a task puts on itself, which rings that are made for it would not have.
+    let refused = ["parent", "through a socket", "inherited rings", "32-bit", "x32", "older ring"];
     let native = attempts(stage.native(stage.example("captive")));
     let works =
         |(way, result): &(String, Value)| *result == 0 && !refused.iter().any(|part| way.contains(part));
