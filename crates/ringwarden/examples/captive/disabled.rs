@@ -11,7 +11,7 @@ use std::thread;
 
 const ENABLE: u64 = RegisterOp::REGISTER_ENABLE_RINGS.0 as u64;
 /// How often one ring is tried to be enabled in place of another.
-const SWAPS: usize = 200;
+const SWAPS: usize = 100;
 
 pub(crate) fn attempt(attempts: &mut Attempts) {
     let disabled = || Ring::new(4, SetupFlags::R_DISABLED);

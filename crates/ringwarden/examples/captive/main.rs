@@ -1,6 +1,6 @@
 //! A program that tries every way it knows to have a NOP run: run it where NOP is denied.
 //!
-//! Arguments name groups of ways; without any it tries all. Prints one JSON object: each way, and the result that the NOP's completion had, or the error of the
+//! Arguments name groups of ways; without any it tries all but disabled rings. Prints one JSON object: each way, and the result that the NOP's completion had, or the error of the
 //! call that failed before. It knows nothing of what should come of it; `tests/kernel_backend.rs` and `tests/restricted.rs` do.
 
 mod calls;
@@ -49,7 +49,8 @@ fn main() {
         attempts.record("resized", resized.and_then(|mut ring| ring.resize(64)).map(|()| 0));
     }
     for (name, attempt) in groups {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+        // Swaps take long on one processor, and only concern rings that somebody else enables.
+        if asked.is_empty() && name != "disabled" || asked.iter().any(|asked| asked == name) {
             attempt(&mut attempts);
         }
     }
