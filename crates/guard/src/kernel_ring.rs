@@ -86,9 +86,18 @@ impl KernelRing {
 impl Confinement {
     /// Restricts `ring`, which must still be disabled.
     pub(crate) fn apply(&self, ring: BorrowedFd<'_>) -> Result<(), Errno> {
-        let count = self.0.len() as u32;
-        register(ring, RegisterOp::REGISTER_RESTRICTIONS, self.0.as_ptr().cast_mut().cast(), count)
+        restrict(ring, &self.0)
     }
+}
+
+/// Holds a disabled ring to a list.
+///
+/// # Errors
+/// `EBUSY` when it has one, `EBADFD` when it is enabled; others from the kernel, which then has forgotten the
+/// list.
+pub(crate) fn restrict(ring: BorrowedFd<'_>, list: &[Restriction]) -> Result<(), Errno> {
+    let count = u32::try_from(list.len()).map_err(|_| Errno::INVAL)?;
+    register(ring, RegisterOp::REGISTER_RESTRICTIONS, list.as_ptr().cast_mut().cast(), count)
 }
 
 fn entry(kind: u16, value: u8) -> Restriction {
@@ -124,7 +133,7 @@ pub(crate) fn setup(entries: u32, params: &mut Params) -> Result<OwnedFd, Errno>
     unsafe { sys::setup(entries, params) }.map_err(|error| errno(&error))
 }
 
-pub(crate) fn register(
+fn register(
     ring: BorrowedFd<'_>,
     op: RegisterOp,
     argument: *mut libc::c_void,

@@ -185,23 +185,9 @@ impl Guard {
     /// # Errors
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
     pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
-        let missing = needs::missing(self.when());
-        match missing.first().map(|missing| missing.by) {
-            None => {}
-            Some(Culprit::Supervisor) => return Err(Error::AlreadySupervised),
-            Some(_) => return Err(Error::Missing(missing)),
-        }
+        check_needs(self.when())?;
         let kernel = machine()?;
-        wait::available().map_err(|(call, error)| Error::NoWait { call, error })?;
-        if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
-            return Err(Error::Threads);
-        }
-        let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
-        let argv = match Argv::new(argv) {
-            Ok(argv) => argv,
-            Err(ArgvError::Nul(index)) => return Err(Error::Argument(index)),
-            Err(ArgvError::Empty) => return Err(Error::NotFound { program }),
-        };
+        let (argv, program) = command(argv)?;
         let start = |error: Errno| Error::Start(error.into());
         let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
         let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
@@ -283,6 +269,36 @@ impl Report {
             _ => return None,
         })
     }
+}
+
+/// Whether every system call can be had that is needed then.
+pub(crate) fn check_needs(when: When) -> Result<(), Error> {
+    let missing = needs::missing(when);
+    match missing.first().map(|missing| missing.by) {
+        None => Ok(()),
+        Some(Culprit::Supervisor) => Err(Error::AlreadySupervised),
+        Some(_) => Err(Error::Missing(missing)),
+    }
+}
+
+/// The program's arguments and name, where this process can start it and wait for it.
+pub(crate) fn command(argv: &[impl AsRef<OsStr>]) -> Result<(Argv, String), Error> {
+    wait::available().map_err(|(call, error)| Error::NoWait { call, error })?;
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+        return Err(Error::Threads);
+    }
+    let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
+    match Argv::new(argv) {
+        Ok(argv) => Ok((argv, program)),
+        Err(ArgvError::Nul(index)) => Err(Error::Argument(index)),
+        Err(ArgvError::Empty) => Err(Error::NotFound { program }),
+    }
+}
+
+/// The program's exec failed.
+pub(crate) fn not_executed(errno: i32, program: &str) -> Error {
+    let status = if errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
+    not_started(status, errno, program)
 }
 
 /// Why the program never ran.

@@ -223,7 +223,11 @@ fn is_online(cpu: u32) -> bool {
     })
 }
 
-fn clamped(value: u32, most: u32, clamp: bool) -> Result<u32, Errno> {
+/// A size as the kernel takes it: in the limit, or made to fit where that was asked for.
+///
+/// # Errors
+/// `EINVAL`.
+pub(crate) fn clamped(value: u32, most: u32, clamp: bool) -> Result<u32, Errno> {
     match value {
         0 => Err(Errno::INVAL),
         _ if value <= most => Ok(value),

@@ -1,9 +1,9 @@
 //! The process that the user started: stands in for the program, and waits for the guard's reports.
 
-use crate::launch::{Error, Report, not_started};
+use crate::launch::{Error, Report, not_executed, not_started};
 use crate::tree::Children;
 use ringwarden_launch::wait::State;
-use ringwarden_launch::{CANNOT_EXECUTE, HeldSignals, NOT_FOUND, Signal, StandIn, Status, stop_like};
+use ringwarden_launch::{HeldSignals, Signal, StandIn, Status, stop_like};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -122,10 +122,7 @@ impl Watch<'_> {
             }
             Report::Ended { status } => return Some(Ok(status)),
             Report::NotStarted { status, errno } => return Some(Err(not_started(status, errno, program))),
-            Report::Failed { errno } if errno < 0 => {
-                let status = if -errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
-                return Some(Err(not_started(status, -errno, program)));
-            }
+            Report::Failed { errno } if errno < 0 => return Some(Err(not_executed(-errno, program))),
             Report::Failed { errno } => {
                 return Some(Err(Error::Died(std::io::Error::from_raw_os_error(errno))));
             }
@@ -159,7 +156,7 @@ impl Watch<'_> {
     fn after_the_program(&mut self, signal: &Signal) {
         if signal.stops() {
             self.stopped = Some(signal.number());
-        } else if signal.ends() && (signal.is_for_program() || signal.is_from_terminal()) {
+        } else if signal.ends_the_rest() {
             self.cut_short = true;
             // A child that has not been waited for.
             let _ = kill_process(self.tree.guard, rustix::process::Signal::KILL);

@@ -147,6 +147,11 @@ impl Signal {
         !self.is_sent() && [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT].contains(&self.number())
     }
 
+    /// Whether it would have ended the program, which has ended by itself: then it is meant for what is left.
+    pub fn ends_the_rest(&self) -> bool {
+        self.ends() && (self.is_for_program() || self.is_from_terminal())
+    }
+
     /// Whether it is one of the signals by which shells and terminals stop a job.
     pub fn stops(&self) -> bool {
         [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&self.number())

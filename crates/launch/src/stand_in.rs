@@ -79,11 +79,7 @@ impl StandIn {
     /// Whether a signal has arrived that would have ended the program, which has ended by itself. Takes all that
     /// have.
     pub fn cuts_short(&mut self) -> bool {
-        let signals = std::iter::from_fn(|| self.next_signal());
-        signals
-            .filter(|signal| signal.ends() && (signal.is_for_program() || signal.is_from_terminal()))
-            .count()
-            != 0
+        std::iter::from_fn(|| self.next_signal()).filter(Signal::ends_the_rest).count() != 0
     }
 
     fn arrived(&self) -> Option<Signal> {

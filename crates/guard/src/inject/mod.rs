@@ -14,6 +14,7 @@ mod follow;
 use crate::credentials::as_its_user;
 use crate::proc;
 use crate::seccomp::Listener;
+use ringwarden_uapi::ring::EnterFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::ffi::{c_long, c_void};
@@ -151,6 +152,23 @@ impl Injection {
             };
         }
         Err(Errno::INTR)
+    }
+
+    /// Has the thread submit so many requests as a submission thread would, apart from its own
+    /// `io_uring_enter`, which had those flags: that one then waits if it is to, and returns 0.
+    ///
+    /// # Errors
+    /// As [`syscall`](Self::syscall).
+    pub(crate) fn submit(&mut self, fd: u64, to_submit: u32, flags: EnterFlags) -> Result<After, Errno> {
+        let rest = flags - EnterFlags::SQ_WAKEUP;
+        let submitting = (rest & EnterFlags::REGISTERED_RING).bits().into();
+        let args = [fd, to_submit.into(), 0, submitting, 0, 0];
+        let submitted = self.syscall(libc::SYS_io_uring_enter, args)?;
+        Ok(match submitted {
+            ..0 => After::Return(submitted),
+            _ if flags.contains(EnterFlags::GETEVENTS) => After::AgainWith(0, rest.bits().into()),
+            _ => After::Return(0),
+        })
     }
 
     /// Lets the thread go on; where something has failed, its own call fails so.

@@ -6,6 +6,7 @@
 
 use crate::inject::Injection;
 use crate::mapping::{Mapping, PAGE, page_align};
+use crate::plan::clamped;
 use ringwarden_uapi::ring::{MAX_ENTRIES, Params, SetupFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -122,12 +123,7 @@ fn sizes(
     cqes_offset: usize,
 ) -> Result<(usize, usize), Errno> {
     let clamp = flags.contains(SetupFlags::CLAMP);
-    let sized = |value: u32, most: u32| match value {
-        0 => Err(Errno::INVAL),
-        _ if value <= most => Ok(value.next_power_of_two() as usize),
-        _ if clamp => Ok(most as usize),
-        _ => Err(Errno::INVAL),
-    };
+    let sized = |value, most| clamped(value, most, clamp).map(|size| size.next_power_of_two() as usize);
     let sqes = sized(entries, MAX_ENTRIES)?;
     let cqes =
         if flags.contains(SetupFlags::CQSIZE) { sized(asked.cq_entries, 2 * MAX_ENTRIES)? } else { 2 * sqes };

@@ -1,8 +1,8 @@
 //! `io_uring_register`: rings are enabled and restricted, and operations told of.
 
-use super::ring::{restrict, try_out};
+use super::ring::try_out;
 use super::session::{Call, Session};
-use crate::kernel_ring::enable;
+use crate::kernel_ring::{enable, restrict};
 use crate::overdue::is_traced_here;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::restriction::Restriction;

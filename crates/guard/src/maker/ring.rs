@@ -1,9 +1,8 @@
 //! Making one ring, on a thread of its own.
 
 use crate::credentials::Owner;
-use crate::kernel_ring::{enable, register, setup};
+use crate::kernel_ring::{enable, restrict, setup};
 use crate::mapping::{Mapping, page_align};
-use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::restriction::Restriction;
 use ringwarden_uapi::ring::{OFF_SQ_RING, Params, SQ_NEED_WAKEUP};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,16 +56,6 @@ impl Wanted<'_> {
             Ok((ring, params))
         })
     }
-}
-
-/// Holds a disabled ring to a list.
-///
-/// # Errors
-/// `EBUSY` when it has one, `EBADFD` when it is enabled; others from the kernel, which then has forgotten the
-/// list.
-pub(super) fn restrict(ring: BorrowedFd<'_>, list: &[Restriction]) -> Result<(), Errno> {
-    let count = u32::try_from(list.len()).map_err(|_| Errno::INVAL)?;
-    register(ring, RegisterOp::REGISTER_RESTRICTIONS, list.as_ptr().cast_mut().cast(), count)
 }
 
 /// What the kernel says of such parameters, and of such a list on a ring of its own.

@@ -4,16 +4,14 @@ use super::session::{Held, Session};
 use crate::child::read_i32;
 use crate::guard_process::raise_limit_of_files;
 use crate::kernel_ring::KernelRing;
-use crate::launch::{Error, check_yama, not_started};
-use crate::needs::{self, Culprit, When};
+use crate::launch::{Error, check_needs, check_yama, command, not_executed, not_started};
+use crate::needs::When;
 use crate::seccomp::rings::{self, Calls};
 use crate::serve::{Serve, serve};
 use crate::start::start;
 use ringwarden_filter::{CallRules, OperationRules};
 use ringwarden_launch::wait::{self, State, Stop};
-use ringwarden_launch::{
-    Argv, ArgvError, CANNOT_EXECUTE, HeldSignals, NOT_FOUND, StandIn, Status, stop_like,
-};
+use ringwarden_launch::{HeldSignals, StandIn, Status, stop_like};
 use ringwarden_uapi::ring::SetupFlags;
 use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -70,23 +68,9 @@ impl Maker {
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
     pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
         let error = |error: Errno| Error::Start(error.into());
-        let missing = needs::missing(When::Always);
-        match missing.first().map(|missing| missing.by) {
-            None => {}
-            Some(Culprit::Supervisor) => return Err(Error::AlreadySupervised),
-            Some(_) => return Err(Error::Missing(missing)),
-        }
+        check_needs(When::Always)?;
         check_yama()?;
-        wait::available().map_err(|(call, error)| Error::NoWait { call, error })?;
-        if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
-            return Err(Error::Threads);
-        }
-        let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
-        let argv = match Argv::new(argv) {
-            Ok(argv) => argv,
-            Err(ArgvError::Nul(index)) => return Err(Error::Argument(index)),
-            Err(ArgvError::Empty) => return Err(Error::NotFound { program }),
-        };
+        let (argv, program) = command(argv)?;
         let Self { operations, mut calls, truthful_probe } = self;
         // A ring that may not have a size must not get it later.
         if calls.setup.limits_sizes() {
@@ -183,10 +167,7 @@ impl Maker {
             if program_ended || held_back {
                 ended = match started.status() {
                     Ok(status) => status,
-                    Err(errno) if errno < 0 => {
-                        let status = if -errno == libc::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
-                        return Err(not_started(status, -errno, &program));
-                    }
+                    Err(errno) if errno < 0 => return Err(not_executed(-errno, &program)),
                     Err(errno) => return Err(died(Errno::from_raw_os_error(errno))),
                 };
                 // Whoever traces it may hold its status back.

@@ -15,6 +15,11 @@ use zerocopy::IntoBytes;
 
 /// What binds a ring to one task.
 const ONE_ISSUER: SetupFlags = SetupFlags::SINGLE_ISSUER.union(SetupFlags::DEFER_TASKRUN);
+/// What the real ring is made without.
+const EMULATED: SetupFlags = SetupFlags::SQPOLL
+    .union(SetupFlags::SQ_AFF)
+    .union(SetupFlags::ATTACH_WQ)
+    .union(SetupFlags::REGISTERED_FD_ONLY);
 
 impl Session {
     pub(super) fn setup(&self, call: Call<'_>, caller: &TaskStatus) {
@@ -52,21 +57,14 @@ impl Session {
         let permit = if single { self.enabling.permit(call.tid) } else { None };
         let bound = permit.is_some() && self.may_inject(caller);
         let mut real = real_flags(flags, bound);
-        // A submission thread goes on past a request that fails.
-        real.set(
-            SetupFlags::SUBMIT_ALL,
-            real.contains(SetupFlags::SUBMIT_ALL) || sqpoll && self.held.kernel.submits_all,
-        );
+        if sqpoll && self.held.kernel.submits_all {
+            // A submission thread goes on past a request that fails.
+            real.insert(SetupFlags::SUBMIT_ALL);
+        }
         if flags.intersects(ONE_ISSUER) && !bound {
             // What the kernel has to say of flags that it will not see.
-            let flags = (flags
-                - SetupFlags::SQPOLL
-                - SetupFlags::SQ_AFF
-                - SetupFlags::ATTACH_WQ
-                - SetupFlags::CQSIZE
-                - SetupFlags::NO_MMAP
-                - SetupFlags::REGISTERED_FD_ONLY)
-                | SetupFlags::R_DISABLED;
+            let flags =
+                (flags - EMULATED - SetupFlags::CQSIZE - SetupFlags::NO_MMAP) | SetupFlags::R_DISABLED;
             try_out(Params { flags: flags.bits(), ..Params::default() }, None)?;
         }
         params.flags = real.bits();
@@ -115,7 +113,6 @@ impl Session {
         memory.write_bytes(address, told.as_bytes())?;
         if disabled {
             // From here on nobody enables a ring natively.
-            drop(permit);
             call.turn.pass_on();
             self.enabling.forbid()?;
         }
@@ -204,9 +201,7 @@ fn success(result: i64) -> Result<i64, Errno> {
 /// The flags of the real ring. Where it is not `bound` to one task although that was asked for, completions may
 /// come earlier than asked for, never later.
 fn real_flags(asked: SetupFlags, bound: bool) -> SetupFlags {
-    let emulated =
-        SetupFlags::SQPOLL | SetupFlags::SQ_AFF | SetupFlags::ATTACH_WQ | SetupFlags::REGISTERED_FD_ONLY;
-    let mut real = (asked | SetupFlags::R_DISABLED) - emulated;
+    let mut real = (asked | SetupFlags::R_DISABLED) - EMULATED;
     if !bound && asked.contains(SetupFlags::DEFER_TASKRUN) {
         real.insert(SetupFlags::COOP_TASKRUN | SetupFlags::TASKRUN_FLAG);
     }

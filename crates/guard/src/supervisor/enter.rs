@@ -107,22 +107,7 @@ impl Supervisor {
     /// the call that was made then waits if it is to, and returns 0.
     fn submit_for(&self, call: Call<'_>, to_submit: u32, flags: EnterFlags) {
         let [fd, ..] = call.args();
-        let waits = flags.contains(EnterFlags::GETEVENTS);
-        let rest = flags - EnterFlags::SQ_WAKEUP;
-        let submitting = (rest & EnterFlags::REGISTERED_RING).bits().into();
-        self.inject(
-            call,
-            || Ok(()),
-            |injection, ()| {
-                let args = [fd, to_submit.into(), 0, submitting, 0, 0];
-                let submitted = injection.syscall(libc::SYS_io_uring_enter, args)?;
-                Ok(match submitted {
-                    ..0 => After::Return(submitted),
-                    _ if waits => After::AgainWith(0, rest.bits().into()),
-                    _ => After::Return(0),
-                })
-            },
-        );
+        self.inject(call, || Ok(()), |injection, ()| injection.submit(fd, to_submit, flags));
     }
 
     /// The ring of the call, and how to get at it.
