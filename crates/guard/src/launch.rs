@@ -11,6 +11,7 @@ use crate::tree::Children;
 use crate::watchdog::Tree;
 use crate::{guard_process, tree, watchdog};
 use ringwarden_filter::{CallRules, FilterSet};
+use ringwarden_kernel::ConfineError;
 use ringwarden_launch::{Argv, ArgvError, CANNOT_EXECUTE, HeldSignals, NOT_FOUND, Status, descriptors, wait};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -59,6 +60,9 @@ pub enum Error {
          process's notifications, and the kernel allows only one"
     )]
     AlreadySupervised,
+    /// The kernel's filters could not be put on those who make rings.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// A seccomp filter, or the kernel, denies a system call by which children are waited for.
     #[error("the guard needs {call}(2), which is denied here ({error}): a seccomp profile has to allow it")]
     NoWait {

@@ -106,6 +106,13 @@ impl Confinement {
         Self { filters: prepared, rest, model, calls }
     }
 
+    /// The same without the seccomp filter, for a process that makes rings for others and sees to their register
+    /// calls in another way.
+    #[must_use]
+    pub fn of_requests(filters: &FilterSet) -> Self {
+        Self { calls: None, ..Self::new(filters, RegisterRules::default()) }
+    }
+
     /// Confines the calling thread and everything that it starts from now on, for good: sets
     /// `no_new_privs`, registers the filters, installs a seccomp filter where one is needed, and closes
     /// every io_uring among the process's descriptors. Makes system calls only and allocates nothing, so

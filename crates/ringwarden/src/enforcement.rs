@@ -1,7 +1,7 @@
 //! From policies to filters, and from a refusal back to the rule.
 
 use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError, Registration};
-use ringwarden_guard::Guard;
+use ringwarden_guard::{Guard, Maker};
 use ringwarden_kernel::Kernel;
 use ringwarden_policy::{Diagnostics, Policy, Rule, RuleOrigin, compile};
 use ringwarden_uapi::bpf::FilterFlags;
@@ -99,6 +99,12 @@ impl Enforcement {
     /// behind a pointer.
     pub fn kernel(&self) -> Option<Kernel> {
         self.calls.setup.allow_everything().then(|| Kernel::new(&self.filters, self.calls.register))
+    }
+
+    /// A maker of rings that have the kernel's own filters, for a kernel that keeps to the model that this was
+    /// compiled for.
+    pub fn filtering_maker(&self) -> Maker {
+        Maker::new(self.outright(), self.calls).with_filters(&self.filters)
     }
 
     /// What no filter sees: the rings and register calls that are allowed.

@@ -81,6 +81,17 @@ impl Mask {
 }
 
 impl Enforcement {
+    /// What the rules say of whole operations: which are refused whatever a request asks for. Operations that the
+    /// model does not have are denied.
+    pub fn outright(&self) -> OperationRules {
+        let mut rules = OperationRules::default();
+        rules.set_unknown(false);
+        for operation in OPCODES.iter().map(|info| info.opcode) {
+            rules.set(operation, self.filters().outright(operation) != Some(false));
+        }
+        rules
+    }
+
     /// The same rules, as restrictions of rings can hold them: exactly, or not at all. Operations that the model
     /// does not have are denied.
     ///

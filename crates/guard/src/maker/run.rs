@@ -9,7 +9,8 @@ use crate::needs::When;
 use crate::seccomp::rings::{self, Calls};
 use crate::serve::{Serve, serve};
 use crate::start::start;
-use ringwarden_filter::{CallRules, OperationRules};
+use ringwarden_filter::{CallRules, FilterSet, OperationRules};
+use ringwarden_kernel::Confinement;
 use ringwarden_launch::wait::{self, State, Stop};
 use ringwarden_launch::{HeldSignals, StandIn, Status, stop_like};
 use ringwarden_uapi::ring::SetupFlags;
@@ -28,11 +29,15 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How soon it is looked again for what could not be seen.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Runs programs on rings that the kernel holds to rules about whole operations, by restrictions (Linux 5.10).
+/// Runs programs on rings that the kernel holds: to rules about whole operations, by restrictions (Linux 5.10), or
+/// to any, by filters (Linux 7.0).
 #[derive(Clone, Debug)]
 pub struct Maker {
     operations: OperationRules,
     calls: CallRules,
+    filters: Option<Confinement>,
+    /// Requests for messages to other rings are allowed, whatever they are.
+    messages: bool,
     truthful_probe: bool,
 }
 
@@ -40,7 +45,20 @@ impl Maker {
     /// Holds rings to those rules; programs make those rings and register calls only.
     #[must_use]
     pub fn new(operations: OperationRules, calls: CallRules) -> Self {
-        Self { operations, calls, truthful_probe: true }
+        let messages = operations.allow(Opcode::MSG_RING);
+        Self { operations, calls, filters: None, messages, truthful_probe: true }
+    }
+
+    /// Holds rings to those filters, too, for a kernel that keeps to their model.
+    ///
+    /// They are put on the calling process ([`Confinement`]) before it starts the program: every ring has the filters
+    /// of the task that makes it. So does the program, though it makes none.
+    #[must_use]
+    pub fn with_filters(mut self, filters: &FilterSet) -> Self {
+        self.filters = Some(Confinement::of_requests(filters));
+        // `io_uring_sync_msg_ring` asks no filter.
+        self.messages &= filters.outright(Opcode::MSG_RING) == Some(true);
+        self
     }
 
     /// Leaves what `IORING_REGISTER_PROBE` says to the kernel, which does not know the rules. Otherwise
@@ -59,7 +77,7 @@ impl Maker {
     /// the program, the program is killed; its descendants keep the rings that they have, which stay as they
     /// are, and get no more. A signal that would have ended the program ends the waiting for its descendants.
     ///
-    /// The calling process becomes undumpable, and its descriptors that are not close-on-exec are closed, but
+    /// The calling process is under the filters, if there are any, from then on. It becomes undumpable, and its descriptors that are not close-on-exec are closed, but
     /// for the standard ones: the program has inherited them, all but io_urings. The program gets the blocked
     /// and ignored signals of the caller, SIGPIPE as it was before Rust's runtime. `no_new_privs` is set for
     /// the program.
@@ -71,7 +89,7 @@ impl Maker {
         check_needs(When::Always)?;
         check_yama()?;
         let (argv, program) = command(argv)?;
-        let Self { operations, mut calls, truthful_probe } = self;
+        let Self { operations, mut calls, filters, messages, truthful_probe } = self;
         // A ring that may not have a size must not get it later.
         if calls.setup.limits_sizes() {
             calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
@@ -80,15 +98,17 @@ impl Maker {
         let traps = Calls {
             register: &calls.register,
             sqpoll: !calls.setup.denied.contains(SetupFlags::SQPOLL),
-            messages: operations.allow(Opcode::MSG_RING),
+            messages,
             probes: truthful_probe && (0..held.kernel.opcodes).any(|op| held.refuses(Opcode(op))),
             task_filters: held.kernel.filters_tasks(),
         };
-        let filter = rings::program(&traps);
+        let program_filter = rings::program(&traps);
+        // From here on what this process makes is filtered, and the program, too.
+        filters.map_or(Ok(()), |filters| filters.apply())?;
         // Before the program's first instruction, which must not find it otherwise.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(error)?;
         let signals = HeldSignals::hold();
-        let (started, listener) = start(&argv, &signals, &filter)
+        let (started, listener) = start(&argv, &signals, &program_filter)
             .map_err(|(status, error)| not_started(status, error.raw_os_error(), &program))?;
         let died = |error: Errno| Error::Died(error.into());
         let session = Arc::new(Session::new(listener, held).map_err(error)?);

@@ -34,6 +34,9 @@ pub(crate) fn attempt(attempts: &mut Attempts) {
         });
         attempts.record(&format!("disabled ring, enabled{disguise}"), result);
     }
+}
+
+pub(crate) fn attempt_in_place_of_others(attempts: &mut Attempts) {
     attempts.record("disabled ring in place of a single issuer's", in_place_of_a_single_issuers());
 }
 

@@ -1,7 +1,7 @@
 //! A program that tries every way it knows to have a NOP run: run it where NOP is denied.
 //!
-//! Arguments name groups of ways; without any it tries all but disabled rings. Prints one JSON object: each way, and the result that the NOP's completion had, or the error of the
-//! call that failed before. It knows nothing of what should come of it; `tests/kernel_backend.rs` and `tests/restricted.rs` do.
+//! Arguments name groups of ways; without any it tries all but disabled rings and swapped ones. Prints one JSON object: each way, and
+//! the result that the NOP's completion had, or the error of the call that failed before. It knows nothing of what should come of it; `tests/kernel_backend.rs` and `tests/made_rings.rs` do.
 
 mod calls;
 mod disabled;
@@ -34,12 +34,13 @@ fn main() {
     }
     // Loosening is last, since some of it tightens what it finds.
     type Group = (&'static str, fn(&mut Attempts));
-    let groups: [Group; 6] = [
+    let groups: [Group; 7] = [
         ("rings", kinds_of_rings),
         ("heirs", heirs::attempt),
         ("outside", outside::attempt),
         ("calls", calls::attempt),
         ("disabled", disabled::attempt),
+        ("swapped", disabled::attempt_in_place_of_others),
         ("loosen", loosen::attempt),
     ];
     let asked: Vec<_> = env::args().skip(1).collect();
@@ -48,9 +49,13 @@ fn main() {
         let resized = Ring::new(4, SetupFlags::SINGLE_ISSUER | SetupFlags::DEFER_TASKRUN);
         attempts.record("resized", resized.and_then(|mut ring| ring.resize(64)).map(|()| 0));
     }
+    if asked.iter().any(|asked| asked == "wide") {
+        attempts.record("wide ring", Ring::new(4, SetupFlags::SQE128).map(|_| 0));
+    }
     for (name, attempt) in groups {
-        // Swaps take long on one processor, and only concern rings that somebody else enables.
-        if asked.is_empty() && name != "disabled" || asked.iter().any(|asked| asked == name) {
+        // Only concern rings that somebody else enables; swaps take long on one processor.
+        let concerns_all = !["disabled", "swapped"].contains(&name);
+        if asked.is_empty() && concerns_all || asked.iter().any(|asked| asked == name) {
             attempt(&mut attempts);
         }
     }

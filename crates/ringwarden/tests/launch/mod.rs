@@ -43,6 +43,11 @@ impl Stage {
         Self { backend, ..self }
     }
 
+    /// Which backend that is.
+    pub(crate) fn backend(&self) -> &'static str {
+        self.backend
+    }
+
     /// Whether programs run as root.
     pub(crate) fn is_privileged(&self) -> bool {
         self.user.is_none() && is_root()

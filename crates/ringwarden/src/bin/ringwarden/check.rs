@@ -51,7 +51,7 @@ struct Report {
     policies: Vec<Fit>,
 }
 
-/// Which lane holds a policy where the kernel has no filters (docs/lanes.md).
+/// Which lane holds a policy where the kernel has no filters, which hold every one (docs/lanes.md).
 #[derive(Serialize)]
 struct Fit {
     file: String,

@@ -78,6 +78,7 @@ impl Demo {
             Choice::Restricted { enforcement, operations } => {
                 Maker::new(operations, enforcement.calls()).run(&argv)?
             }
+            Choice::Filtered { enforcement, .. } => enforcement.filtering_maker().run(&argv)?,
             Choice::Split { enforcement, .. } => enforcement.guard().run(&argv)?,
         };
         drop(folder);
@@ -102,6 +103,10 @@ fn describe(choice: &Choice) -> String {
         Choice::Restricted { .. } => format!(
             "restricted. The rings that the program gets on this kernel ({release}) are made for it, and the\n\
              kernel holds them to the policy by itself, at no cost of ours."
+        ),
+        Choice::Filtered { model, .. } => format!(
+            "filtered. The rings that the program gets on this kernel ({release}) are made for it, with filters\n\
+             that keep to what is known of Linux {model}: the kernel refuses requests at no cost of ours."
         ),
         Choice::Split { why, .. } => format!(
             "split. It holds every policy on every kernel from 6.10 on, this one ({release}) included:\nthe \

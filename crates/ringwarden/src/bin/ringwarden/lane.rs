@@ -17,13 +17,15 @@ pub(crate) enum Lane {
     Tasks,
     /// Rings made for the program and restricted by the kernel: whole operations, Linux 5.10 and later
     Restricted,
+    /// Rings made for the program, with the kernel's own filters: any policy, Linux 7.0 and later
+    Filtered,
     /// A guard that looks at each request before the kernel sees it: any policy, Linux 6.10 and later
     #[value(alias = "guard")]
     Split,
 }
 
 /// Why [`Enforcement::kernel`] has none.
-const SETUP: &str = "only who makes the rings can hold what `[setup]` says of them";
+pub(crate) const SETUP: &str = "only who makes the rings can hold what `[setup]` says of them";
 
 /// What only the split lane can do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +61,8 @@ pub(crate) enum Choice {
     Tasks { enforcement: Enforcement, kernel: Kernel, model: KernelModel },
     /// Restricted rings.
     Restricted { enforcement: Enforcement, operations: OperationRules },
+    /// Rings with the kernel's filters, which keep to that model.
+    Filtered { enforcement: Enforcement, model: KernelModel },
     /// Split rings; `why` no other lane, unless it was asked for.
     Split { enforcement: Enforcement, why: Vec<String> },
 }
@@ -88,8 +92,10 @@ impl Lane {
         wishes: Wishes,
         load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
     ) -> Result<Choice, NoChoice> {
-        if self == Self::Tasks {
-            return by_filters(wishes, load);
+        match self {
+            Self::Tasks => return insist_on_tasks(wishes, load),
+            Self::Filtered => return insist_on_filtered(wishes, load),
+            _ => {}
         }
         // The newest kernel's filters see the most.
         let enforcement = load(wishes.model.unwrap_or_default())?;
@@ -105,18 +111,35 @@ impl Lane {
             }
             _ => {}
         }
-        let mut why = Vec::new();
         let facts = || Facts::find().usable();
-        match wishes.beyond_the_kernel().map_or_else(|| by_facts(facts(), load), |reason| Err(reason.into()))
-        {
-            Ok((enforcement, kernel, model)) => return Ok(Choice::Tasks { enforcement, kernel, model }),
-            Err(reason) => why.push(format!("the kernel's own filters are not used: {reason}")),
-        }
+        let compiled = match wishes.beyond_the_kernel() {
+            None => compiled_for(facts(), load),
+            Some(reason) => Err(reason.into()),
+        };
+        let mut why = Vec::new();
+        let mut not_by_filters =
+            |reason: &str| why.push(format!("the kernel's own filters are not used: {reason}"));
+        let filtered = match compiled {
+            Ok((enforcement, model)) => match enforcement.kernel() {
+                Some(kernel) => return Ok(Choice::Tasks { enforcement, kernel, model }),
+                None => Some(Choice::Filtered { enforcement, model }),
+            },
+            Err(reason) => {
+                not_by_filters(&reason);
+                None
+            }
+        };
         match restricted(wishes, &enforcement) {
             Ok(operations) => return Ok(Choice::Restricted { enforcement, operations }),
             Err(reason) => why.push(format!("its rings cannot be left to the kernel: {reason}")),
         }
-        Ok(Choice::Split { enforcement, why })
+        match (filtered, wishes.beyond_a_maker()) {
+            (Some(filtered), None) => Ok(filtered),
+            (_, reason) => {
+                why.extend(reason.map(str::to_owned));
+                Ok(Choice::Split { enforcement, why })
+            }
+        }
     }
 }
 
@@ -124,16 +147,15 @@ impl Lane {
 ///
 /// # Errors
 /// Why they are not used.
-pub(crate) fn by_facts(
+pub(crate) fn compiled_for(
     usable: Result<KernelModel, Lacking>,
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
-) -> Result<(Enforcement, Kernel, KernelModel), String> {
+) -> Result<(Enforcement, KernelModel), String> {
     let model = usable.map_err(|lacking| lacking.to_string())?;
     let enforcement = load(model).map_err(|_| {
         format!("this kernel's filters, those of Linux {model}, do not see what the policy asks for")
     })?;
-    let kernel = enforcement.kernel().ok_or(SETUP)?;
-    Ok((enforcement, kernel, model))
+    Ok((enforcement, model))
 }
 
 /// The rules that rings are restricted to.
@@ -147,14 +169,32 @@ fn restricted(wishes: Wishes, enforcement: &Enforcement) -> Result<OperationRule
     }
 }
 
-fn by_filters(
+fn insist_on_tasks(
     wishes: Wishes,
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
 ) -> Result<Choice, NoChoice> {
-    if let Some(reason) = wishes.beyond_the_kernel() {
-        return Err(NoChoice::Machine(format!(
-            "{reason}: `--audit`, `--verbose` and `--model` need `--lane split`"
-        )));
+    let (enforcement, model) = insist_on_filters(wishes.beyond_the_kernel(), load)?;
+    match enforcement.kernel() {
+        Some(kernel) => Ok(Choice::Tasks { enforcement, kernel, model }),
+        None => Err(NoChoice::Machine(format!("{SETUP}: use `--lane filtered`, or leave that table out"))),
+    }
+}
+
+fn insist_on_filtered(
+    wishes: Wishes,
+    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+) -> Result<Choice, NoChoice> {
+    let (enforcement, model) = insist_on_filters(wishes.beyond_a_maker(), load)?;
+    Ok(Choice::Filtered { enforcement, model })
+}
+
+/// Policies compiled for the kernel's own filters, and nothing else will do.
+fn insist_on_filters(
+    beyond: Option<&str>,
+    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+) -> Result<(Enforcement, KernelModel), NoChoice> {
+    if let Some(reason) = beyond {
+        return Err(NoChoice::Machine(format!("{reason}: what was asked for takes `--lane split`")));
     }
     let model = Facts::find().usable().map_err(|lacking| {
         NoChoice::Machine(format!(
@@ -166,10 +206,5 @@ fn by_filters(
         unusable,
         hint: Some("the policies are compiled for what this kernel's filters see; `--lane split` sees more"),
     })?;
-    match enforcement.kernel() {
-        Some(kernel) => Ok(Choice::Tasks { enforcement, kernel, model }),
-        None => Err(NoChoice::Machine(format!(
-            "{SETUP}: use another lane than the kernel's own filters, or leave that table out"
-        ))),
-    }
+    Ok((enforcement, model))
 }

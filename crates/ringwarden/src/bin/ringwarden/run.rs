@@ -20,9 +20,9 @@ use std::process::ExitCode;
 ///
 /// The program needs no change and no privilege. Requests that the policy refuses fail with EACCES,
 /// "Permission denied". Who refuses them is the kernel itself where it can: by filters (lane `tasks`, Linux 7.0),
-/// or by restrictions of rings that are made for the program, for policies about whole operations (lane
-/// `restricted`, Linux 5.10); elsewhere a guard that checks requests before the kernel sees them (lane `split`,
-/// Linux 6.10). If a rule cannot be enforced, the program does not start.
+/// or on rings that are made for the program, by restrictions for policies about whole operations (lane
+/// `restricted`, Linux 5.10) or by filters (lane `filtered`, Linux 7.0); elsewhere a guard that checks requests
+/// before the kernel sees them (lane `split`, Linux 6.10). If a rule cannot be enforced, the program does not start.
 ///
 /// Signals that processes send to this go on to the program, and when the program is stopped this stops.
 /// In the lane `tasks` this ends with the program, whose descendants stay filtered; in the others when the
@@ -103,11 +103,10 @@ impl Run {
         match self.lane.choose(wishes, |model| layers::load(&self.policies, model)) {
             Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel),
             Ok(Choice::Restricted { enforcement, operations }) => {
-                let mut maker = Maker::new(operations, enforcement.calls());
-                if self.probe == Probe::Kernel {
-                    maker = maker.with_probes_of_the_kernel();
-                }
-                end(maker.run(&self.command), &[])
+                self.by_maker(Maker::new(operations, enforcement.calls()), &enforcement)
+            }
+            Ok(Choice::Filtered { enforcement, .. }) => {
+                self.by_maker(enforcement.filtering_maker(), &enforcement)
             }
             Ok(Choice::Split { enforcement, why }) => self.by_guard(enforcement, &why),
             Err(NoChoice::Policies { unusable, hint }) => {
@@ -127,13 +126,18 @@ impl Run {
         match &error {
             kernel::Error::CannotExecute { .. } => style::fail(error, 126),
             kernel::Error::NotFound { .. } => style::fail(error, 127),
-            kernel::Error::Confine(ConfineError::Filter { opcode, .. }) => {
-                let status = style::fail(&error, FAILED);
-                style::note(rules_of(enforcement, *opcode));
-                style::note("`--lane split` does not depend on the kernel's filters");
-                status
-            }
+            kernel::Error::Confine(error) => not_confined(enforcement, error),
             _ => style::fail(error, FAILED),
+        }
+    }
+
+    fn by_maker(self, mut maker: Maker, enforcement: &Enforcement) -> ExitCode {
+        if self.probe == Probe::Kernel {
+            maker = maker.with_probes_of_the_kernel();
+        }
+        match maker.run(&self.command) {
+            Err(guard::Error::Confine(error)) => not_confined(enforcement, &error),
+            result => end(result, &[]),
         }
     }
 
@@ -157,6 +161,16 @@ impl Run {
         let log = Log { enforcement, file, verbose: self.verbose, lines: Lines::default() };
         end(guard.with_audit(log).run(&self.command), why)
     }
+}
+
+/// Tells why the kernel's filters are not in force.
+fn not_confined(enforcement: &Enforcement, error: &ConfineError) -> ExitCode {
+    let status = style::fail(error, FAILED);
+    if let ConfineError::Filter { opcode, .. } = error {
+        style::note(rules_of(enforcement, *opcode));
+        style::note("`--lane split` does not depend on the kernel's filters");
+    }
+    status
 }
 
 /// Ends as the program did, or tells why it did not run and why another lane was not taken.

@@ -11,10 +11,15 @@ pub(super) fn advise(
     missing: &[Missing],
     backends: &Backends,
 ) -> String {
-    let Backends { kernel: Verdict { usable: kernel, .. }, restricted, guard, .. } = backends;
+    let Backends { kernel: Verdict { usable: kernel, .. }, restricted, filtered, guard, .. } = backends;
     if !kernel && restricted.usable && restricted.for_policy {
         return "`ringwarden run` has the kernel hold this policy here, by restrictions of the rings that it makes \
                 for the program: requests cost nothing. With `--audit` or `--verbose` it uses the guard."
+            .into();
+    }
+    if !kernel && filtered.usable {
+        return "`ringwarden run` has the kernel hold this policy here, by filters of the rings that it makes for the \
+                program. With `--audit` or `--verbose` it uses the guard."
             .into();
     }
     match (kernel, guard.usable) {

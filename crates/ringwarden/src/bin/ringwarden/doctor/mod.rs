@@ -62,6 +62,7 @@ struct Report {
 struct Backends {
     kernel: Verdict,
     restricted: Verdict,
+    filtered: Verdict,
     guard: Verdict,
     /// What `run` uses when it may choose.
     auto: Option<&'static str>,
@@ -114,13 +115,16 @@ impl Report {
         };
         let (facts, supervision) = (Facts::find(), Supervision::find());
         let missing = needs::missing(wanted.unwrap_or(When::Arguments));
-        let kernel = match (facts.usable(), wanted) {
-            (Ok(model), None) => Verdict::yes(Some(model)),
-            (usable, None) => Verdict::not(usable.err().map(|lacking| lacking.to_string())),
-            (usable, Some(_)) => match lane::by_facts(usable, load) {
-                Ok((_, _, model)) => Verdict::yes(Some(model)),
-                Err(reason) => Verdict::not(Some(reason)),
-            },
+        let compiled = match (facts.usable(), wanted) {
+            (Ok(model), None) => Ok((model, true)),
+            (Err(lacking), None) => Err(lacking.to_string()),
+            (usable, Some(_)) => lane::compiled_for(usable, load)
+                .map(|(enforcement, model)| (model, enforcement.kernel().is_some())),
+        };
+        let kernel = match &compiled {
+            Ok((model, true)) => Verdict::yes(Some(*model)),
+            Ok((_, false)) => Verdict::not(Some(lane::SETUP.into())),
+            Err(reason) => Verdict::not(Some(reason.clone())),
         };
         let mut guard = match guard(&facts, &supervision, &missing, wanted) {
             Ok(except) => Verdict { except, ..Verdict::yes(None) },
@@ -131,20 +135,26 @@ impl Report {
             [] => Ok(()),
             _ => load(KernelModel::default())?.operations().map(drop).map_err(|beyond| beyond.to_string()),
         };
-        let mut restricted = match fits.and_then(|()| restricted(&facts, &missing)) {
+        let made = made(&facts, &missing);
+        let mut restricted = match fits.and(made.clone()) {
             Ok(()) => Verdict::yes(None),
             Err(reason) => Verdict::not(Some(reason)),
         };
         restricted.for_policy = wanted.is_some();
-        let auto = match (kernel.usable, restricted.usable, guard.usable) {
+        let filtered = match compiled.and_then(|(model, _)| made.map(|()| model)) {
+            Ok(model) => Verdict::yes(Some(model)),
+            Err(reason) => Verdict::not(Some(reason)),
+        };
+        let auto = match (kernel.usable, restricted.usable, filtered.usable, guard.usable) {
             (true, ..) => Some("kernel"),
             // In general it is the policy that decides.
-            (false, true, guard) if restricted.for_policy || !guard => Some("restricted"),
-            (false, _, true) => Some("guard"),
+            (false, true, _, guard) if restricted.for_policy || !guard => Some("restricted"),
+            (false, _, true, _) => Some("filtered"),
+            (false, _, false, true) => Some("guard"),
             _ => None,
         };
         let payloads = facts.payloads.iter().zip(0..).filter(|(size, _)| **size > 0);
-        let backends = Backends { kernel, restricted, guard, auto };
+        let backends = Backends { kernel, restricted, filtered, guard, auto };
         Ok(Self {
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
             checks: check::all(&facts, &supervision, &missing),
@@ -168,8 +178,9 @@ impl Report {
             }
         }
         say!("\n{BOLD}Backends{BOLD:#}");
-        let Backends { kernel, restricted, guard, .. } = &self.backends;
-        for (name, verdict) in [("kernel", kernel), ("restricted", restricted), ("guard", guard)] {
+        let Backends { kernel, restricted, filtered, guard, .. } = &self.backends;
+        let rows = [("kernel", kernel), ("restricted", restricted), ("filtered", filtered), ("guard", guard)];
+        for (name, verdict) in rows {
             let detail = match (&verdict.reason, &verdict.model) {
                 (Some(reason), _) => reason.clone(),
                 (None, Some(model)) => format!("filters like those of Linux {model}"),
@@ -200,7 +211,7 @@ impl Verdict {
 ///
 /// # Errors
 /// What that lacks.
-fn restricted(facts: &Facts, missing: &[Missing]) -> Result<(), String> {
+fn made(facts: &Facts, missing: &[Missing]) -> Result<(), String> {
     if facts.io_uring != Availability::Available {
         return Err(format!("io_uring: {}", facts.io_uring));
     }

@@ -1,29 +1,51 @@
-//! Programs whose rings the kernel holds by restrictions.
+//! Programs whose rings are made for them, and held by the kernel: by restrictions, or by its own filters.
+//!
+//! Kernels before 7.0 have no filters: there these tests say that they skip that lane, unless
+//! `RINGWARDEN_REQUIRE_KERNEL` is set. `in-guest` beside this file runs them on other kernels.
 
 mod client;
 mod launch;
 
 use client::{lines, policy};
 use launch::{Stage, finish, is_root};
+use ringwarden::kernel::Facts;
 use serde_json::Value;
+use std::env;
 use std::process::Command;
 
 const DENIED: i64 = -13;
 
-/// Every user that the tests can play, for what privileges may change.
+/// Each lane, and in it every user that the tests can play, for what privileges may change.
 fn stages() -> Vec<Stage> {
-    let mut stages = vec![Stage::unprivileged().with_backend("restricted")];
+    let mut lanes = vec!["restricted"];
+    match Facts::find().usable() {
+        Ok(_) => lanes.push("filtered"),
+        Err(lacking) => {
+            assert!(env::var_os("RINGWARDEN_REQUIRE_KERNEL").is_none(), "{lacking}");
+            eprintln!("skipped: the lane `filtered`: {lacking}");
+        }
+    }
+    let mut stages: Vec<_> = lanes.iter().map(|lane| Stage::unprivileged().with_backend(lane)).collect();
     if is_root() {
-        stages.push(Stage::new().with_backend("restricted"));
+        stages.extend(lanes.iter().map(|lane| Stage::new().with_backend(lane)));
     }
     stages
 }
 
+/// A rule by which no NOP of the captive's is allowed; with a condition, where the lane can hold that.
+fn no_nop(stage: &Stage) -> &'static str {
+    match stage.backend() {
+        "filtered" => "nop = \"user_data == 0xdead\"",
+        _ => "nop = \"deny\"",
+    }
+}
+
+const ALONE: [&str; 3] = ["resize", "swapped", "wide"];
 const GROUPS: [&str; 6] = ["rings", "heirs", "outside", "calls", "disabled", "loosen"];
 
-/// What each of the captive's attempts came to, all of them where none is asked for.
+/// What each of the captive's attempts came to, all but swaps where none is asked for.
 fn attempts(mut command: Command) -> serde_json::Map<String, Value> {
-    if command.get_args().last().is_none_or(|last| last != "resize") {
+    if command.get_args().last().is_none_or(|last| !ALONE.iter().any(|asked| last == *asked)) {
         command.args(GROUPS);
     }
     let lines = lines(command);
@@ -67,7 +89,7 @@ fn ways(stage: &Stage) -> Vec<String> {
 fn there_is_no_way_out() {
     for stage in stages() {
         let captive = stage.example("captive");
-        let policy = policy("allow", "nop = \"deny\"\nmsg_ring = \"deny\"");
+        let policy = policy("allow", &format!("{}\nmsg_ring = \"deny\"", no_nop(&stage)));
         let denied = attempts(stage.guarded(&policy, &captive));
         for way in ways(&stage) {
             assert_eq!(denied[&way], DENIED, "{way}");
@@ -77,6 +99,23 @@ fn there_is_no_way_out() {
             denied.iter().filter(|(way, _)| !way.contains("parent") && *way != "inherited rings")
         {
             assert!(result.as_i64().is_some_and(|result| result < 0), "{way}: {result}");
+        }
+    }
+}
+
+/// A ring without a list takes the place of one that is being enabled.
+#[test]
+fn no_ring_is_enabled_in_place_of_another() {
+    // Where filters hold rings, there are none without.
+    for stage in stages().into_iter().filter(|stage| stage.backend() == "restricted") {
+        for (rule, result) in [("nop = \"deny\"", DENIED), ("read = \"deny\"", 0)] {
+            let mut command = stage.guarded(&policy("allow", rule), stage.example("captive"));
+            command.arg("swapped");
+            let swapped = attempts(command);
+            assert!(
+                swapped.len() == 1 && swapped.values().all(|came_of_it| *came_of_it == result),
+                "{swapped:?}"
+            );
         }
     }
 }
@@ -124,5 +163,33 @@ fn a_limited_ring_stays_as_it_is() {
         for setup in ["[setup]\nmax_entries = 8", "[setup]\ndeny_flags = [\"CLAMP\"]"] {
             assert_eq!(resized(setup), DENIED, "{setup}");
         }
+    }
+}
+
+/// Only who makes the rings can hold `[setup]`, and only filters a condition.
+#[test]
+fn filters_and_rules_for_new_rings_go_together() {
+    let text = format!(
+        "{}[setup]\ndeny_flags = [\"SQE128\"]\n",
+        policy("allow", "openat2 = \"flags & O_CREAT != 0\"\n")
+    );
+    for stage in stages().into_iter().filter(|stage| stage.backend() == "filtered") {
+        let client = stage.example("uring_client");
+        let refused = |(native, held): &(String, String)| native != held;
+        let native = lines(stage.native(&client));
+        let stage = stage.with_backend("auto");
+        let held = lines(stage.guarded(&text, &client));
+        let changed: Vec<_> = native.into_iter().zip(held).filter(refused).collect();
+        assert!(!changed.is_empty());
+        for (native, held) in changed {
+            assert!(native.contains("openat2") && held.contains("-13"), "{native} -> {held}");
+        }
+        let mut doctor = stage.native(stage.ringwarden_copy());
+        doctor.args(["doctor", "--format", "json", "-p"]).arg(stage.file(&text));
+        let report: Value = serde_json::from_slice(&finish(doctor).stdout).expect("JSON");
+        assert_eq!(report["backends"]["auto"], "filtered", "{report}");
+        let mut ring = stage.guarded(&text, stage.example("captive"));
+        ring.arg("wide");
+        assert_eq!(attempts(ring)["wide ring"], -1, "EPERM");
     }
 }
