@@ -15,6 +15,9 @@
 //! A ring's restrictions are in force for good, whoever has it and whatever becomes of the maker: where that
 //! dies, rings that exist stay restricted, and there are no new ones (`ENOSYS`, `seccomp_unotify(2)`).
 //!
+//! Where the kernel has filters (Linux 7.0) the maker can put them on itself: a ring takes those of the task that
+//! makes it, and so do tasks that it starts ([`Maker::with_filters`]).
+//!
 //! The rules that this rests on:
 //! - No ring that is enabled leaves the maker without its list, and each step's result is looked at: a list that
 //!   the kernel refuses leaves a ring open.
