@@ -10,8 +10,12 @@ use client::{lines, policy};
 use launch::{Stage, finish, is_root};
 use ringwarden::kernel::Facts;
 use serde_json::Value;
-use std::env;
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{env, thread};
 
 const DENIED: i64 = -13;
 
@@ -162,6 +166,86 @@ fn a_limited_ring_stays_as_it_is() {
         assert_eq!(resized(""), 0);
         for setup in ["[setup]\nmax_entries = 8", "[setup]\ndeny_flags = [\"CLAMP\"]"] {
             assert_eq!(resized(setup), DENIED, "{setup}");
+        }
+    }
+}
+
+/// Seconds that races last.
+fn seconds() -> String {
+    env::var("RINGWARDEN_ADVERSARY_SECONDS").unwrap_or_else(|_| "3".into())
+}
+
+/// What each of the adversary's processes says in the end.
+fn reports(lines: &[String]) -> Vec<Value> {
+    lines.iter().skip(1).map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// How many NOPs ran on the rings of each kind.
+fn ran(reports: &[Value]) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (kind, count) in reports.iter().flat_map(|report| report["nops"].as_object().expect("counts")) {
+        *sums.entry(kind.clone()).or_default() += count.as_u64().expect("a count");
+    }
+    let usurped = reports.iter().filter_map(|report| report["usurped"].as_u64()).sum();
+    sums.insert("usurped".into(), usurped);
+    sums
+}
+
+/// The adversary of `examples/ring_adversary`: what it can do natively, and what here.
+#[test]
+fn every_race_is_won_natively_and_none_for_rings_that_are_made() {
+    let stage = Stage::unprivileged();
+    let mut native = stage.native(stage.example("ring_adversary"));
+    native.args(["--seconds", "3"]);
+    for (kind, count) in ran(&reports(&lines(native))) {
+        assert_ne!(count, 0, "{kind} proves nothing");
+    }
+    for stage in stages() {
+        let mut adversary = stage.guarded(&policy("allow", no_nop(&stage)), stage.example("ring_adversary"));
+        adversary.args(["--seconds", &seconds()]);
+        let reports = reports(&lines(adversary));
+        assert!(ran(&reports).values().all(|&count| count == 0), "{reports:?}");
+        for report in reports {
+            assert!(
+                report["made"].as_object().expect("counts").values().all(|count| *count != 0),
+                "{report}"
+            );
+            let kept = report["afterwards"]["kept"].as_array().expect("results");
+            assert!(
+                kept.iter().all(|result| result.as_i64() < Some(0)) && kept.contains(&DENIED.into()),
+                "{report}"
+            );
+            assert_eq!(report["afterwards"]["new"], DENIED);
+        }
+    }
+}
+
+/// Whatever the maker is about when it is killed, its rings stay held, and there are no more.
+#[test]
+fn rings_stay_held_when_the_maker_is_killed() {
+    for stage in stages() {
+        for _ in 0..4 {
+            let mut adversary =
+                stage.guarded(&policy("allow", no_nop(&stage)), stage.example("ring_adversary"));
+            adversary.args(["--seconds", "600"]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+            let mut maker = adversary.spawn().expect("start");
+            let hangs = launch::watch(&maker);
+            let mut output = BufReader::new(maker.stdout.take().expect("a pipe")).lines();
+            let mut lines = vec![output.next().expect("a line").expect("text")];
+            // Any moment will do.
+            thread::sleep(Duration::from_millis(fastrand::u64(..400)));
+            maker.kill().expect("kill");
+            // From processes that have lost their parent.
+            lines.extend(output.map(|line| line.expect("text")));
+            maker.wait().expect("wait");
+            assert!(!hangs(), "{lines:?}");
+            let reports = reports(&lines);
+            assert!(!reports.is_empty() && ran(&reports).values().all(|&count| count == 0), "{reports:?}");
+            for report in reports {
+                let kept = report["afterwards"]["kept"].as_array().expect("results");
+                assert!(kept.iter().all(|result| result.as_i64() < Some(0)), "{report}");
+                assert_eq!(report["afterwards"]["new"], -i64::from(libc::ENOSYS), "{report}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
@@ -173,7 +173,16 @@ pub(crate) fn finish(command: Command) -> Output {
 pub(crate) fn finish_into(mut command: Command, stderr: Stdio) -> Output {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).process_group(0);
     let child = command.spawn().expect("start");
-    let group = rustix::process::Pid::from_child(&child);
+    let hangs = watch(&child);
+    let output = child.wait_with_output().expect("wait");
+    assert!(!hangs(), "{command:?} hangs: {output:?}");
+    output
+}
+
+/// Kills the group of processes that the child leads when it takes too long; what it gives tells whether it did, and
+/// ends that.
+pub(crate) fn watch(child: &Child) -> impl FnOnce() -> bool + use<> {
+    let group = rustix::process::Pid::from_child(child);
     let (ended, wait) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
         let hangs = wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
@@ -182,8 +191,8 @@ pub(crate) fn finish_into(mut command: Command, stderr: Stdio) -> Output {
         }
         hangs
     });
-    let output = child.wait_with_output().expect("wait");
-    drop(ended);
-    assert!(!watch.join().expect("watch"), "{command:?} hangs: {output:?}");
-    output
+    move || {
+        drop(ended);
+        watch.join().expect("watch")
+    }
 }

@@ -1,0 +1,21 @@
+//! Rings behind other rings' numbers.
+
+use std::os::fd::RawFd;
+
+/// The number that the next descriptor would get.
+pub(crate) fn next_number() -> RawFd {
+    // SAFETY: a copy of standard input, closed at once.
+    unsafe {
+        let number = libc::dup(0);
+        libc::close(number);
+        number
+    }
+}
+
+/// Puts a copy of a ring where another may be, but for the standard descriptors; whatever was there is closed.
+pub(crate) fn put(ring: RawFd, place: RawFd) {
+    if ring > 2 && place > 2 {
+        // SAFETY: descriptors of this process are rings, or copies of such, whose owners expect it.
+        unsafe { libc::dup2(ring, place) };
+    }
+}
