@@ -21,6 +21,9 @@ pub struct Refusal {
     pub program: String,
     /// What was refused.
     pub request: Refused,
+    /// The rules refuse it, and it passes all the same: see
+    /// [`Guard::with_permission`](crate::Guard::with_permission).
+    pub permitted: bool,
 }
 
 /// What was refused, and why.
@@ -69,6 +72,13 @@ pub enum Refused {
         /// The program's descriptor.
         fd: i32,
     },
+}
+
+impl Refused {
+    /// Whether it is the policy that refuses, and not the guard itself.
+    pub(crate) fn is_by_rules(&self) -> bool {
+        matches!(self, Self::Request { .. } | Self::Setup { .. } | Self::Register { .. })
+    }
 }
 
 /// Receives refusals as they happen, on the guard's own thread: whatever it does delays the program.

@@ -106,7 +106,7 @@ fn watch(
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
     let own_filters = guard.traps(&kernel).clones;
-    let mut rules = Rules::new(guard.filters, guard.calls, &kernel);
+    let mut rules = Rules::new(guard.filters, guard.calls, guard.permissive, &kernel);
     if guard.observer.is_some() {
         rules.show_all();
     }

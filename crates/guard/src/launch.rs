@@ -10,7 +10,7 @@ use crate::supervisor::reads_pointers;
 use crate::tree::Children;
 use crate::watchdog::Tree;
 use crate::{guard_process, tree, watchdog};
-use ringwarden_filter::{CallRules, FilterSet};
+use ringwarden_filter::{CallRules, FilterSet, RegisterRules};
 use ringwarden_kernel::ConfineError;
 use ringwarden_launch::{Argv, ArgvError, CANNOT_EXECUTE, HeldSignals, NOT_FOUND, Status, descriptors, wait};
 use rustix::io::Errno;
@@ -26,6 +26,7 @@ pub struct Guard {
     pub(crate) audit: Box<dyn Audit>,
     pub(crate) observer: Option<Arc<dyn Observe>>,
     pub(crate) own_filters: bool,
+    pub(crate) permissive: bool,
 }
 
 /// Why a program could not be run, or not to its end.
@@ -109,7 +110,14 @@ impl Guard {
     /// A guard that lets through what `filters` allow.
     #[must_use]
     pub fn new(filters: FilterSet) -> Self {
-        Self { filters, calls: CallRules::default(), audit: Box::new(()), observer: None, own_filters: false }
+        Self {
+            filters,
+            calls: CallRules::default(),
+            audit: Box::new(()),
+            observer: None,
+            own_filters: false,
+            permissive: false,
+        }
     }
 
     /// Lets the program make those rings and register calls only.
@@ -145,12 +153,22 @@ impl Guard {
         self
     }
 
+    /// Refuses nothing that filters and calls refuse: it passes, and the audit is told of it
+    /// ([`Refusal::permitted`](crate::Refusal::permitted)). What programs forbid themselves is held as ever, and
+    /// so is what the guard itself cannot do. Arguments in memory stay within the program's reach: one that it
+    /// changes at the right moment may pass untold.
+    #[must_use]
+    pub fn with_permission(mut self) -> Self {
+        self.permissive = true;
+        self
+    }
+
     /// What has to stop at the guard.
     pub(crate) fn traps(&self, kernel: &KernelRing) -> Traps<'_> {
         let follow = self.own_filters || kernel.filters_tasks();
-        let looks = reads_pointers(&self.filters) || self.observer.is_some();
+        let looks = self.holds_arguments();
         Traps {
-            register: &self.calls.register,
+            register: if self.permissive { &RegisterRules::ALL } else { &self.calls.register },
             clones: follow,
             execs: follow || looks,
             bpf: kernel.hazards.bpf_ops,
@@ -160,8 +178,12 @@ impl Guard {
 
     /// Which of the [needs](crate::needs) this guard has.
     pub fn when(&self) -> When {
-        let looks = reads_pointers(&self.filters) || self.observer.is_some();
-        if looks { When::Arguments } else { When::Split }
+        if self.holds_arguments() { When::Arguments } else { When::Split }
+    }
+
+    /// Whether arguments in memory have to be put out of the program's reach.
+    fn holds_arguments(&self) -> bool {
+        reads_pointers(&self.filters) && !self.permissive || self.observer.is_some()
     }
 
     /// Whether this machine has what the guard needs besides its system calls, which

@@ -1,7 +1,7 @@
 //! From the filters to what happens to an SQE, settled per opcode before the first request.
 
 use crate::kernel_ring::KernelRing;
-use ringwarden_filter::{CallRules, FilterSet};
+use ringwarden_filter::{CallRules, FilterSet, SetupRules};
 use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
 use ringwarden_uapi::{OPCODES, OpTraits, Opcode, RegisterOp};
 use std::hash::{BuildHasher, RandomState};
@@ -30,6 +30,8 @@ pub(crate) enum Rule {
 pub(crate) struct Rules {
     pub(crate) filters: FilterSet,
     pub(crate) calls: CallRules,
+    /// Nothing is refused: what would be passes, and is told of.
+    pub(crate) permissive: bool,
     rules: [Rule; 256],
     sacrifice: u8,
     /// The first opcode that this kernel or the filters' model lacks.
@@ -43,13 +45,18 @@ impl Rules {
     /// that the real ring's restrictions refuse: one that the filters deny outright, else RECV_ZC,
     /// which without a registered hardware queue can only fail (`io_recvzc_prep`), else TEE. Best is
     /// one that has no use for BUFFER_SELECT, see [`Rules::refusal`].
-    pub(crate) fn new(filters: FilterSet, mut calls: CallRules, kernel: &KernelRing) -> Self {
+    pub(crate) fn new(
+        filters: FilterSet,
+        mut calls: CallRules,
+        permissive: bool,
+        kernel: &KernelRing,
+    ) -> Self {
         // A call that enables a ring could be marked as the guard's own, which no filter tells from it.
         if !calls.register.allow(RegisterOp::REGISTER_ENABLE_RINGS) {
             calls.setup.denied |= SetupFlags::R_DISABLED;
         }
         let known = kernel.opcodes.min(filters.model().facts().opcodes);
-        let denied = |op: Opcode| filters.outright(op) == Some(false);
+        let denied = |op: Opcode| !permissive && filters.outright(op) == Some(false);
         let sacrifice = OPCODES
             .iter()
             .map(|info| info.opcode)
@@ -62,14 +69,14 @@ impl Rules {
         for (number, rule) in rules.iter_mut().enumerate().take(usize::from(known)) {
             let opcode = Opcode(number as u8);
             *rule = match filters.outright(opcode) {
-                Some(false) => Rule::Refuse,
+                Some(false) if !permissive => Rule::Refuse,
                 _ if opcode.0 == sacrifice => Rule::PassAsUnknown,
                 Some(true) => Rule::Pass,
                 None if filters.reads_payload(opcode) => Rule::WeighArgument,
-                None => Rule::Weigh,
+                _ => Rule::Weigh,
             };
         }
-        Self { filters, calls, rules, sacrifice, known, fingerprint: RandomState::new() }
+        Self { filters, calls, permissive, rules, sacrifice, known, fingerprint: RandomState::new() }
     }
 
     /// Shows every request of an operation that exists to the filters, with its argument in memory where
@@ -110,9 +117,14 @@ impl Rules {
         opcode.0 == self.sacrifice || self.of(opcode.0) == Rule::Refuse
     }
 
-    /// Whether some rule looks at arguments in memory.
-    pub(crate) fn weigh_arguments(&self) -> bool {
-        self.rules.contains(&Rule::WeighArgument)
+    /// Whether some rule depends on arguments in memory: where nothing is refused, only what is told does.
+    pub(crate) fn hold_arguments(&self) -> bool {
+        !self.permissive && self.rules.contains(&Rule::WeighArgument)
+    }
+
+    /// Which rings are made.
+    pub(crate) fn setup(&self) -> SetupRules {
+        if self.permissive { SetupRules::default() } else { self.calls.setup }
     }
 
     /// The SQE that the kernel fails with EACCES where it would have failed `sqe`: the flags that

@@ -12,6 +12,8 @@ use launch::{Stage, finish, is_root, skip};
 use ringwarden::uapi::{Errno, KernelModel, OPCODES};
 use ringwarden_conformance::{Record, tables};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
 
 const POLICY: &str = "version = 1\ndefault = \"allow\"\n";
 
@@ -25,12 +27,25 @@ fn the_guard_answers_as_the_kernel_that_is_asked_for() {
     answers_as(KernelModel::V7_2);
 }
 
+/// A policy that would refuse everything is none.
+#[test]
+fn permissive_mode_changes_nothing_of_what_programs_forbid_themselves() {
+    let model = KernelModel::default();
+    let nothing = "version = 1\ndefault = \"deny\"\n";
+    answers(model, |stage, player| stage.permissive(nothing, &["--model", &model.to_string()], player));
+}
+
 fn answers_as(model: KernelModel) {
+    answers(model, |stage, player| stage.modelled(POLICY, model, player));
+}
+
+/// Has the player act out the tables in the way of that command.
+fn answers(model: KernelModel, command: impl FnOnce(&Stage, &Path) -> Command) {
     if !is_root() {
         return skip("the cases begin as root");
     }
     let stage = Stage::new();
-    let mut command = stage.modelled(POLICY, model, stage.example("player"));
+    let mut command = command(&stage, &stage.example("player"));
     command.args(["--kernel", &model.to_string(), "--keep-machine"]);
     let output = finish(command);
     assert!(output.status.success(), "{output:?}");

@@ -143,8 +143,11 @@ impl Publisher for Judge<'_> {
         match self.rule(words[0] as u8) {
             Rule::Pass => {}
             Rule::PassAsUnknown => {
-                let unknown = rules.unknown(&slots::sqe(words));
-                slots::set_sqe(words, unknown);
+                let sqe = slots::sqe(words);
+                if rules.permissive {
+                    self.weigh(words, &sqe, Context::header(rules.filters.model(), &sqe));
+                }
+                slots::set_sqe(words, rules.unknown(&sqe));
             }
             Rule::Refuse | Rule::Weigh => {
                 let sqe = slots::sqe(words);
@@ -202,7 +205,7 @@ impl Judge<'_> {
     }
 
     /// Leaves an allowed SQE as it is and turns a refused one into its refusal, or into a malformed
-    /// one if it is so itself: an operation looks at its SQE before its filters run.
+    /// one if it is so itself: an operation looks at its SQE before its filters run. Gives whether it passes.
     fn weigh(&mut self, words: &mut SqeWords, sqe: &Sqe, context: Context) -> bool {
         let verdict = self.rules().filters.verdict(&context);
         let own = self.filters.as_deref().map_or(Verdict::Allow, |filters| filters.verdict(&context));
@@ -217,11 +220,19 @@ impl Judge<'_> {
             slots::set_sqe(words, self.rules().unknown(sqe));
             return false;
         }
-        slots::set_sqe(words, self.rules().refusal(sqe, context.words()));
+        let passes = self.rules().permissive && own == Verdict::Allow;
+        if !passes {
+            slots::set_sqe(words, self.rules().refusal(sqe, context.words()));
+        }
         if let Verdict::Deny(denial) = verdict {
             self.outcome = Some(Outcome::Refused(Refused::Request { sqe: *sqe, context, denial }));
         }
-        false
+        passes
+    }
+
+    /// Whether the verdict on requests of an operation whose argument is looked at depends on it.
+    fn depends_on_argument(&self, opcode: Opcode) -> bool {
+        !self.rules().permissive || self.filters.as_deref().is_some_and(|own| own.reads_payload(opcode))
     }
 
     /// The same for an operation whose argument in memory is judged, too: by a copy, which the kernel
@@ -249,6 +260,13 @@ impl Judge<'_> {
             _ => Payload::None,
         };
         let judged = Context::new(self.rules().filters.model(), &sqe, payload);
+        if !self.depends_on_argument(Opcode(sqe.opcode)) {
+            // The kernel reads it where the program has it, as natively.
+            if let Ok(context) = judged {
+                self.weigh(words, &written, context);
+            }
+            return Ok(Judged::Whole);
+        }
         let pointer = match (judged, self.arguments) {
             (Ok(context), _) if !self.weigh(words, &written, context) => return Ok(Judged::Whole),
             // Nobody judged it, so it must fail whatever the kernel knows.

@@ -183,7 +183,7 @@ impl Supervisor {
     pub(crate) fn new(parts: Parts) -> Result<Self, Errno> {
         let Parts { listener, kernel, rules, max_rings, own_filters, audit, observer, shared } = parts;
         let closer = Closer::start()?;
-        let arena = rules.weigh_arguments().then(Arena::new).transpose()?.map(Arc::new);
+        let arena = rules.hold_arguments().then(Arena::new).transpose()?.map(Arc::new);
         let state = State {
             rings: BTreeMap::new(),
             next_ring: 0,
@@ -361,6 +361,7 @@ impl Supervisor {
             pid: pid.as_raw_nonzero().get(),
             tid: tid.as_raw_nonzero().get(),
             program,
+            permitted: self.rules.permissive && request.is_by_rules(),
             request,
         };
         let told = call.turn.deadline.uncounted(|| {

@@ -39,11 +39,12 @@ impl Supervisor {
             // What it would do on a later kernel nobody knows.
             return self.fail(call, Errno::INVAL);
         }
-        if !self.rules.calls.register.allow(op) {
+        if !self.allows(fd, op) {
             self.refused(call, Refused::Register { op });
-            return self.fail(call, Errno::ACCESS);
-        }
-        if let Some(observer) = &self.observer {
+            if !self.rules.permissive {
+                return self.fail(call, Errno::ACCESS);
+            }
+        } else if let Some(observer) = &self.observer {
             observer.register(op);
         }
         // The kernel looks for this before it looks at the index bit (`io_uring_register`).
@@ -53,6 +54,14 @@ impl Supervisor {
         if let Err(error) = self.register_on_ring(call, fd, by_index, op) {
             self.fail(call, error);
         }
+    }
+
+    /// Whether the rules let a call pass. One of SEND_MSG_RING on -1 is a MSG_RING request in disguise, whose
+    /// SQE could change after a look at it: it passes only where no look is needed.
+    fn allows(&self, fd: i32, op: RegisterOp) -> bool {
+        let disguised = fd == -1 && op == RegisterOp::REGISTER_SEND_MSG_RING;
+        self.rules.calls.register.allow(op)
+            && (!disguised || self.rules.filters.outright(Opcode::MSG_RING) == Some(true))
     }
 
     /// Answers the call, or says what to answer.
@@ -129,7 +138,7 @@ impl Supervisor {
         if limits && self.own_filters {
             self.answer(call, self.limit_task(call, op).map(|()| 0));
         } else {
-            self.send_message(call, op);
+            self.proceed(call);
         }
     }
 
@@ -181,19 +190,6 @@ impl Supervisor {
         };
         // What was approved so far points into the program's own memory.
         rings.iter().for_each(|guarded| guarded.ring.poison_all());
-    }
-
-    fn send_message(&self, call: Call<'_>, op: RegisterOp) {
-        // A MSG_RING request in disguise. Its SQE could change after a look at it, so it passes only
-        // where no look is needed.
-        let passes = op != RegisterOp::REGISTER_SEND_MSG_RING
-            || self.rules.filters.outright(Opcode::MSG_RING) == Some(true);
-        if passes {
-            self.proceed(call);
-        } else {
-            self.refused(call, Refused::Register { op });
-            self.fail(call, Errno::ACCESS);
-        }
     }
 
     /// Has the thread register its rings, and remembers which index became which ring. The call is answered

@@ -49,13 +49,12 @@ impl Supervisor {
         }
         // One ring alone can have slots to spare; many are kept small.
         let spare = rings < 4;
-        let rules = self.rules.calls.setup;
-        if !rules.allow(entries, &asked) {
+        if !self.rules.calls.setup.allow(entries, &asked) {
             self.refused(call, Refused::Setup { entries, params: asked });
         } else if let Some(observer) = &self.observer {
             observer.setup(entries, &asked);
         }
-        let mut plan = Plan::new(entries, &asked, rules, self.kernel.cqes_offset, spare)?;
+        let mut plan = Plan::new(entries, &asked, self.rules.setup(), self.kernel.cqes_offset, spare)?;
         if plan.binds_issuer() && !self.issuers_take_the_lock() {
             plan = plan.without_one_issuer();
         }

@@ -108,6 +108,19 @@ impl Stage {
         command
     }
 
+    /// `program` in permissive mode, with more options of `run`.
+    pub(crate) fn permissive(
+        &self,
+        policy: &str,
+        options: &[impl AsRef<OsStr>],
+        program: impl AsRef<OsStr>,
+    ) -> Command {
+        let mut command = self.native(self.ringwarden_copy());
+        command.args(["run", "--permissive", "-p"]).arg(self.file(policy));
+        command.args(options).arg("--").arg(program);
+        command
+    }
+
     fn run(&self, policies: &[impl AsRef<str>]) -> Command {
         let mut command = self.native(self.ringwarden_copy());
         command.args(["run", "--backend", self.backend]);

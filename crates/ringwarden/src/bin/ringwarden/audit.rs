@@ -1,6 +1,7 @@
 //! `--audit`: one line of JSON for each refusal; `--verbose`: one for people.
 
 use crate::lines::Lines;
+use crate::permitted::Permitted;
 use ringwarden::filter::Context;
 use ringwarden::guard::{Audit, Refusal, Refused};
 use ringwarden::policy::Field;
@@ -18,6 +19,8 @@ pub(crate) struct Log {
     pub(crate) file: Option<File>,
     pub(crate) verbose: bool,
     pub(crate) lines: Lines,
+    /// Where nothing is refused: what would have been.
+    pub(crate) permitted: Option<Permitted>,
 }
 
 /// One refusal, as it is written. The order of the keys is part of the format.
@@ -38,23 +41,30 @@ struct Line<'a> {
     /// Which of the policies, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     layer: Option<usize>,
+    /// It passed all the same (`--permissive`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    permitted: bool,
 }
 
 impl Audit for Log {
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
         let line = self.line(refusal);
+        if line.permitted
+            && let Some(permitted) = &mut self.permitted
+        {
+            permitted.count(&line.what(), &line.place());
+        }
         if self.verbose {
             let fields: Vec<_> = line.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let at = line.at.as_deref().unwrap_or("the guard");
             let text = format!(
-                "ringwarden: refused {} of {} ({}): {} [{at}: {}]",
+                "ringwarden: {} {} of {} ({}): {} [{}]",
+                if line.permitted { "would refuse" } else { "refused" },
                 line.op,
                 // The program chooses its name, and a terminal obeys control characters.
                 line.program.escape_debug(),
                 line.pid,
                 fields.join(" "),
-                // A rule of several lines is one here.
-                line.rule.split_whitespace().collect::<Vec<_>>().join(" ")
+                line.place()
             );
             self.lines.tell(text);
         }
@@ -71,6 +81,9 @@ impl Audit for Log {
     }
 
     fn ended(&mut self) {
+        if let Some(permitted) = &self.permitted {
+            self.lines.tell(permitted.lines());
+        }
         self.lines.finish();
     }
 }
@@ -89,6 +102,7 @@ impl Log {
             rule: String::new(),
             at: None,
             layer: None,
+            permitted: refusal.permitted,
         };
         match &refusal.request {
             Refused::Request { sqe, context, denial } => {
@@ -141,6 +155,18 @@ impl Log {
 }
 
 impl Line<'_> {
+    /// The operation or call, and which register call.
+    fn what(&self) -> String {
+        let register = self.fields.get("op").and_then(Value::as_str);
+        register.map_or_else(|| self.op.clone(), |register| format!("{} {register}", self.op))
+    }
+
+    /// The rule and where it stands. One of several lines is one here.
+    fn place(&self) -> String {
+        let at = self.at.as_deref().unwrap_or("the guard");
+        format!("{at}: {}", self.rule.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
     /// Names the rule that refuses.
     fn name(&mut self, origin: Option<Origin>) {
         let Some(Origin { rule, layer, .. }) = origin else { return };

@@ -36,12 +36,15 @@ pub(crate) struct Wishes {
     pub(crate) model: Option<KernelModel>,
     /// Let programs have filters of their own.
     pub(crate) own_filters: bool,
+    /// Refuse nothing.
+    pub(crate) permissive: bool,
 }
 
 impl Wishes {
     /// Why no lane will do in which the kernel decides.
     fn beyond_the_kernel(self) -> Option<&'static str> {
         match self {
+            Self { permissive: true, .. } => Some("only the guard lets pass what a policy refuses"),
             Self { reports: true, .. } => Some("the kernel tells nobody what it refuses"),
             Self { model: Some(_), .. } => Some("no kernel is like another"),
             _ => None,

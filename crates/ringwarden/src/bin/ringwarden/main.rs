@@ -19,6 +19,7 @@ mod layers;
 mod learn;
 mod lines;
 mod ops;
+mod permitted;
 mod presets;
 mod request;
 mod run;

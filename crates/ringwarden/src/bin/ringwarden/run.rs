@@ -3,6 +3,7 @@
 use crate::audit::Log;
 use crate::lane::{Choice, Lane, NoChoice, Wishes};
 use crate::lines::Lines;
+use crate::permitted::Permitted;
 use crate::{FAILED, input, layers, style};
 use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
@@ -43,6 +44,10 @@ pub(crate) struct Run {
     /// Tell of each refused request on standard error; takes the split lane
     #[arg(short, long)]
     verbose: bool,
+    /// Refuse nothing that the policy refuses, and tell at the end what would have been, by rule; with
+    /// --verbose or --audit of each request, too. Takes the split lane
+    #[arg(long)]
+    permissive: bool,
     /// The kernel whose filters the policy is compiled for and a program's own registrations are answered
     /// as: posted, 7.0, 7.2, 7.3; takes the split lane [default: the newest]
     #[arg(long, value_name = "KERNEL")]
@@ -79,6 +84,7 @@ Exit status: that of the program; if a signal ended it, this ends by the same si
 
 Examples:
   ringwarden run -p policy.toml -- fio job.fio
+  ringwarden run -p policy.toml --permissive -- ./server      what would be refused?
   ringwarden run -p site.toml -p app.toml --audit refused.jsonl -- ./server --port 80";
 
 impl Run {
@@ -99,6 +105,7 @@ impl Run {
             reports: self.audit.is_some() || self.verbose,
             model: self.model,
             own_filters: self.own_filters,
+            permissive: self.permissive,
         };
         match self.lane.choose(wishes, |model| layers::load(&self.policies, model)) {
             Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel),
@@ -158,7 +165,11 @@ impl Run {
         if self.own_filters || self.model.is_some() {
             guard = guard.with_own_filters();
         }
-        let log = Log { enforcement, file, verbose: self.verbose, lines: Lines::default() };
+        if self.permissive {
+            guard = guard.with_permission();
+        }
+        let permitted = self.permissive.then(Permitted::default);
+        let log = Log { enforcement, file, verbose: self.verbose, lines: Lines::default(), permitted };
         end(guard.with_audit(log).run(&self.command), why)
     }
 }
