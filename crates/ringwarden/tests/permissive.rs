@@ -230,7 +230,7 @@ fn the_end_tells_what_would_have_been_refused() {
 #[test]
 fn lanes_in_which_the_kernel_refuses_cannot_be_permissive() {
     let stage = Stage::unprivileged();
-    for lane in ["tasks", "restricted"] {
+    for lane in ["tasks", "restricted", "filtered"] {
         let output = finish(stage.permissive(&policy("deny", ""), &["--lane", lane], "true"));
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(125), "{said}");
