@@ -111,11 +111,21 @@ impl Facts {
         facts
     }
 
-    /// The self-test: the newest known model that this kernel keeps to.
+    /// The self-test for filters that a program inherits: the newest known model that this kernel keeps to.
     ///
     /// # Errors
     /// The first thing that keeps the filters from being relied on.
     pub fn usable(&self) -> Result<KernelModel, Lacking> {
+        let model = self.usable_on_rings()?;
+        relied_on("filters survive an exec (CVE-2026-80713)", self.survive_exec)?;
+        Ok(model)
+    }
+
+    /// The same for the filters that rings have from the process that makes them, which executes nothing.
+    ///
+    /// # Errors
+    /// As [`usable`](Self::usable).
+    pub fn usable_on_rings(&self) -> Result<KernelModel, Lacking> {
         if !cfg!(target_arch = "x86_64") {
             return Err(Lacking::Architecture);
         }
@@ -123,15 +133,8 @@ impl Facts {
             return Err(Lacking::IoUring(self.io_uring));
         }
         self.filters.map_err(Lacking::Filters)?;
-        for (what, finding) in [
-            ("a denied request fails", self.enforced),
-            ("filters survive an exec (CVE-2026-80713)", self.survive_exec),
-            ("filters survive refused restrictions", self.survive_restrictions),
-        ] {
-            if finding != Finding::Yes {
-                return Err(Lacking::SelfTest(what, finding));
-            }
-        }
+        relied_on("a denied request fails", self.enforced)?;
+        relied_on("filters survive refused restrictions", self.survive_restrictions)?;
         self.model().ok_or(Lacking::Payloads)
     }
 
@@ -150,6 +153,12 @@ impl Facts {
     pub fn payload(&self, opcode: Opcode) -> u8 {
         self.payloads.get(usize::from(opcode.0)).copied().unwrap_or(0)
     }
+}
+
+/// # Errors
+/// That it is not known to be so.
+fn relied_on(what: &'static str, finding: Finding) -> Result<(), Lacking> {
+    if finding == Finding::Yes { Ok(()) } else { Err(Lacking::SelfTest(what, finding)) }
 }
 
 impl fmt::Display for Finding {
@@ -318,6 +327,8 @@ mod tests {
                 let mut facts = good();
                 breaks(&mut facts, finding);
                 assert!(matches!(facts.usable(), Err(Lacking::SelfTest(_, found)) if found == finding));
+                // Who makes rings executes nothing.
+                assert_eq!(facts.usable_on_rings().is_ok(), facts.survive_exec == finding);
             }
         }
         let missing = Facts { io_uring: Availability::Missing, ..good() };

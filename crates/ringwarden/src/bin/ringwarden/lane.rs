@@ -114,37 +114,32 @@ impl Lane {
             }
             _ => {}
         }
-        let facts = || Facts::find().usable();
-        let compiled = match wishes.beyond_the_kernel() {
-            None => compiled_for(facts(), load),
-            Some(reason) => Err(reason.into()),
+        let facts = match wishes.beyond_the_kernel() {
+            None => Ok(Facts::find()),
+            Some(reason) => Err(reason.to_owned()),
         };
+        let compiled = |usable: Usable| compiled_for(usable(facts.as_ref()?), &load);
         let mut why = Vec::new();
-        let mut not_by_filters =
-            |reason: &str| why.push(format!("the kernel's own filters are not used: {reason}"));
-        let filtered = match compiled {
+        match compiled(Facts::usable) {
             Ok((enforcement, model)) => match enforcement.kernel() {
                 Some(kernel) => return Ok(Choice::Tasks { enforcement, kernel, model }),
-                None => Some(Choice::Filtered { enforcement, model }),
+                None => why.push(SETUP.to_owned()),
             },
-            Err(reason) => {
-                not_by_filters(&reason);
-                None
-            }
-        };
+            Err(reason) => why.push(format!("the kernel's own filters are not used: {reason}")),
+        }
         match restricted(wishes, &enforcement) {
             Ok(operations) => return Ok(Choice::Restricted { enforcement, operations }),
             Err(reason) => why.push(format!("its rings cannot be left to the kernel: {reason}")),
         }
-        match (filtered, wishes.beyond_a_maker()) {
-            (Some(filtered), None) => Ok(filtered),
-            (_, reason) => {
-                why.extend(reason.map(str::to_owned));
-                Ok(Choice::Split { enforcement, why })
-            }
+        match (compiled(Facts::usable_on_rings), wishes.beyond_a_maker()) {
+            (Ok((enforcement, model)), None) => Ok(Choice::Filtered { enforcement, model }),
+            _ => Ok(Choice::Split { enforcement, why }),
         }
     }
 }
+
+/// Whether the kernel's filters can be relied on.
+type Usable = fn(&Facts) -> Result<KernelModel, Lacking>;
 
 /// Policies compiled for the kernel's own filters, where those are `usable` as filters of a model.
 ///
@@ -176,7 +171,7 @@ fn insist_on_tasks(
     wishes: Wishes,
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
 ) -> Result<Choice, NoChoice> {
-    let (enforcement, model) = insist_on_filters(wishes.beyond_the_kernel(), load)?;
+    let (enforcement, model) = insist_on_filters(Facts::usable, wishes.beyond_the_kernel(), load)?;
     match enforcement.kernel() {
         Some(kernel) => Ok(Choice::Tasks { enforcement, kernel, model }),
         None => Err(NoChoice::Machine(format!("{SETUP}: use `--lane filtered`, or leave that table out"))),
@@ -187,19 +182,20 @@ fn insist_on_filtered(
     wishes: Wishes,
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
 ) -> Result<Choice, NoChoice> {
-    let (enforcement, model) = insist_on_filters(wishes.beyond_a_maker(), load)?;
+    let (enforcement, model) = insist_on_filters(Facts::usable_on_rings, wishes.beyond_a_maker(), load)?;
     Ok(Choice::Filtered { enforcement, model })
 }
 
 /// Policies compiled for the kernel's own filters, and nothing else will do.
 fn insist_on_filters(
+    usable: Usable,
     beyond: Option<&str>,
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
 ) -> Result<(Enforcement, KernelModel), NoChoice> {
     if let Some(reason) = beyond {
         return Err(NoChoice::Machine(format!("{reason}: what was asked for takes `--lane split`")));
     }
-    let model = Facts::find().usable().map_err(|lacking| {
+    let model = usable(&Facts::find()).map_err(|lacking| {
         NoChoice::Machine(format!(
             "the kernel's own filters cannot be used here: {lacking}; `--lane split` enforces the same \
              policies on every kernel from 6.10 on, and `ringwarden doctor` shows what this machine has"

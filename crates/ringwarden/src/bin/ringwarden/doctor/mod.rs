@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 pub(crate) use patient::Patient;
 use ringwarden::guard::Guard;
 use ringwarden::guard::needs::{self, Confined, Missing, When};
-use ringwarden::kernel::{Availability, Facts, Finding, Supervision};
+use ringwarden::kernel::{Availability, Facts, Finding, Lacking, Supervision};
 use ringwarden::uapi::{KernelModel, Opcode};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -115,16 +115,15 @@ impl Report {
         };
         let (facts, supervision) = (Facts::find(), Supervision::find());
         let missing = needs::missing(wanted.unwrap_or(When::Arguments));
-        let compiled = match (facts.usable(), wanted) {
-            (Ok(model), None) => Ok((model, true)),
-            (Err(lacking), None) => Err(lacking.to_string()),
-            (usable, Some(_)) => lane::compiled_for(usable, load)
+        let compiled = |usable: Result<KernelModel, Lacking>| match wanted {
+            None => usable.map(|model| (model, true)).map_err(|lacking| lacking.to_string()),
+            Some(_) => lane::compiled_for(usable, load)
                 .map(|(enforcement, model)| (model, enforcement.kernel().is_some())),
         };
-        let kernel = match &compiled {
-            Ok((model, true)) => Verdict::yes(Some(*model)),
+        let kernel = match compiled(facts.usable()) {
+            Ok((model, true)) => Verdict::yes(Some(model)),
             Ok((_, false)) => Verdict::not(Some(lane::SETUP.into())),
-            Err(reason) => Verdict::not(Some(reason.clone())),
+            Err(reason) => Verdict::not(Some(reason)),
         };
         let mut guard = match guard(&facts, &supervision, &missing, wanted) {
             Ok(except) => Verdict { except, ..Verdict::yes(None) },
@@ -141,7 +140,7 @@ impl Report {
             Err(reason) => Verdict::not(Some(reason)),
         };
         restricted.for_policy = wanted.is_some();
-        let filtered = match compiled.and_then(|(model, _)| made.map(|()| model)) {
+        let filtered = match compiled(facts.usable_on_rings()).and_then(|(model, _)| made.map(|()| model)) {
             Ok(model) => Verdict::yes(Some(model)),
             Err(reason) => Verdict::not(Some(reason)),
         };
