@@ -33,6 +33,9 @@ struct Args {
     /// How long to go on, unless this process is killed before
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Let each process end as soon as a NOP has run on each kind of ring
+    #[arg(long)]
+    until_won: bool,
     /// Be one of the racing processes, until standard input ends
     #[arg(long, hide = true)]
     racer: bool,
@@ -64,11 +67,24 @@ const KINDS: [(&str, SetupFlags); 8] = {
 #[derive(Default)]
 struct Counts {
     over: AtomicBool,
+    /// It is over when each race has been won.
+    until_won: bool,
     made: [AtomicU64; KINDS.len()],
     /// NOPs that ran.
     nops: [AtomicU64; KINDS.len()],
     /// NOPs that ran for who had taken another's place.
     usurped: AtomicU64,
+}
+
+impl Counts {
+    /// One more NOP has run.
+    fn won(&self, count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+        let mut all = self.nops.iter().chain([&self.usurped]);
+        if self.until_won && all.all(|count| count.load(Ordering::Relaxed) > 0) {
+            self.over.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 fn main() -> io::Result<()> {
@@ -77,31 +93,36 @@ fn main() -> io::Result<()> {
         std::process::exit(usurper::take_over());
     }
     if args.racer {
-        return race();
+        return race(args.until_won);
     }
-    let start = || Command::new(env::current_exe()?).arg("--racer").stdin(Stdio::piped()).spawn();
+    let options: &[&str] = if args.until_won { &["--racer", "--until-won"] } else { &["--racer"] };
+    let start = || Command::new(env::current_exe()?).args(options).stdin(Stdio::piped()).spawn();
     let mut racers: Vec<Child> = (0..PROCESSES).map(|_| start()).collect::<io::Result<_>>()?;
     println!("started");
     io::stdout().flush()?;
-    thread::sleep(Duration::from_secs_f64(args.seconds));
-    // Their standard input ends, as it does when this process ends.
-    racers.iter_mut().for_each(|racer| drop(racer.stdin.take()));
+    if !args.until_won {
+        thread::sleep(Duration::from_secs_f64(args.seconds));
+        // Their standard input ends, as it does when this process ends.
+        racers.iter_mut().for_each(|racer| drop(racer.stdin.take()));
+    }
     for mut racer in racers {
         racer.wait()?;
     }
     Ok(())
 }
 
-fn race() -> io::Result<()> {
-    let counts = &Counts::default();
+fn race(until_won: bool) -> io::Result<()> {
+    let counts = &Counts { until_won, ..Counts::default() };
     let kept = thread::scope(|scope| {
         let seed = u64::from(std::process::id()) << 8;
         let racers: Vec<_> = (1..=THREADS)
             .map(|n| scope.spawn(move || make_rings(Rng::with_seed(seed + n), counts)))
             .collect();
         scope.spawn(move || usurper::provoke(Rng::with_seed(seed), counts));
-        let _ = io::stdin().read(&mut [0]);
-        counts.over.store(true, Ordering::Relaxed);
+        if !until_won {
+            let _ = io::stdin().read(&mut [0]);
+            counts.over.store(true, Ordering::Relaxed);
+        }
         racers.into_iter().flat_map(|racer| racer.join().expect("a racer")).collect::<Vec<_>>()
     });
     let by_kind = |counts: &[AtomicU64]| -> Map<_, _> {
@@ -145,7 +166,7 @@ fn make_rings(mut random: Rng, counts: &Counts) -> Vec<Ring> {
             }
         }
         if nop(&ring).is_ok_and(|result| result == 0) {
-            counts.nops[kind].fetch_add(1, Ordering::Relaxed);
+            counts.won(&counts.nops[kind]);
         }
         kept.push(ring);
         if kept.len() > 12 {

@@ -21,7 +21,7 @@ pub(crate) fn provoke(mut random: Rng, counts: &Counts) {
         let Ok(program) = env::current_exe() else { return };
         let ended = Command::new(program).arg("--usurper").env("MICROS", micros).status();
         if ended.is_ok_and(|status| status.code() == Some(RAN)) {
-            counts.usurped.fetch_add(1, Ordering::Relaxed);
+            counts.won(&counts.usurped);
         }
     }
 }
