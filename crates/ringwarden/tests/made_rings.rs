@@ -194,11 +194,14 @@ fn ran(reports: &[Value]) -> BTreeMap<String, u64> {
 /// The adversary of `examples/ring_adversary`: what it can do natively, and what here.
 #[test]
 fn every_race_is_won_natively_and_none_for_rings_that_are_made() {
-    let stage = Stage::unprivileged();
-    let mut native = stage.native(stage.example("ring_adversary"));
-    native.arg("--until-won");
-    // Comes to an end only when each race has been won.
-    assert!(ran(&reports(&lines(native))).values().all(|&count| count > 0));
+    // What races can be won is the program's doing, not the kernel's: one machine will do, a fast one.
+    if env::var_os("RINGWARDEN_GUEST").is_none() {
+        let stage = Stage::unprivileged();
+        let mut native = stage.native(stage.example("ring_adversary"));
+        native.arg("--until-won");
+        // Comes to an end only when each race has been won.
+        assert!(ran(&reports(&lines(native))).values().all(|&count| count > 0));
+    }
     for stage in stages() {
         let mut adversary = stage.guarded(&policy("allow", no_nop(&stage)), stage.example("ring_adversary"));
         adversary.args(["--seconds", &seconds()]);
