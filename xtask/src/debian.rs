@@ -56,10 +56,16 @@ impl Suite {
 
     /// The file that a binary package of that name is downloaded as; tells its version.
     pub(crate) fn file_name(&self, package: &str) -> anyhow::Result<String> {
-        // A line like 'http://mirror/…' NAME SIZE HASH
-        let line = output(self.apt("apt-get").args(["download", "--print-uris", package]))?;
-        let name = line.split_whitespace().nth(1);
-        name.map(str::to_owned).with_context(|| format!("apt says nothing about {package}: `{line}`"))
+        self.file_names(&[package])
+    }
+
+    /// The files of several, a line each.
+    pub(crate) fn file_names(&self, packages: &[&str]) -> anyhow::Result<String> {
+        // Lines like 'http://mirror/…' NAME SIZE HASH
+        let lines = output(self.apt("apt-get").args(["download", "--print-uris"]).args(packages))?;
+        let names: Vec<_> = lines.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        ensure!(names.len() == packages.len(), "apt says nothing about some of {packages:?}: `{lines}`");
+        Ok(names.join("\n"))
     }
 
     /// Downloads a binary package and unpacks it.

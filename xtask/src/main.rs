@@ -11,7 +11,7 @@ mod guest;
 mod initramfs;
 mod kernel;
 mod kernel_fuzz;
-mod postgresql;
+mod presets;
 mod programs;
 mod transparency;
 mod vm;
@@ -29,7 +29,7 @@ enum Command {
     KernelFuzz(kernel_fuzz::Args),
     Boot(boot::Args),
     Programs(programs::Args),
-    Postgresql(postgresql::Args),
+    Presets(presets::Args),
     #[command(subcommand, hide = true)]
     BenchClient(bench::client::Client),
 }
@@ -39,7 +39,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Transparency(args) => transparency::run(&args)?,
         Command::Programs(args) => programs::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
-        Command::Postgresql(args) => postgresql::run(&args)?,
+        Command::Presets(args) => presets::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),
         Command::KernelFuzz(args) => return kernel_fuzz::run(&args),
         Command::Boot(args) => return boot::run(&args),

@@ -33,8 +33,13 @@ macro_rules! presets {
 presets! {
     "container-default", "what databases, runtimes and servers use, without what has been exploited most";
     "file-io", "data from and to files, for storage engines and the tools that measure them";
+    "libuv", "Node.js and other programs on libuv: its file calls and its epoll set";
+    "mariadb", "MariaDB's own input and output, and nothing else";
+    "net-client", "clients of web services, held to families and ports: these conditions cost speed";
     "net-server", "sockets, for servers that have opened their files before or by system calls";
     "nothing", "rings that refuse every request, for programs that can do without";
+    "postgres", "PostgreSQL 18's reads, and nothing else";
+    "qemu", "QEMU's disks and its event loop, and nothing else";
 }
 
 #[cfg(test)]

@@ -105,14 +105,14 @@ fn file_io_opens_what_exists() {
 }
 
 #[test]
-fn net_client_reaches_private_services() {
+fn a_client_reaches_private_services() {
     use Decision::{Allow, Deny};
     let v4 = |address: [u8; 4], port: u16| {
         let [a, b] = port.to_be_bytes();
         [2, u32::from_ne_bytes([a, b, 0, 0]), u32::from_ne_bytes(address)]
     };
     let v6 = [10, u32::from_ne_bytes([1, 0xbb, 0, 0]), u32::from_ne_bytes([0xfd, 1, 2, 3]), 0, 0, 1];
-    let policy = load("net-client");
+    let policy = load("private-services");
     assert!(
         compile(std::slice::from_ref(&policy), KernelModel::V7_0).is_err(),
         "CONNECT shows nothing there"

@@ -563,7 +563,18 @@ fn presets_stand_where_policies_do() {
     let listed = ringwarden(&["presets"]);
     assert_eq!(status(&listed), 0);
     let names: Vec<_> = stdout(&listed).lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(names, ["@container-default", "@file-io", "@net-server", "@nothing"]);
+    let expected = [
+        "@container-default",
+        "@file-io",
+        "@libuv",
+        "@mariadb",
+        "@net-client",
+        "@net-server",
+        "@nothing",
+        "@postgres",
+        "@qemu",
+    ];
+    assert_eq!(names, expected);
     for name in names {
         let printed = ringwarden(&["presets", name]);
         let file = File::new(stdout(&printed));

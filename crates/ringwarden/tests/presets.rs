@@ -1,5 +1,5 @@
-//! Real programs under the presets: they work with nothing refused where the preset's page says so, and
-//! fail under `@nothing`, which shows that the work goes through io_uring.
+//! Real programs under the presets: they work where the preset's page says so, held by the kernel, and with an
+//! audit that stays empty; and fail under `@nothing`, which shows that the work goes through io_uring.
 
 mod launch;
 
@@ -9,12 +9,13 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 /// What came of a run.
 struct Run {
     status: ExitStatus,
-    printed: String,
+    /// By the kernel, and with an audit.
+    printed: [String; 2],
     /// Refused operations and calls, in order.
     refused: Vec<Value>,
 }
@@ -24,22 +25,47 @@ fn audited(stage: &Stage, preset: &str, audit: &Path, program: impl AsRef<OsStr>
     stage.audited(&format!("version = 1\nextends = [\"@{preset}\"]\n"), audit, program)
 }
 
+/// `program` under a preset in the lane that `run` takes by itself, which must be one in which the kernel decides.
+fn held(stage: &Stage, preset: &str, program: impl AsRef<OsStr>) -> Command {
+    let preset = format!("@{preset}");
+    let mut doctor = stage.native(stage.ringwarden_copy());
+    let facts = finish({
+        doctor.args(["doctor", "--format", "json", "-p", &preset]);
+        doctor
+    });
+    let facts: Value = serde_json::from_slice(&facts.stdout).expect("JSON");
+    let lane = facts["backends"]["auto"].as_str().expect("a lane");
+    assert!(["kernel", "restricted"].contains(&lane), "{preset} takes the lane {lane}: {facts}");
+    let mut command = stage.native(stage.ringwarden_copy());
+    command.args(["run", "-p", &preset, "--"]).arg(program);
+    command
+}
+
 /// The refused operations of an audit.
 fn refused(audit: &Path) -> Vec<Value> {
     let audit = fs::read_to_string(audit).expect("an audit");
     audit.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["op"].take()).collect()
 }
 
-/// Runs `program` to its end in `folder` under a preset.
+/// Runs `program` to its end in `folder` under a preset: held by the kernel, and then the same with an audit.
 fn under(stage: &Stage, preset: &str, folder: &Path, program: impl AsRef<OsStr>, args: &[&str]) -> Run {
     let audit = stage.empty_folder().join("audit.jsonl");
-    let mut command = audited(stage, preset, &audit, program);
-    command.args(args).current_dir(folder);
-    let output = finish(command);
-    Run {
-        status: output.status,
-        printed: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
-        refused: refused(&audit),
+    let [by_kernel, by_guard] = [held(stage, preset, &program), audited(stage, preset, &audit, &program)]
+        .map(|mut command| {
+            command.args(args).current_dir(folder);
+            finish(command)
+        });
+    let printed =
+        |output: &Output| String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into();
+    let printed: [String; 2] = [printed(&by_kernel), printed(&by_guard)];
+    assert_eq!(by_kernel.status.success(), by_guard.status.success(), "@{preset} {args:?}: {printed:#?}");
+    Run { status: by_guard.status, printed, refused: refused(&audit) }
+}
+
+impl Run {
+    /// Whether it was said both times.
+    fn said(&self, text: &str) -> bool {
+        self.printed.iter().all(|printed| printed.contains(text))
     }
 }
 
@@ -74,7 +100,7 @@ fn fio_works_under_file_io_and_container_default() {
         ("container-default", "--rw=write --fsync=4"),
     ] {
         let Run { status, printed, refused } = fio(&stage, preset, job);
-        assert!(status.success(), "@{preset} {job}: {printed}");
+        assert!(status.success(), "@{preset} {job}: {printed:#?}");
         assert_eq!(refused, [] as [Value; 0], "@{preset} {job}");
     }
 }
@@ -90,10 +116,10 @@ fn fio_hears_of_it_where_a_preset_refuses() {
         ("container-default", "--rw=randread --registerfiles", "io_uring_register"),
         ("nothing", "--rw=randread", "readv"),
     ] {
-        let Run { status, printed, refused } = fio(&stage, preset, job);
-        assert!(!status.success(), "@{preset} {job}: {printed}");
-        assert!(printed.contains("Permission denied"), "@{preset} {job}: {printed}");
-        assert!(refused.contains(&op.into()), "@{preset} {job}: {refused:?}");
+        let run = fio(&stage, preset, job);
+        assert!(!run.status.success(), "@{preset} {job}: {:#?}", run.printed);
+        assert!(run.said("Permission denied"), "@{preset} {job}: {:#?}", run.printed);
+        assert!(run.refused.contains(&op.into()), "@{preset} {job}: {:?}", run.refused);
     }
 }
 
@@ -126,20 +152,20 @@ impl<'a> Disk<'a> {
 }
 
 #[test]
-fn qemu_works_under_file_io_and_container_default() {
+fn qemu_works_under_its_own_and_wider_presets() {
     if !is_installed("qemu-img") {
         return;
     }
     let stage = Stage::new();
-    for preset in ["file-io", "container-default"] {
+    for preset in ["qemu", "file-io", "container-default"] {
         let disk = Disk::new(&stage);
         let read = disk.read(preset);
-        assert!(read.status.success(), "@{preset}: {}", read.printed);
+        assert!(read.status.success(), "@{preset}: {:#?}", read.printed);
         let write = disk.write(preset);
         for done in ["wrote 1048576/1048576 bytes", "read 1048576/1048576 bytes"] {
-            assert!(write.printed.contains(done), "@{preset}: {}", write.printed);
+            assert!(write.said(done), "@{preset}: {:#?}", write.printed);
         }
-        assert!(!write.printed.contains("failed"), "@{preset}: {}", write.printed);
+        assert!(!write.printed.concat().contains("failed"), "@{preset}: {:#?}", write.printed);
         assert_eq!([read.refused, write.refused].concat(), [] as [Value; 0], "@{preset}");
     }
 }
@@ -152,10 +178,10 @@ fn qemu_hears_of_refused_requests() {
     let stage = Stage::new();
     let disk = Disk::new(&stage);
     let read = disk.read("nothing");
-    assert!(!read.status.success() && read.printed.contains("Permission denied"), "{}", read.printed);
+    assert!(!read.status.success() && read.said("Permission denied"), "{:#?}", read.printed);
     let write = disk.write("nothing");
     for failed in ["write failed: Permission denied", "read failed: Permission denied"] {
-        assert!(write.printed.contains(failed), "{}", write.printed);
+        assert!(write.said(failed), "{:#?}", write.printed);
     }
     let asked = |run: &Run, op: &str| run.refused.contains(&op.into());
     assert!(asked(&read, "readv") || asked(&read, "read"), "{:?}", read.refused);
@@ -163,31 +189,75 @@ fn qemu_hears_of_refused_requests() {
     assert!(asked(&write, "fsync"), "{:?}", write.refused);
 }
 
-#[test]
-fn a_server_and_its_client_work_under_net_server_and_container_default() {
-    let stage = Stage::new();
-    for preset in ["net-server", "container-default"] {
-        let audit = stage.empty_folder().join("audit.jsonl");
-        let mut server = audited(&stage, preset, &audit, stage.example("echo_server"));
-        let mut server = server.args(["0", "2"]).stdout(Stdio::piped()).spawn().expect("start");
-        let mut output = BufReader::new(server.stdout.take().expect("piped"));
+/// A server that ends after so many clients, and the address to find it at.
+struct Server {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Server {
+    fn start(mut command: Command, clients: u32) -> Self {
+        let command = command.args(["0", &clients.to_string()]).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("start");
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut port = String::new();
         output.read_line(&mut port).expect("a line");
-        let address = format!("127.0.0.1:{}", port.trim());
-        let args = [address.as_str(), address.as_str()];
-        let client = under(&stage, preset, &stage.empty_folder(), stage.example("echo_client"), &args);
-        assert_eq!(client.printed, "hello\nhello\n", "@{preset}");
-        output.read_to_string(&mut port).expect("the server ends");
-        assert!(server.wait().expect("wait").success(), "@{preset}");
-        assert_eq!([client.refused, refused(&audit)].concat(), [] as [Value; 0], "@{preset}");
+        Self { child, output, address: format!("127.0.0.1:{}", port.trim()) }
     }
+
+    /// Serves its clients, and ends well.
+    fn end(mut self) {
+        self.output.read_to_string(&mut String::new()).expect("the server ends");
+        assert!(self.child.wait().expect("wait").success());
+    }
+}
+
+#[test]
+fn a_server_works_under_net_server_and_container_default() {
+    let stage = Stage::new();
+    let program = stage.example("echo_server");
+    for preset in ["net-server", "container-default"] {
+        let audit = stage.empty_folder().join("audit.jsonl");
+        for command in [held(&stage, preset, &program), audited(&stage, preset, &audit, &program)] {
+            let server = Server::start(command, 2);
+            let mut client = stage.native(stage.example("echo_client"));
+            client.args([&server.address, &server.address]);
+            assert_eq!(finish(client).stdout, b"hello\nhello\n", "@{preset}");
+            server.end();
+        }
+        assert_eq!(refused(&audit), [] as [Value; 0], "@{preset}");
+    }
+}
+
+#[test]
+fn a_client_works_under_net_client_on_its_port() {
+    let stage = Stage::new();
+    let server = Server::start(stage.native(stage.example("echo_server")), 1);
+    let (_, port) = server.address.split_once(':').expect("a port");
+    let client = |connect: &str, audit: &Path| {
+        let policy = format!("version = 1\nextends = [\"@net-client\"]\n{connect}");
+        let mut command = stage.audited(&policy, audit, stage.example("echo_client"));
+        command.arg(&server.address);
+        finish(command)
+    };
+    let audit = stage.empty_folder().join("audit.jsonl");
+    let elsewhere = client("", &audit);
+    let told = String::from_utf8_lossy(&elsewhere.stderr);
+    assert!(told.contains("connect: Permission denied"), "{elsewhere:?}");
+    assert_eq!(refused(&audit), ["connect"]);
+    let audit = stage.empty_folder().join("audit.jsonl");
+    let there = client(&format!("[ops]\nconnect = \"port == {port}\"\n"), &audit);
+    assert_eq!(there.stdout, b"hello\n", "{there:?}");
+    assert_eq!(refused(&audit), [] as [Value; 0]);
+    server.end();
 }
 
 #[test]
 fn a_server_hears_of_refused_requests() {
     let stage = Stage::new();
     let server = under(&stage, "file-io", &stage.empty_folder(), stage.example("echo_server"), &["0", "1"]);
-    assert!(!server.status.success(), "{}", server.printed);
-    assert!(server.printed.contains("Permission denied"), "{}", server.printed);
+    assert!(!server.status.success(), "{:#?}", server.printed);
+    assert!(server.said("Permission denied"), "{:#?}", server.printed);
     assert_eq!(server.refused, ["accept"]);
 }

@@ -1,14 +1,16 @@
-//! What the guard costs PostgreSQL: the same work by turns, natively, under the guard, and with the
+//! What a policy costs PostgreSQL: the same work by turns, natively, under `@postgres` in both lanes, and with the
 //! worker processes that PostgreSQL has for systems without io_uring.
 
-use super::root::Root;
-use super::server::{Launch, Server};
+use super::server::Postgres;
 use super::{PRESET, PROCESSED, transactions};
+use crate::presets::launch::Launch;
+use crate::presets::root::Root;
 use std::path::Path;
 
-const WAYS: [(&str, Launch, &str); 3] = [
+const WAYS: [(&str, Launch, &str); 4] = [
     ("io_uring", Launch::Natively, "io_method=io_uring"),
-    ("io_uring under @container-default", PRESET, "io_method=io_uring"),
+    ("io_uring under @postgres", Launch::Under(PRESET), "io_method=io_uring"),
+    ("io_uring under @postgres, audited", Launch::Audited(PRESET), "io_method=io_uring"),
     ("worker", Launch::Natively, "io_method=worker"),
 ];
 const WORK: [(&str, &[&str]); 2] = [
@@ -23,7 +25,7 @@ pub(super) fn run(root: &Root, run: &Path, rounds: usize, seconds: u32) -> anyho
     for round in 1..=rounds {
         for (way, (name, launch, method)) in WAYS.into_iter().enumerate() {
             eprintln!("round {round}: {name}");
-            let server = Server::start(root, run, launch, &[method])?;
+            let server = Postgres::start(root, run, launch, &[method])?;
             for (work, (_, args)) in WORK.into_iter().enumerate() {
                 let args: Vec<&str> = args.iter().copied().chain([time.as_str()]).collect();
                 done[work][way].push(transactions(&server.pgbench(&args)?, PROCESSED)?);

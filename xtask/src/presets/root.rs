@@ -1,4 +1,4 @@
-//! A root folder with PostgreSQL and what it needs, and programs run in it as its user.
+//! A root folder with the programs and what they need, run in it as an ordinary user.
 
 use crate::cache;
 use crate::debian::{self, succeed};
@@ -9,13 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages of Debian sid. PostgreSQL's programs call a shell.
-const PACKAGES: [&str; 2] = ["postgresql-18", "dash"];
-/// The user who runs everything, and his group: any but root, which PostgreSQL refuses.
+const PACKAGES: [&str; 7] = [
+    "postgresql-18",
+    "mariadb-server-core",
+    "mariadb-client-core",
+    "qemu-utils",
+    "nodejs",
+    "libuv1-dev",
+    "dash",
+];
+/// The user who runs everything, and his group: any but root, whom PostgreSQL refuses.
 const USER: u32 = 114;
-const PASSWD: &str = "root:x:0:0::/root:/bin/sh\npostgres:x:114:114::/var/lib/postgresql:/bin/sh\n";
-const GROUP: &str = "root:x:0:\npostgres:x:114:\n";
+const PASSWD: &str = "root:x:0:0::/root:/bin/sh\ndaemon:x:114:114::/run:/bin/sh\n";
+const GROUP: &str = "root:x:0:\ndaemon:x:114:\n";
 /// Inside the root.
-const PATH: &str = "/usr/lib/postgresql/18/bin:/usr/local/bin:/usr/bin";
+const PATH: &str = "/usr/lib/postgresql/18/bin:/usr/local/bin:/usr/bin:/usr/sbin";
 /// Character devices: name, major and minor number.
 const DEVICES: [(&str, u8, u8); 4] = [("null", 1, 3), ("zero", 1, 5), ("random", 1, 8), ("urandom", 1, 9)];
 
@@ -24,23 +32,22 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Makes the root in the cache, or finds it there if it has sid's PostgreSQL; with a copy of
-    /// `ringwarden`.
+    /// Makes the root in the cache, or finds it there if it has sid's versions; with a copy of `ringwarden`.
     pub(crate) fn new(ringwarden: &Path) -> anyhow::Result<Self> {
         let sid = debian::Suite::open("sid")?;
-        let folder = cache::directory()?.join("postgresql");
-        let version = sid.file_name(PACKAGES[0])?;
+        let folder = cache::directory()?.join("presets");
+        let versions = sid.file_names(&PACKAGES)?;
         let root = Self { path: folder.join("root") };
         let unpacked = folder.join("unpacked");
-        if fs::read_to_string(&unpacked).ok().as_deref() != Some(&version) {
-            eprintln!("unpacking {version} and what it depends on");
+        if fs::read_to_string(&unpacked).ok().as_deref() != Some(&versions) {
+            eprintln!("unpacking what Debian's programs depend on, and these:\n{versions}");
             if folder.exists() {
                 fs::remove_dir_all(&folder)?;
             }
             fs::create_dir_all(&root.path)?;
             sid.unpack_with_dependencies(&PACKAGES, &root.path)?;
             root.furnish()?;
-            fs::write(&unpacked, version)?;
+            fs::write(&unpacked, versions)?;
         }
         let copy = root.path.join("usr/local/bin/ringwarden");
         fs::copy(ringwarden, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
@@ -66,6 +73,11 @@ impl Root {
         Ok(())
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// `program` in the root, as its user; arguments can be added.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("unshare");
@@ -83,7 +95,12 @@ impl Root {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir(&folder)?;
-        chown(&folder, Some(USER), Some(USER))?;
+        self.give(&folder)?;
         Ok(folder)
+    }
+
+    /// Makes something its user's own.
+    pub(crate) fn give(&self, path: &Path) -> anyhow::Result<()> {
+        Ok(chown(path, Some(USER), Some(USER))?)
     }
 }

@@ -1,70 +1,72 @@
-//! `cargo xtask postgresql`: PostgreSQL 18 of Debian sid with `io_method=io_uring`, as an ordinary user
-//! under the guard: a cluster is made, filled, worked on, checked and shut down under
-//! `@container-default`, and a policy without `readv` is seen to fail in words that an administrator
-//! understands.
+//! PostgreSQL 18 with `io_method=io_uring`: a cluster is made, filled, worked on, checked and shut down under
+//! `@postgres`, worked on again with an audit and under `@container-default`, and a policy without `readv` is seen to
+//! fail in words that an administrator understands.
 
 mod compare;
-mod root;
 mod server;
 
+use super::launch::{self, Launch};
+use super::root::Root;
 use crate::debian::output;
-use crate::guard;
 use anyhow::{Context, ensure};
-use root::Root;
-use server::{Launch, Server};
+use server::Postgres;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Run PostgreSQL 18 with io_method=io_uring under @container-default
+/// How long PostgreSQL works, and how often for a comparison.
 #[derive(clap::Args)]
+#[group(id = "postgresql")]
 pub(crate) struct Args {
-    /// The ringwarden binary [default: built from this tree with --release]
-    #[arg(long, value_name = "PATH")]
-    guard: Option<PathBuf>,
     /// Seconds that each of pgbench's runs lasts
-    #[arg(long, value_name = "SECONDS", default_value_t = 8)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     seconds: u32,
-    /// Rounds in which io_uring under the guard, io_uring and io_method=worker are compared
+    /// Rounds in which PostgreSQL's io_uring under @postgres, native io_uring and io_method=worker are compared
     #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
     compare: usize,
 }
 
-const PRESET: Launch = Launch::Under("@container-default");
+const PRESET: &str = "@postgres";
 /// The wrong policy, as a file.
-const WITHOUT_READV: &str = "version = 1\nname = \"without-readv\"\nextends = [\"@container-default\"]\n\n\
+const WITHOUT_READV: &str = "version = 1\nname = \"without-readv\"\nextends = [\"@postgres\"]\n\n\
      [ops]\nreadv = \"deny\"\n";
 const SCAN: &str = "select sum(abalance) from pgbench_accounts";
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let root = Root::new(&guard::ringwarden(args.guard.as_deref())?)?;
+pub(super) fn run(root: &Root, args: &Args) -> anyhow::Result<()> {
     let run = root.empty_run()?;
+    launch::is_held_by_the_kernel(root, PRESET)?;
     fs::write(run.join("scan.sql"), format!("{SCAN};\n"))?;
-    output(PRESET.command(&root, "initdb").args(["-D", "/run/data", "-A", "trust"]).args([
+    output(Launch::Under(PRESET).command(root, "initdb").args(["-D", "/run/data", "-A", "trust"]).args([
         "-c",
         "io_method=io_uring",
         "--no-sync",
     ]))?;
-    work(&root, &run, args.seconds)?;
-    refusal(&root, &run)?;
+    work(root, &run, args.seconds)?;
+    for launch in [Launch::Audited(PRESET), Launch::Audited("@container-default")] {
+        let server = Postgres::start(root, &run, launch, &[])?;
+        let (scans, requests) = scan(&server, 1)?;
+        server.stop()?;
+        launch::nothing_was_refused(&run)?;
+        println!("  {scans} scans with {requests} requests audited, none refused");
+    }
+    refusal(root, &run)?;
     if args.compare > 0 {
-        compare::run(&root, &run, args.compare, args.seconds)?;
+        compare::run(root, &run, args.compare, args.seconds)?;
     }
     Ok(())
 }
 
 /// Fills the cluster and works on it under the preset, and looks whether all is well.
 fn work(root: &Root, run: &Path, seconds: u32) -> anyhow::Result<()> {
-    let server = Server::start(root, run, PRESET, &[])?;
+    let server = Postgres::start(root, run, Launch::Under(PRESET), &[])?;
     let version = server.value("show server_version")?;
     ensure!(server.value("show io_method")? == "io_uring", "PostgreSQL does not use io_uring");
     // More than PostgreSQL's own buffers hold, so that scans read from files.
     server.pgbench(&["--initialize", "--scale=20", "--quiet"])?;
-    let seconds = format!("--time={seconds}");
-    let work = server.pgbench(&["--client=8", "--jobs=2", &seconds])?;
-    let scans = server.pgbench(&["--client=2", "--no-vacuum", "--file=/run/scan.sql", &seconds])?;
+    let work = server.pgbench(&["--client=8", "--jobs=2", &format!("--time={seconds}")])?;
     let failed = transactions(&work, "number of failed transactions:")?;
-    let (work, scans) = (transactions(&work, PROCESSED)?, transactions(&scans, PROCESSED)?);
+    let work = transactions(&work, PROCESSED)?;
     ensure!(failed == 0, "{failed} transactions failed:\n{}", server.log()?);
+    let (scans, requests) = scan(&server, seconds)?;
     // What each of the transactions has added to four tables.
     let sums = "select count(distinct sum), (select count(*) from pgbench_history) from (
          select sum(abalance) from pgbench_accounts union all select sum(bbalance) from pgbench_branches
@@ -72,26 +74,32 @@ fn work(root: &Root, run: &Path, seconds: u32) -> anyhow::Result<()> {
          ) as sums";
     let sums = server.value(sums)?;
     ensure!(sums == format!("1|{work}"), "{work} transactions, but the tables say {sums}");
-    let requests = server.requests()?;
-    ensure!(requests > scans, "{scans} scans, but only {requests} requests through io_uring");
     server.stop()?;
-    let refused = server::audit(run)?;
-    ensure!(refused.is_empty(), "refused under the preset: {refused:#?}");
     let checked = output(root.command("pg_checksums").args(["--check", "-D", "/run/data"]))?;
     ensure!(checked.contains("Bad checksums:  0\n"), "{checked}");
-    println!("PostgreSQL {version} under @container-default: initdb to shutdown, as an ordinary user");
+    println!("PostgreSQL {version} under {PRESET}: initdb to shutdown, as an ordinary user");
     println!("  {work} transactions and {scans} table scans, none failed; sums and checksums are right");
-    println!("  {requests} requests through io_uring by the kernel's count, none refused");
+    println!("  {requests} requests through io_uring by the kernel's count");
     Ok(())
+}
+
+/// Reads tables for a while: how often, and the requests that have gone through io_uring since the start.
+fn scan(server: &Postgres<'_>, seconds: u32) -> anyhow::Result<(u64, u64)> {
+    let seconds = format!("--time={seconds}");
+    let report = server.pgbench(&["--client=2", "--no-vacuum", "--file=/run/scan.sql", &seconds])?;
+    let scans = transactions(&report, PROCESSED)?;
+    let requests = server.requests()?;
+    ensure!(requests > scans, "{scans} scans, but only {requests} requests through io_uring");
+    Ok((scans, requests))
 }
 
 /// Shows what a policy that refuses too much looks like, on both sides.
 fn refusal(root: &Root, run: &Path) -> anyhow::Result<()> {
     fs::write(run.join("without-readv.toml"), WITHOUT_READV)?;
     // One request at a time: PostgreSQL panics where a batch ends early.
-    let server =
-        Server::start(root, run, Launch::Under("/run/without-readv.toml"), &["effective_io_concurrency=1"])?;
-    let failed = server.attempt(&[SCAN])?;
+    let launch = Launch::Audited("/run/without-readv.toml");
+    let server = Postgres::start(root, run, launch, &["effective_io_concurrency=1"])?;
+    let failed = server.attempt(SCAN)?;
     ensure!(!failed.status.success(), "the scan did not fail: {failed:?}");
     let log = server.log()?;
     let line = |start: &str| {
