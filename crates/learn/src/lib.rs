@@ -17,8 +17,9 @@
 //! assert!(policy.contains("read = \"allow\"  # 2 requests"));
 //! ```
 //!
-//! - Whatever was seen, the policy allows. [`Level::Strict`] allows no more than [`Level::Balanced`], and
-//!   that no more than [`Level::Loose`].
+//! - Whatever was seen, the policy allows. [`Level::Strict`] allows no more than [`Level::Narrow`], that no more than
+//!   [`Level::Balanced`], and that no more than [`Level::Loose`].
+//! - From [`Level::Balanced`] on policies are about whole operations: what kernels since 5.10 can hold.
 //! - The text holds numbers, addresses and names from the language's own tables, never a text that the
 //!   observed program chose. Its order is fixed.
 //! - Memory is bounded, whatever a hostile program does: fields with very many values are remembered by

@@ -2,12 +2,12 @@
 
 use crate::atom;
 use crate::level::Level;
-use crate::observations::{Observations, Operation, Register};
+use crate::observations::{Observations, Operation, Register, Seen};
 use crate::rule::{Clause, Rule};
 use crate::values::Values;
-use ringwarden_policy::{FIELDS, GROUPS, Group, Kind, REGISTER_GROUPS, SETUP_FLAGS};
+use ringwarden_policy::{FIELDS, Field, GROUPS, Group, Kind, REGISTER_GROUPS, SETUP_FLAGS};
 use ringwarden_uapi::ring::{MAX_ENTRIES, SetupFlags, SqeFlags};
-use ringwarden_uapi::{Opcode, RegisterOp};
+use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 use std::fmt::{self, Write};
 
 /// Conditions up to this length stand on one line.
@@ -32,8 +32,8 @@ impl Observations {
         let mut text = self.head(level, name);
         self.all(level, &mut text);
         section(&mut text, "[ops]", &self.rules(level));
-        let rings =
-            format!("[setup]  # {}; only the guard can hold this table", count(self.setup.rings, "ring"));
+        self.conditions(level, &mut text);
+        let rings = format!("[setup]  # {}", count(self.setup.rings, "ring"));
         section(&mut text, &rings, &self.setup_keys(level));
         self.calls(level, &mut text);
         text
@@ -42,6 +42,7 @@ impl Observations {
     fn head(&self, level: Level, name: Option<&str>) -> String {
         let how = match level {
             Level::Strict => ", strictly",
+            Level::Narrow => ", narrowly",
             Level::Balanced => "",
             Level::Loose => ", loosely",
         };
@@ -94,11 +95,8 @@ impl Observations {
                 continue;
             }
             for (member, (rule, requests)) in rules {
-                let value = match rule {
-                    Rule::Allow => "\"allow\"".into(),
-                    Rule::When(clauses) => condition(&clauses),
-                };
-                entries.push(Entry { key: member.to_string(), value, count: count(requests, "request") });
+                let (key, value) = (member.to_string(), rule.to_string());
+                entries.push(Entry { key, value, count: count(requests, "request") });
             }
         }
         entries
@@ -107,6 +105,36 @@ impl Observations {
     fn rule(&self, operation: Opcode, level: Level) -> Option<(Rule, u64)> {
         let seen = self.operations.get(&Operation(operation))?;
         Some((Rule::of(operation, seen, level), seen.requests))
+    }
+
+    /// The operations that are allowed whole at this level and would have conditions at a narrower one.
+    pub fn unconditional(&self, level: Level) -> Vec<Opcode> {
+        let narrow = |(operation, seen): (&Operation, &Seen)| {
+            let conditional = matches!(Rule::of(operation.0, seen, Level::Narrow), Rule::When(_));
+            conditional.then_some(operation.0)
+        };
+        if level.has_conditions() { Vec::new() } else { self.operations.iter().filter_map(narrow).collect() }
+    }
+
+    /// Which conditions were left out, and why, as a comment.
+    fn conditions(&self, level: Level, text: &mut String) {
+        let rules: Vec<_> = self
+            .unconditional(level)
+            .into_iter()
+            .filter_map(|operation| Some((operation, self.rule(operation, Level::Narrow)?.0)))
+            .collect();
+        let fields = rules.iter().flat_map(|(operation, _)| Field::all_of(*operation));
+        let Some(since) = fields.map(|field| field.since.max(KernelModel::V7_0)).max() else { return };
+        *text += &format!(
+            "\n# Conditions would be narrower, and take the split lane before Linux {since}: two context switches a\n\
+             # submission. `ringwarden learn --narrow` writes them in the place of these rules.\n"
+        );
+        let width = rules.iter().map(|(operation, _)| operation.to_string().len()).max().unwrap_or(0);
+        for (operation, rule) in rules {
+            for line in format!("{:width$} = {rule}", operation.to_string()).lines() {
+                *text += &format!("# {line}\n");
+            }
+        }
     }
 
     /// `[setup]`: flags that no ring had, and the size of the largest.
@@ -149,6 +177,16 @@ impl Observations {
             let _ = writeln!(text, "  {:width$}  # {}", format!("\"{name}\","), count(calls, "call"));
         }
         *text += "]\n";
+    }
+}
+
+/// As TOML.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow => f.write_str("\"allow\""),
+            Self::When(clauses) => f.write_str(&condition(clauses)),
+        }
     }
 }
 

@@ -49,6 +49,11 @@ fn strict() {
 }
 
 #[test]
+fn narrow() {
+    assert_eq!(policy(Level::Narrow), include_str!("levels/narrow.toml"));
+}
+
+#[test]
 fn balanced() {
     assert_eq!(policy(Level::Balanced), include_str!("levels/balanced.toml"));
 }

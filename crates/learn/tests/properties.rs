@@ -13,7 +13,7 @@ use ringwarden_uapi::ring::{Params, SetupFlags};
 use ringwarden_uapi::{OPCODES, Opcode, RegisterOp};
 
 /// From the tightest.
-const LEVELS: [Level; 3] = [Level::Strict, Level::Balanced, Level::Loose];
+const LEVELS: [Level; 4] = [Level::Strict, Level::Narrow, Level::Balanced, Level::Loose];
 
 /// The words of a context.
 type Words = [u32; 10];
@@ -192,8 +192,8 @@ proptest! {
         op in call(),
     ) {
         let seen = seen(&requests, &rings, &calls);
-        let [strict, balanced, loose] = LEVELS.map(|level| parse(&seen, level));
-        for ((tight, tight_text), (wide, wide_text)) in [(&strict, &balanced), (&balanced, &loose)] {
+        let policies = LEVELS.map(|level| parse(&seen, level));
+        for ((tight, tight_text), (wide, wide_text)) in policies.iter().zip(&policies[1..]) {
             let texts = || format!("{tight_text}\n{wide_text}");
             for words in &others {
                 let allowed = |policy: &Policy| policy.evaluate(words) == Decision::Allow;

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The flags of the levels, from the tightest.
-const LEVELS: [&[&str]; 3] = [&["--strict"], &[], &["--loose"]];
+const LEVELS: [&[&str]; 4] = [&["--strict"], &["--narrow"], &[], &["--loose"]];
+/// Those with conditions on arguments.
+const CONDITIONAL: [&[&str]; 2] = [&["--strict"], &["--narrow"]];
 
 /// `ringwarden learn -o policy args -- program`; arguments can be added.
 fn learn(stage: &Stage, policy: &Path, args: &[&str], program: impl AsRef<OsStr>) -> Command {
@@ -127,7 +129,7 @@ fn a_server_serves_under_what_was_learned() {
             assert!(learned.contains(rule), "{learned}");
         }
         // One ring of 64, whose kind is nobody's business loosely.
-        let setup = "[setup]  # 1 ring; only the guard can hold this table\ndeny_flags  = [";
+        let setup = "[setup]  # 1 ring\ndeny_flags  = [";
         assert_eq!(learned.contains(setup), level != ["--loose"], "{learned}");
         assert_eq!(learned.contains("\nmax_entries = 64\n"), level != ["--loose"], "{learned}");
         succeeded(&serve(run(&stage, &policy, &server), 2));
@@ -147,7 +149,8 @@ fn a_client_connects_to_where_it_did_and_nowhere_else() {
         let again = client_under(&stage, &policy, port);
         assert_eq!(again.stdout, b"hello\n", "{again:?} {}", text(&policy));
         let elsewhere = told(&client_under(&stage, &policy, 1));
-        let expected = if level == ["--loose"] { "Connection refused" } else { "Permission denied" };
+        let refused = CONDITIONAL.contains(&level);
+        let expected = if refused { "Permission denied" } else { "Connection refused" };
         assert!(elsewhere.starts_with(&format!("connect: {expected}")), "{level:?}: {elsewhere}");
     }
 }
@@ -310,7 +313,36 @@ fn standard_output_is_a_place_too() {
     let output = finish(command);
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.starts_with("hello\n# Learned by"), "{output:?}");
-    assert!(printed.contains("connect = \"family == AF_INET\"  # 1 request\n"), "{output:?}");
+    assert!(printed.contains("connect = \"allow\"  # 1 request\n"), "{output:?}");
+}
+
+/// Unless conditions are asked for, the policy is one that the kernel can hold, and names them with their price.
+#[test]
+fn what_is_learned_fits_the_restricted_lane() {
+    let stage = Stage::unprivileged();
+    for level in LEVELS {
+        let policy = stage.empty_folder().join("policy.toml");
+        let port = echo(2);
+        let learned = learned_client(&stage, &policy, level, port);
+        let mut check = stage.native(stage.ringwarden_copy());
+        check.args(["check", "--format", "json"]).arg(&policy);
+        let report: serde_json::Value = serde_json::from_slice(&finish(check).stdout).expect("JSON");
+        let fits = !CONDITIONAL.contains(&level);
+        assert_eq!(report["policies"][0]["lane"], if fits { "restricted" } else { "split" }, "{report}");
+        let lines =
+            [format!("\n# connect = \"addr == 127.0.0.1 && port == {port}\"\n"), "before Linux 7.2".into()];
+        for line in lines {
+            assert_eq!(text(&policy).contains(&line), fits, "{}", text(&policy));
+        }
+        let note = "all requests for connect, socket are allowed";
+        assert_eq!(told(&learned).contains(note), fits, "{learned:?}");
+        if fits {
+            let mut held = stage.native(stage.ringwarden_copy());
+            held.args(["run", "--lane", "restricted", "-p"]).arg(&policy).arg("--");
+            held.arg(stage.example("echo_client")).arg(to(port));
+            assert_eq!(finish(held).stdout, b"hello\n");
+        }
+    }
 }
 
 /// The name of a program is the first thing that it chooses itself.

@@ -582,6 +582,18 @@ fn presets_stand_where_policies_do() {
             let output = ringwarden(&arguments);
             assert_eq!(status(&output), 0, "{output:?}");
         }
+        let [report, human] = ["json", "human"].map(|format| ringwarden(&["check", "--format", format, name]));
+        let report: serde_json::Value = serde_json::from_str(stdout(&report)).expect("JSON");
+        let human = stdout(&human);
+        // Conditions are the purpose of one.
+        if name == "@net-client" {
+            assert_eq!(report["policies"][0]["lane"], "split", "{report}");
+            assert_eq!(report["policies"][0]["filters"], "7.2", "{report}");
+            assert!(human.contains("split lane before Linux 7.2: whether `connect` is allowed"), "{human}");
+        } else {
+            assert_eq!(report["policies"][0]["lane"], "restricted", "{report}");
+            assert!(human.contains("restricted lane: requests cost nothing"), "{human}");
+        }
         for policy in [name, file.name()] {
             let output = ringwarden(&["test", policy]);
             assert_eq!(status(&output), 0, "{output:?}");

@@ -33,7 +33,7 @@ pub(super) fn clauses(families: &BTreeMap<u64, Fields>, level: Level) -> Vec<Cla
     for (&family, fields) in families {
         let ports = match level {
             Level::Strict => fields.get("port").and_then(exact_ports),
-            Level::Balanced if is_ip(family) => general_ports(&all_ports),
+            _ if is_ip(family) => general_ports(&all_ports),
             _ => None,
         };
         alike.entry(ports).or_default().push((family, networks_of(family, fields, level)));
@@ -69,8 +69,7 @@ fn networks_of(family: u64, fields: &Fields, level: Level) -> Option<Vec<String>
     };
     let most = match level {
         Level::Strict => 16,
-        Level::Balanced => 4,
-        Level::Loose => return None,
+        _ => 4,
     };
     networks::around(version, fields.get("addr")?, most)
 }

@@ -16,7 +16,7 @@ const FEW: usize = 4;
 const CREATING: u64 = open::O_CREAT | open::O_TMPFILE_BIT;
 
 pub(super) fn clauses(operation: Opcode, families: &BTreeMap<u64, Fields>, level: Level) -> Vec<Clause> {
-    let Some(seen) = families.get(&0).filter(|_| level != Level::Loose) else { return Vec::new() };
+    let Some(seen) = families.get(&0) else { return Vec::new() };
     let of = |name| Some((Field::of(operation, name)?, seen.get(name)?));
     let mut clause = Clause::new();
     let creates = of("flags").is_none_or(|(_, flags)| flags.bounds().any & u128::from(CREATING) != 0);

@@ -25,8 +25,7 @@ pub(super) fn clauses(families: &BTreeMap<u64, Fields>, level: Level) -> Vec<Cla
         let family = u128::from(family);
         let clause = match level {
             Level::Strict => exact(fields, IP.contains(&family)),
-            Level::Balanced => general(&merged, any_ip),
-            Level::Loose => Clause::new(),
+            _ => general(&merged, any_ip),
         };
         match alike.iter_mut().find(|(_, other)| *other == clause) {
             Some((families, _)) => _ = families.insert(family),

@@ -59,12 +59,18 @@ struct Fit {
     /// What keeps it out of the restricted one.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
+    /// The first Linux whose filters hold it.
+    filters: String,
 }
 
 impl Fit {
-    fn of(file: &str, enforcement: &Enforcement) -> Self {
+    fn of(file: &str, policy: &Policy, enforcement: &Enforcement) -> Self {
         let because = enforcement.operations().err().map(|beyond| beyond.to_string());
-        Self { file: file.to_owned(), lane: if because.is_none() { "restricted" } else { "split" }, because }
+        let lane = if because.is_none() { "restricted" } else { "split" };
+        let holds = |model: &KernelModel| Enforcement::new(std::slice::from_ref(policy), *model).is_ok();
+        let models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
+        let filters = models.clone().find(holds).or(models.last()).unwrap_or_default().to_string();
+        Self { file: file.to_owned(), lane, because, filters }
     }
 }
 
@@ -152,8 +158,8 @@ impl Check {
                 _ if diagnostics.is_empty() => {
                     say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
                     match fit {
-                        Some(Fit { because: Some(because), .. }) => {
-                            say!("    split lane before Linux 7.0: {because}")
+                        Some(Fit { because: Some(because), filters, .. }) => {
+                            say!("    split lane before Linux {filters}: {because}")
                         }
                         Some(_) => say!("    restricted lane: requests cost nothing"),
                         None => {}
@@ -181,7 +187,7 @@ impl Check {
             Ok(enforcement) => (None, Some(enforcement)),
             Err(errors) => (Some(errors), None),
         };
-        let fit = enforcement.as_ref().map(|enforcement| Fit::of(name, enforcement));
+        let fit = enforcement.as_ref().map(|enforcement| Fit::of(name, &policy, enforcement));
         let loosened = enforcement.map(|own| loosened::by(&policy, &own)).transpose();
         let loosened = loosened.map_err(|error| NotChecked::Failed(style::fail(error, FAILED)))?;
         let warnings = policy.warnings().into_iter().chain(loosened.into_iter().flatten());

@@ -39,8 +39,12 @@ pub(crate) struct Learn {
     /// Allow the values that were seen, and no flags that were not
     #[arg(long)]
     strict: bool,
-    /// Allow the operations that were seen, with conditions on address families only
+    /// Put conditions on arguments: the addresses, ports and flags that were seen, or what they have in common. Before
+    /// Linux 7.2 this costs speed
     #[arg(long, conflicts_with = "strict")]
+    narrow: bool,
+    /// Allow groups of register calls, and rings of any size and kind
+    #[arg(long, conflicts_with_all = ["strict", "narrow"])]
     loose: bool,
     /// Forget what earlier runs showed, and replace the policy, whoever wrote it
     #[arg(long)]
@@ -129,9 +133,10 @@ impl Learn {
     fn write(&self, output: Output, outcome: Outcome, program: &str) -> Result<(), Told> {
         let Outcome { mut observations, lacking } = outcome;
         let seen = observations.to_string();
-        let mut level = match (self.strict, self.loose) {
-            (true, _) => Some(Level::Strict),
-            (_, true) => Some(Level::Loose),
+        let mut level = match (self.strict, self.narrow, self.loose) {
+            (true, ..) => Some(Level::Strict),
+            (_, true, _) => Some(Level::Narrow),
+            (.., true) => Some(Level::Loose),
             _ => None,
         };
         if let Some(earlier) = &output.earlier {
@@ -162,6 +167,15 @@ impl Learn {
                 style::note(format_args!("{name} was changed meanwhile and stays as it is"));
             }
             Standing::Free => {}
+        }
+        let whole = record.observations.unconditional(record.level);
+        if written.is_some() && !whole.is_empty() {
+            let whole: Vec<_> = whole.iter().map(|operation| operation.to_string()).collect();
+            style::note(format_args!(
+                "all requests for {} are allowed: the policy says which conditions `--narrow` would put on them, and at \
+                 what price",
+                whole.join(", ")
+            ));
         }
         let before = match runs - 1 {
             0 => String::new(),
