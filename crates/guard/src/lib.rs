@@ -52,6 +52,8 @@ mod limits;
 mod maker;
 #[allow(unsafe_code)] // mmap
 mod mapping;
+#[allow(unsafe_code)] // PROCMAP_QUERY
+mod maps;
 #[allow(unsafe_code)] // process_vm_readv and process_vm_writev
 mod memory;
 pub mod needs;

@@ -2,7 +2,7 @@
 
 use crate::credentials::as_its_user;
 use crate::inject::Injection;
-use crate::proc;
+use crate::maps::Maps;
 use crate::seccomp::Listener;
 use ringwarden_filter::{Errno as KernelErrno, UserMemory};
 use rustix::io::Errno;
@@ -10,7 +10,6 @@ use rustix::process::Pid;
 use std::fs::OpenOptions;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The memory of the thread `tid`, which waits for an answer to the notification `id`; nobody else's:
@@ -48,12 +47,11 @@ impl Caller<'_> {
     /// # Errors
     /// `EFAULT` where not; `EPERM` where the process may not be inspected; `ESRCH` when the thread is gone.
     pub(crate) fn check_writable(&self, range: &Range<u64>) -> Result<(), Errno> {
-        let maps = as_its_user(self.tid, || proc::text(self.tid, "maps").map_err(denied))?;
+        let maps = as_its_user(self.tid, || Maps::open(self.tid).map_err(denied))?;
         if !self.listener.is_valid(self.id) {
             return Err(Errno::SRCH);
         }
-        let writable = is_writable(&maps, range.start, range.end - range.start);
-        if writable { Ok(()) } else { Err(Errno::FAULT) }
+        if maps.are_writable(range)? { Ok(()) } else { Err(Errno::FAULT) }
     }
 
     /// Stores `bytes` from `address` on.
@@ -62,19 +60,18 @@ impl Caller<'_> {
     /// `EFAULT` where the program could not write itself; otherwise as
     /// [`read_bytes`](Self::read_bytes).
     pub(crate) fn write_bytes(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        let file = |name| PathBuf::from(format!("/proc/{}/{name}", self.tid.as_raw_nonzero()));
+        let range = address..address.checked_add(bytes.len() as u64).ok_or(Errno::FAULT)?;
+        let file = format!("/proc/{}/mem", self.tid.as_raw_nonzero());
         let (memory, maps) = as_its_user(self.tid, || {
-            let memory =
-                OpenOptions::new().write(true).open(file("mem")).map_err(|error| looking_into(&error))?;
-            let maps = proc::text(self.tid, "maps").map_err(denied)?;
-            Ok((memory, maps))
+            let memory = OpenOptions::new().write(true).open(&file).map_err(|error| looking_into(&error))?;
+            Ok((memory, Maps::open(self.tid).map_err(denied)?))
         })?;
-        // The file stays with the address space that it was opened for.
+        // The files stay with the address space that they were opened for.
         if !self.listener.is_valid(self.id) {
             return Err(Errno::SRCH);
         }
         // Writing by that file does not ask for the rights of a page.
-        if !is_writable(&maps, address, bytes.len() as u64) {
+        if !maps.are_writable(&range)? {
             return Err(Errno::FAULT);
         }
         memory.write_all_at(bytes, address).map_err(|_| Errno::FAULT)
@@ -98,26 +95,6 @@ fn looking_into(error: &std::io::Error) -> Errno {
 /// The one answer to what may not be looked into.
 fn denied(error: Errno) -> Errno {
     if error == Errno::ACCESS { Errno::PERM } else { error }
-}
-
-/// Whether `maps`, the text of such a file, shows all of a range as writable.
-fn is_writable(maps: &str, address: u64, len: u64) -> bool {
-    let Some(end) = address.checked_add(len) else { return false };
-    let mut at = address;
-    for line in maps.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(range), Some(rights)) = (words.next(), words.next()) else { continue };
-        let Some((first, last)) = range.split_once('-') else { continue };
-        let bounds = [first, last].map(|text| u64::from_str_radix(text, 16));
-        let [Ok(first), Ok(last)] = bounds else { continue };
-        if at >= end {
-            break;
-        }
-        if (first..last).contains(&at) && rights.as_bytes().get(1) == Some(&b'w') {
-            at = last;
-        }
-    }
-    at >= end
 }
 
 /// Fills `buffer` from `address` in the memory of a thread that is traced, and so keeps its number.
@@ -150,31 +127,5 @@ fn whole(transferred: isize, wanted: usize) -> Result<(), Errno> {
             Some(libc::ESRCH) => Err(Errno::SRCH),
             _ => Err(Errno::FAULT),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_writable_throughout_is() {
-        let maps = "1000-3000 rw-p 00000000 00:00 0\n3000-4000 rw-s 00000000 00:01 7 /a b\n\
-                    4000-5000 r--p 00000000 00:00 0\n6000-7000 rw-p 00000000 00:00 0\n";
-        for (address, len, expected) in [
-            (0x1000, 0x10, true),
-            (0x2ff8, 0x10, true),
-            (0x1000, 0x3000, true),
-            (0x1000, 0x3001, false),
-            (0x3ff8, 0x10, false),
-            (0x4000, 1, false),
-            (0x5000, 1, false),
-            (0x5ff8, 0x10, false),
-            (0x6000, 0x1000, true),
-            (0xfff, 2, false),
-            (u64::MAX, 2, false),
-        ] {
-            assert_eq!(is_writable(maps, address, len), expected, "{address:#x} + {len:#x}");
-        }
     }
 }

@@ -6,14 +6,30 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file `name` of the task `tid`.
 ///
 /// # Errors
 /// `ENOENT` or `ESRCH` when the task is gone, `EACCES` or `EPERM` where it may not be looked into.
 pub(crate) fn text(tid: Pid, name: &str) -> Result<String, Errno> {
-    read(format!("/proc/{}/{name}", tid.as_raw_nonzero()).as_ref())
+    read(&path(tid, name))
+}
+
+/// The same, to be asked for more than its text.
+///
+/// # Errors
+/// Those of opening it.
+pub(crate) fn open(tid: Pid, name: &str) -> Result<File, Errno> {
+    File::open(path(tid, name)).map_err(errno)
+}
+
+fn path(tid: Pid, name: &str) -> PathBuf {
+    format!("/proc/{}/{name}", tid.as_raw_nonzero()).into()
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 /// Any such file.
@@ -21,10 +37,9 @@ pub(crate) fn text(tid: Pid, name: &str) -> Result<String, Errno> {
 /// # Errors
 /// Those of opening and reading it.
 pub(crate) fn read(path: &Path) -> Result<String, Errno> {
-    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    // Such files have no size to ask for, and most are shorter than this.
+    // Most are shorter than this. Such files have no size; of a file itself the library would ask for it.
     let mut bytes = Vec::with_capacity(8 << 10);
-    File::open(path).map_err(errno)?.read_to_end(&mut bytes).map_err(errno)?;
+    File::open(path).map_err(errno)?.take(u64::MAX).read_to_end(&mut bytes).map_err(errno)?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
