@@ -7,6 +7,7 @@ use ringwarden_uapi::restriction::Restriction;
 use ringwarden_uapi::ring::{OFF_SQ_RING, Params, SQ_NEED_WAKEUP};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
@@ -85,8 +86,32 @@ fn show_sleeping_thread(
     Ok(())
 }
 
+/// Keeps the calling thread on its processor until this is dropped, and the threads that it makes. Those would
+/// otherwise begin on the one that has the least to do (`select_task_rq_fair`, `SD_BALANCE_FORK`), which has to be woken
+/// or, where none is idle, is waited for.
+struct Stay(CpuSet);
+
+impl Stay {
+    /// `None` where that may not be.
+    fn here() -> Option<Self> {
+        let before = sched_getaffinity(None).ok()?;
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu());
+        sched_setaffinity(None, &here).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        // What was in force can be again.
+        let _ = sched_setaffinity(None, &self.0);
+    }
+}
+
 /// Has a new thread do a few system calls, which is over when this returns. The calling thread is suspended
-/// meanwhile, as by `vfork(2)`: nobody has to be woken on another processor, which would take longer than the calls.
+/// meanwhile, as by `vfork(2)`, and leaves the processor to it: nobody has to be woken on another, which would take
+/// longer than the calls.
 fn on_a_thread_of_its_own<T, F: FnOnce() -> Result<T, Errno>>(work: F) -> Result<T, Errno> {
     struct Job<T, F> {
         work: Option<F>,
@@ -113,6 +138,7 @@ fn on_a_thread_of_its_own<T, F: FnOnce() -> Result<T, Errno>>(work: F) -> Result
         | libc::CLONE_THREAD
         | libc::CLONE_SYSVSEM
         | libc::CLONE_VFORK;
+    let _here = Stay::here();
     // SAFETY: the stack is large enough for `work`, which calls no deeper than system calls, and aligned as
     // the architecture wants it. With CLONE_VFORK the call returns when the thread has let go of its memory, which
     // it does after its rings (`exit_mm` comes after `io_uring_files_cancel` in `do_exit`).
