@@ -582,7 +582,8 @@ fn presets_stand_where_policies_do() {
             let output = ringwarden(&arguments);
             assert_eq!(status(&output), 0, "{output:?}");
         }
-        let [report, human] = ["json", "human"].map(|format| ringwarden(&["check", "--format", format, name]));
+        let [report, human] =
+            ["json", "human"].map(|format| ringwarden(&["check", "--format", format, name]));
         let report: serde_json::Value = serde_json::from_str(stdout(&report)).expect("JSON");
         let human = stdout(&human);
         // Conditions are the purpose of one.

@@ -11,6 +11,7 @@ use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Severity};
 use ringwarden::uapi::KernelModel;
 use ringwarden::{Enforcement, Refused};
 use serde::Serialize;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 /// Say everything that is wrong with policies.
@@ -71,6 +72,15 @@ impl Fit {
         let models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
         let filters = models.clone().find(holds).or(models.last()).unwrap_or_default().to_string();
         Self { file: file.to_owned(), lane, because, filters }
+    }
+}
+
+impl Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.because {
+            Some(because) => write!(f, "split lane before Linux {}: {because}", self.filters),
+            None => f.write_str("restricted lane: requests cost nothing"),
+        }
     }
 }
 
@@ -157,15 +167,9 @@ impl Check {
                 Some(policy) if self.show => say!("{}", policy.listing().trim_end()),
                 _ if diagnostics.is_empty() => {
                     say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
-                    match fit {
-                        Some(Fit { because: Some(because), filters, .. }) => {
-                            say!("    split lane before Linux {filters}: {because}")
-                        }
-                        Some(_) => say!("    restricted lane: requests cost nothing"),
-                        None => {}
-                    }
+                    fit.iter().for_each(|fit| say!("    {fit}"));
                 }
-                _ => {}
+                _ => fit.iter().for_each(|fit| say!("{name}: {fit}")),
             }
         }
         status
