@@ -149,7 +149,17 @@ impl<'a> Disk<'a> {
         let args = ["--image-opts", image, "-c", write, "-c", read, "-c", "flush"];
         under(self.stage, preset, &self.folder, "qemu-io", &args)
     }
+
+    /// The same by the emulator, in a machine that is never started, through the thread that serves its disk.
+    fn emulate(&self, preset: &str) -> Run {
+        let script = r#"printf '%s\n' 'qemu-io d "write -P 0x5a 0 1M"' 'qemu-io d "read -P 0x5a 0 1M"' 'qemu-io d flush' quit |
+            qemu-system-x86_64 -nodefaults -display none -accel tcg -S -monitor stdio -object iothread,id=t \
+                -drive if=none,id=d,file=disk,format=raw,aio=io_uring -device virtio-blk-pci,drive=d,iothread=t"#;
+        under(self.stage, preset, &self.folder, "sh", &["-c", script])
+    }
 }
+
+const DONE: [&str; 2] = ["wrote 1048576/1048576 bytes", "read 1048576/1048576 bytes"];
 
 #[test]
 fn qemu_works_under_its_own_and_wider_presets() {
@@ -162,12 +172,28 @@ fn qemu_works_under_its_own_and_wider_presets() {
         let read = disk.read(preset);
         assert!(read.status.success(), "@{preset}: {:#?}", read.printed);
         let write = disk.write(preset);
-        for done in ["wrote 1048576/1048576 bytes", "read 1048576/1048576 bytes"] {
+        for done in DONE {
             assert!(write.said(done), "@{preset}: {:#?}", write.printed);
         }
         assert!(!write.printed.concat().contains("failed"), "@{preset}: {:#?}", write.printed);
         assert_eq!([read.refused, write.refused].concat(), [] as [Value; 0], "@{preset}");
     }
+}
+
+#[test]
+fn the_emulator_works_under_its_preset() {
+    if !is_installed("qemu-system-x86_64") {
+        return;
+    }
+    let stage = Stage::new();
+    let machine = Disk::new(&stage).emulate("qemu");
+    assert!(machine.status.success(), "{:#?}", machine.printed);
+    for done in DONE {
+        assert!(machine.said(done), "{:#?}", machine.printed);
+    }
+    assert_eq!(machine.refused, [] as [Value; 0]);
+    let refused = Disk::new(&stage).emulate("nothing");
+    assert!(refused.said("write failed: Permission denied"), "{:#?}", refused.printed);
 }
 
 #[test]
