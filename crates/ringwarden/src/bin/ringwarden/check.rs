@@ -69,8 +69,8 @@ impl Fit {
         let because = enforcement.operations().err().map(|beyond| beyond.to_string());
         let lane = if because.is_none() { "restricted" } else { "split" };
         let holds = |model: &KernelModel| Enforcement::new(std::slice::from_ref(policy), *model).is_ok();
-        let models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
-        let filters = models.clone().find(holds).or(models.last()).unwrap_or_default().to_string();
+        let mut models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
+        let filters = models.find(holds).unwrap_or_default().to_string();
         Self { file: file.to_owned(), lane, because, filters }
     }
 }
