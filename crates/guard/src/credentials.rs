@@ -10,6 +10,7 @@
 //! While it lasts that user may send signals to the thread, as he may to a guard of his own. It ends the
 //! guard, and with it the tree.
 
+use crate::pidfd_info::PidfdInfo;
 use crate::proc;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -125,6 +126,24 @@ impl Owner {
     /// The owner of what a task asks for; `None` where that makes no difference, or none that the guard could
     /// make.
     pub(crate) fn of(task: &TaskStatus) -> Option<Self> {
+        Self::with(|| {
+            let effective = u64::from_str_radix(task.line("CapEff:")?, 16).ok()?;
+            Some((ids_of(&task.text), CapabilitySet::from_bits_retain(effective)))
+        })
+    }
+
+    /// The same of a thread.
+    pub(crate) fn of_thread(thread: &PidfdInfo) -> Option<Self> {
+        Self::with(|| {
+            let [[uid, gid], effective, saved] = thread.ids;
+            let one_for_all = [effective, saved] == [[uid, gid]; 2];
+            let capabilities = capabilities(Some(thread.tid)).ok()?.effective;
+            Some((one_for_all.then_some(Ids { uid, gid }), capabilities))
+        })
+    }
+
+    /// The same of who has those ids, if they are one user's, and capabilities.
+    fn with(who: impl FnOnce() -> Option<(Option<Ids>, CapabilitySet)>) -> Option<Self> {
         static PRIVILEGED: OnceLock<bool> = OnceLock::new();
         let privileged = || {
             let useful = CapabilitySet::SETUID | CapabilitySet::IPC_LOCK;
@@ -133,11 +152,11 @@ impl Owner {
         if !PRIVILEGED.get_or_init(privileged) || !stays_undumpable() {
             return None;
         }
-        let effective = u64::from_str_radix(task.line("CapEff:")?, 16).ok()?;
-        let locks_memory = effective & CapabilitySet::IPC_LOCK.bits() != 0;
+        let (ids, effective) = who()?;
+        let locks_memory = effective.contains(CapabilitySet::IPC_LOCK);
         // One with several users is rare, and counted for the guard's.
         let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-        let ids = ids_of(&task.text).unwrap_or(own);
+        let ids = ids.unwrap_or(own);
         (ids != own || !locks_memory).then_some(Self { ids, locks_memory })
     }
 

@@ -59,6 +59,8 @@ mod memory;
 pub mod needs;
 mod observe;
 mod overdue;
+#[allow(unsafe_code)] // PIDFD_GET_INFO
+mod pidfd_info;
 mod plan;
 mod proc;
 mod registered;

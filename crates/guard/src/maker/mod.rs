@@ -29,6 +29,7 @@
 //! - A ring is made by a thread of its own, which is over before the ring is handed over. A program can make
 //!   calls on its rings hang, and with them the end of every thread that made one (`io_uring_del_tctx_node`).
 
+mod caller;
 mod enabling;
 mod enter;
 mod own_memory;

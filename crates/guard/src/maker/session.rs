@@ -1,5 +1,6 @@
 //! One tree of programs, whose calls are served each on a thread that may hang.
 
+use super::caller::Callers;
 use super::enabling::Enabling;
 use crate::credentials::{TaskStatus, as_its_user};
 use crate::frozen::Freezers;
@@ -54,6 +55,7 @@ pub(crate) struct Session {
     pub(super) held: Held,
     pub(super) enabling: Enabling,
     pub(super) traced: TracedThreads,
+    callers: Callers,
     freezers: Freezers,
     turns: Turns,
     waiting: Waiting,
@@ -86,16 +88,16 @@ impl Serve for Session {
     fn serve(&self, notification: &Notification, tid: Pid, turn: &Turn<'_>) {
         let call = Call { id: notification.id, tid, args: notification.args, turn };
         let number = i64::from(notification.number);
-        match TaskStatus::of(tid) {
+        match self.callers.find(tid) {
             _ if !notification.is_native() => self.fail(call, Errno::NOSYS),
-            Ok(status) => {
-                if let Ok(process) = pidfd_open(status.process, PidfdFlags::empty())
+            Ok(caller) => {
+                if let Some(process) = &caller.process
                     && self.listener.is_valid(call.id)
                 {
-                    turn.deadline.is_of(call.id, Arc::new(process));
+                    turn.deadline.is_of(call.id, Arc::clone(process));
                 }
                 match number {
-                    libc::SYS_io_uring_setup => self.setup(call, &status),
+                    libc::SYS_io_uring_setup => self.setup(call, &caller),
                     libc::SYS_io_uring_register => self.register(call),
                     libc::SYS_io_uring_enter => self.wake(call),
                     _ => self.fail(call, Errno::NOSYS),
@@ -125,6 +127,7 @@ impl Session {
             held,
             enabling: Enabling::default(),
             traced: TracedThreads::default(),
+            callers: Callers::default(),
             freezers: Freezers::find(),
             turns: Turns::default(),
             waiting: Waiting::default(),

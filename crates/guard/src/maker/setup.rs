@@ -1,9 +1,10 @@
 //! `io_uring_setup`: the program gets a ring that the kernel holds.
 
+use super::caller::Caller;
 use super::own_memory::OwnMemory;
 use super::ring::{Wanted, try_out};
 use super::session::{Call, Session};
-use crate::credentials::{Owner, TaskStatus};
+use crate::credentials::TaskStatus;
 use crate::inject::{After, Injection};
 use crate::plan::check_submission_thread;
 use ringwarden_uapi::RegisterOp;
@@ -22,20 +23,20 @@ const EMULATED: SetupFlags = SetupFlags::SQPOLL
     .union(SetupFlags::REGISTERED_FD_ONLY);
 
 impl Session {
-    pub(super) fn setup(&self, call: Call<'_>, caller: &TaskStatus) {
+    pub(super) fn setup(&self, call: Call<'_>, caller: &Caller) {
         if let Err(error) = self.hand_over(call, caller) {
             self.fail(call, error);
         }
     }
 
     /// Makes the ring and answers the call, or says what to answer.
-    fn hand_over(&self, call: Call<'_>, caller: &TaskStatus) -> Result<(), Errno> {
+    fn hand_over(&self, call: Call<'_>, caller: &Caller) -> Result<(), Errno> {
         let [entries, address, ..] = call.args;
         let memory = self.memory_of(call);
         let asked: Params = memory.read_value(address)?;
         let flags = SetupFlags::from_bits(asked.flags).ok_or(Errno::INVAL)?;
         // Without a way to map the ring into the program, as on kernels before 6.5.
-        let unsupported = flags.contains(SetupFlags::NO_MMAP) && !self.may_inject(caller)
+        let unsupported = flags.contains(SetupFlags::NO_MMAP) && !self.may_inject(call)
             || flags.contains(SetupFlags::REGISTERED_FD_ONLY) && !flags.contains(SetupFlags::NO_MMAP);
         if unsupported {
             return Err(Errno::INVAL);
@@ -55,7 +56,7 @@ impl Session {
         let single = flags.contains(SetupFlags::SINGLE_ISSUER) && !disabled && !sqpoll && enabling;
         // Held until the thread has enabled its ring.
         let permit = if single { self.enabling.permit(call.tid) } else { None };
-        let bound = permit.is_some() && self.may_inject(caller);
+        let bound = permit.is_some() && self.may_inject(call);
         let mut real = real_flags(flags, bound);
         if sqpoll && self.held.kernel.submits_all {
             // A submission thread goes on past a request that fails.
@@ -94,7 +95,7 @@ impl Session {
             enabled: !disabled && !bound,
             header: own_memory.as_ref().map(OwnMemory::mapping),
             wants_waking: sqpoll,
-            owner: Owner::of(caller),
+            owner: caller.owner(),
         };
         let (ring, told) = wanted.make()?;
         if own_memory.as_ref().is_some_and(|own| !own.holds(&told, flags)) {
@@ -170,8 +171,8 @@ impl Session {
     }
 
     /// Whether calls can be made in the caller's place: nobody else traces it, and it may be done here.
-    fn may_inject(&self, caller: &TaskStatus) -> bool {
-        self.held.may_trace && !caller.is_traced()
+    fn may_inject(&self, call: Call<'_>) -> bool {
+        self.held.may_trace && TaskStatus::of(call.tid).is_ok_and(|caller| !caller.is_traced())
     }
 }
 
