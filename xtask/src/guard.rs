@@ -34,6 +34,12 @@ impl Guard {
         Self { own_filters: true, ..self }
     }
 
+    /// The same without submission threads: then enters need not be looked at where the kernel holds rings.
+    pub(crate) fn without_sqpoll(mut self) -> anyhow::Result<Self> {
+        self.policy.write_all(b"[setup]\ndeny_flags = [\"SQPOLL\"]\n")?;
+        Ok(self)
+    }
+
     /// `program` under the guard; arguments can be added.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(&self.binary);

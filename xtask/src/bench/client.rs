@@ -31,7 +31,12 @@ pub(crate) enum Client {
     Enter {
         #[arg(long)]
         seconds: f64,
+        /// Under a seccomp filter of one instruction, which allows everything
+        #[arg(long)]
+        filter: bool,
     },
+    /// Nothing
+    Nothing,
     /// Rings made, mapped and closed
     Setup {
         #[arg(long)]
@@ -50,7 +55,10 @@ impl Client {
         let rate = match *self {
             Self::Nop { batch, seconds } => nops(batch, seconds)?,
             Self::Wait { seconds } => waits(seconds)?,
-            Self::Enter { seconds } => {
+            Self::Enter { seconds, filter } => {
+                if filter {
+                    allow_everything()?;
+                }
                 let ring = Ring::new(64, SetupFlags::empty())?;
                 // SAFETY: submits nothing.
                 repeat(seconds, || Ok(unsafe { ring.enter(0, 0)? }).map(|_| 1))?
@@ -59,6 +67,7 @@ impl Client {
                 repeat(seconds, || Ok(Ring::new(64, SetupFlags::empty())?).map(|_| 1))?
             }
             Self::Rings { count } => return hold(count),
+            Self::Nothing => return Ok(()),
         };
         println!("{rate}");
         Ok(())
@@ -74,6 +83,13 @@ fn repeat(seconds: f64, mut work: impl FnMut() -> anyhow::Result<u64>) -> anyhow
         done += work()?;
     }
     Ok(done as f64 / start.elapsed().as_secs_f64())
+}
+
+/// What seccomp costs by itself.
+fn allow_everything() -> anyhow::Result<()> {
+    let code = (libc::BPF_RET | libc::BPF_K) as u16;
+    let allow = seccompiler::sock_filter { code, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
+    Ok(seccompiler::apply_filter(&[allow])?)
 }
 
 fn nops(batch: u32, seconds: f64) -> anyhow::Result<f64> {

@@ -6,6 +6,7 @@
 pub(crate) mod client;
 mod fio;
 mod memory;
+mod start;
 
 use crate::guard::Guard;
 use anyhow::{Context, bail};
@@ -44,6 +45,10 @@ struct Measurement {
     name: &'static str,
     wanted: Promise,
     job: Job,
+    /// Further arguments of our client where it is not under the guard, and whether a policy that denies SQPOLL is
+    /// enough for it.
+    natively: &'static [&'static str],
+    without_sqpoll: bool,
 }
 
 /// The ratios that the project promises, 0 where it promises nothing.
@@ -72,31 +77,38 @@ enum Job {
 }
 
 const fn nop(name: &'static str, wanted: Promise, args: &'static [&'static str]) -> Measurement {
-    Measurement { name, wanted, job: Job::Client { args, pinned: true } }
+    Measurement { job: Job::Client { args, pinned: true }, ..client(name, wanted, args) }
 }
 
 const fn client(name: &'static str, wanted: Promise, args: &'static [&'static str]) -> Measurement {
-    Measurement { name, wanted, job: Job::Client { args, pinned: false } }
+    let job = Job::Client { args, pinned: false };
+    Measurement { name, wanted, job, natively: &[], without_sqpoll: false }
 }
 
-const MEASUREMENTS: [Measurement; 9] = [
+const MEASUREMENTS: [Measurement; 10] = [
     nop("NOP, batch 1, one core", promise(0.0, 0.9), &["nop", "--batch", "1"]),
     nop("NOP, batch 4, one core", promise(0.0, 0.0), &["nop", "--batch", "4"]),
     nop("NOP, batch 16, one core", promise(0.0, 0.97), &["nop", "--batch", "16"]),
     nop("NOP, batch 64, one core", promise(0.45, 0.98), &["nop", "--batch", "64"]),
     nop("NOP, batch 256, one core", promise(0.65, 0.98), &["nop", "--batch", "256"]),
     Measurement {
-        name: "fio randread 4k O_DIRECT, depth 32, batch 16",
-        wanted: promise(0.9, 0.98),
         job: Job::Fio,
+        ..client("fio randread 4k O_DIRECT, depth 32, batch 16", promise(0.9, 0.98), &[])
     },
     client("wait for a completion", promise(0.95, 0.95), &["wait"]),
     client("enter with nothing to submit", promise(0.95, 0.0), &["enter"]),
+    Measurement {
+        natively: &["--filter"],
+        without_sqpoll: true,
+        ..client("the same without SQPOLL, against a seccomp filter", promise(0.0, 1.0), &["enter"])
+    },
     client("ring set-up and tear-down", promise(0.125, 0.25), &["setup"]),
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let guard = Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane);
+    let guard_without_sqpoll =
+        Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane).without_sqpoll()?;
     let reads = fio::Reads::new(args.folder.as_deref(), args.seconds)?;
     let mut rows = vec![["what", "native /s", "guard /s", "ratio", "wanted"].map(str::to_owned)];
     for measurement in MEASUREMENTS.iter().filter(|measurement| measurement.name.contains(&args.only)) {
@@ -104,10 +116,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Job::Client { pinned: true, .. } => Some(OneCore::new()?),
             _ => None,
         };
+        let guard = if measurement.without_sqpoll { &guard_without_sqpoll } else { &guard };
         let (mut native, mut guarded) = (Vec::new(), Vec::new());
         for _ in 0..args.rounds.max(1) {
             native.push(rate(measurement, &reads, args.seconds, None)?);
-            guarded.push(rate(measurement, &reads, args.seconds, Some(&guard))?);
+            guarded.push(rate(measurement, &reads, args.seconds, Some(guard))?);
         }
         let (native, guarded) = (median(native), median(guarded));
         eprintln!("{}: {:.2}", measurement.name, guarded / native);
@@ -122,6 +135,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ]);
     }
     print_table(&rows, args.markdown);
+    if start::NAME.contains(&args.only) {
+        println!();
+        print_table(&start::table(&guard, args.rounds)?, args.markdown);
+    }
     if "memory".contains(&args.only) {
         println!();
         print_table(&memory::table(&guard)?, args.markdown);
@@ -138,7 +155,8 @@ fn rate(
 ) -> anyhow::Result<f64> {
     let Job::Client { args, .. } = measurement.job else { return reads.rate(guard) };
     let mut command = client_command(guard)?;
-    command.args(args).arg("--seconds").arg(seconds.to_string());
+    let more = if guard.is_none() { measurement.natively } else { &[] };
+    command.args(args).args(more).arg("--seconds").arg(seconds.to_string());
     let output = command.output()?;
     if !output.status.success() {
         bail!("{}: {command:?}: {output:?}", measurement.name);
