@@ -225,6 +225,10 @@ mod tests {
         let result = body(tid);
         drop(end);
         thread.join().expect("an end");
+        // Whoever joins a thread can be a little ahead of its end.
+        while pidfd_open(tid, PIDFD_THREAD).is_ok() {
+            std::thread::yield_now();
+        }
         (result, tid)
     }
 
