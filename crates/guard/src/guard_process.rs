@@ -5,7 +5,9 @@ use crate::audit::SharedAudit;
 use crate::child::read_i32;
 use crate::job::Job;
 use crate::kernel_ring::KernelRing;
-use crate::launch::{Guard, Report};
+use crate::launch::Guard;
+use crate::report::Report;
+use crate::rlimits::{raise, raise_open_files};
 use crate::rules::Rules;
 use crate::seccomp::{Listener, split};
 use crate::serve::{Server, serve};
@@ -17,7 +19,7 @@ use ringwarden_launch::{Argv, Arrivals, FAILED, HeldSignals, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{Resource, getppid, getrlimit, setrlimit, setsid};
+use rustix::process::{Resource, getppid, setsid};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -249,17 +251,5 @@ fn until(then: Instant) -> Timespec {
 fn raise_limits() -> u64 {
     raise(Resource::Memlock);
     raise(Resource::Fsize);
-    raise_limit_of_files()
-}
-
-/// Raises the limit of open files as far as allowed, and gives it.
-pub(crate) fn raise_limit_of_files() -> u64 {
-    raise(Resource::Nofile);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
-}
-
-fn raise(resource: Resource) {
-    let mut limit = getrlimit(resource);
-    limit.current = limit.maximum;
-    let _ = setrlimit(resource, limit);
+    raise_open_files()
 }

@@ -4,7 +4,7 @@
 //! process that a shell waits for. The other way, SIGSTOP to that process can be neither caught nor passed on
 //! by it: the guard sees it in `/proc`, once a second.
 
-use crate::launch::Report;
+use crate::report::Report;
 use ringwarden_launch::wait::{self, State, Stop};
 use rustix::fd::AsFd;
 use rustix::process::{Pid, Signal, kill_process};

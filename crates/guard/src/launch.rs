@@ -1,21 +1,14 @@
 //! Starting a program under the guard.
 
 use crate::audit::Audit;
-use crate::hazards::Hazards;
-use crate::kernel_ring::KernelRing;
 use crate::needs::{self, Culprit, Missing, When};
 use crate::observe::Observe;
-use crate::seccomp::split::Traps;
-use crate::supervisor::reads_pointers;
-use crate::tree::Children;
-use crate::watchdog::Tree;
-use crate::{guard_process, tree, watchdog};
-use ringwarden_filter::{CallRules, FilterSet, RegisterRules};
+use crate::split_start;
+use ringwarden_filter::{CallRules, FilterSet};
 use ringwarden_kernel::ConfineError;
-use ringwarden_launch::{Argv, ArgvError, CANNOT_EXECUTE, HeldSignals, NOT_FOUND, Status, descriptors, wait};
+use ringwarden_launch::{Argv, ArgvError, CANNOT_EXECUTE, NOT_FOUND, Status, wait};
+use ringwarden_uapi::Opcode;
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use std::ffi::OsStr;
 use std::sync::Arc;
 
@@ -33,8 +26,8 @@ pub struct Guard {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The machine is not one that the guard knows how to order its stores for.
-    #[error("the guard needs an x86-64 machine")]
+    /// The processor is not the one whose order of stores split rings are safe under.
+    #[error("the split lane is x86-64 only")]
     Architecture,
     /// The calling process has several threads, so it cannot fork into a guard.
     #[error("the guard can only be started from a process with a single thread")]
@@ -163,26 +156,13 @@ impl Guard {
         self
     }
 
-    /// What has to stop at the guard.
-    pub(crate) fn traps(&self, kernel: &KernelRing) -> Traps<'_> {
-        let follow = self.own_filters || kernel.filters_tasks();
-        let looks = self.holds_arguments();
-        Traps {
-            register: if self.permissive { &RegisterRules::ALL } else { &self.calls.register },
-            clones: follow,
-            execs: follow || looks,
-            bpf: kernel.hazards.bpf_ops,
-            udmabuf: kernel.hazards.udmabuf && (follow || looks),
-        }
-    }
-
     /// Which of the [needs](crate::needs) this guard has.
     pub fn when(&self) -> When {
         if self.holds_arguments() { When::Arguments } else { When::Split }
     }
 
     /// Whether arguments in memory have to be put out of the program's reach.
-    fn holds_arguments(&self) -> bool {
+    pub(crate) fn holds_arguments(&self) -> bool {
         reads_pointers(&self.filters) && !self.permissive || self.observer.is_some()
     }
 
@@ -192,7 +172,7 @@ impl Guard {
     /// # Errors
     /// The first thing that is missing.
     pub fn check_machine() -> Result<(), Error> {
-        machine().map(drop)
+        split_start::machine().map(drop)
     }
 
     /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it and all its
@@ -211,90 +191,13 @@ impl Guard {
     /// # Errors
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
     pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
-        check_needs(self.when())?;
-        let kernel = machine()?;
-        let (argv, program) = command(argv)?;
-        let start = |error: Errno| Error::Start(error.into());
-        let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
-        let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
-        let children = Children::open().map_err(start)?;
-        let earlier_children = children.list().map_err(Error::Start)?;
-        tree::adopt_orphans();
-        // The guard inherits it: from the start, nobody without CAP_SYS_PTRACE can open the memory of
-        // either, trace it, or take its descriptors.
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
-        let held = HeldSignals::hold();
-        // SAFETY: this process has a single thread, so the child can go on in ordinary code.
-        let pid = match unsafe { libc::fork() } {
-            -1 => return Err(Error::Start(std::io::Error::last_os_error())),
-            0 => {
-                drop(life_in);
-                drop(reports_out);
-                guard_process::run(self, kernel, &argv, &held, life_out, reports_in)
-            }
-            pid => Pid::from_raw(pid).ok_or_else(|| start(Errno::SRCH))?,
-        };
-        drop(life_out);
-        drop(reports_in);
-        descriptors::close_for_own_part();
-        let tree = Tree { guard: pid, children, spared: &earlier_children };
-        watchdog::watch(&tree, held, &reports_out, life_in, &program)
+        split_start::run(self, argv)
     }
 }
 
-/// What the guard's process tells the watchdog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
-    /// The program's process exists.
-    Started { pid: i32 },
-    /// The program never ran; `status` says what kind of failure.
-    NotStarted { status: u8, errno: i32 },
-    /// That signal has stopped the program.
-    Stopped { signal: i32 },
-    /// The program runs on.
-    Continued,
-    /// The program has ended, its descendants perhaps not.
-    ProgramEnded { status: Status },
-    /// All have ended.
-    Ended { status: Status },
-    /// The guard cannot go on. A negative number is the errno of a failed exec.
-    Failed { errno: i32 },
-}
-
-impl Report {
-    pub(crate) const SIZE: usize = 12;
-
-    pub(crate) fn to_bytes(self) -> [u8; Self::SIZE] {
-        let (kind, a, b) = match self {
-            Self::Started { pid } => (0, pid, 0),
-            Self::NotStarted { status, errno } => (1, status.into(), errno),
-            Self::Ended { status } => (2, status.to_number(), 0),
-            Self::Failed { errno } => (3, errno, 0),
-            Self::ProgramEnded { status } => (4, status.to_number(), 0),
-            Self::Stopped { signal } => (5, signal, 0),
-            Self::Continued => (6, 0, 0),
-        };
-        let mut bytes = [0; Self::SIZE];
-        for (chunk, value) in bytes.chunks_mut(4).zip([kind, a, b]) {
-            chunk.copy_from_slice(&i32::to_ne_bytes(value));
-        }
-        bytes
-    }
-
-    pub(crate) fn from_bytes(bytes: [u8; Self::SIZE]) -> Option<Self> {
-        let [kind, a, b] =
-            [0, 4, 8].map(|at| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
-        Some(match kind {
-            0 => Self::Started { pid: a },
-            1 => Self::NotStarted { status: u8::try_from(a).ok()?, errno: b },
-            2 => Self::Ended { status: Status::from_number(a) },
-            3 => Self::Failed { errno: a },
-            4 => Self::ProgramEnded { status: Status::from_number(a) },
-            5 => Self::Stopped { signal: a },
-            6 => Self::Continued,
-            _ => return None,
-        })
-    }
+/// Whether filters look at arguments that requests point at.
+pub(crate) fn reads_pointers(filters: &FilterSet) -> bool {
+    [Opcode::OPENAT2, Opcode::CONNECT].into_iter().any(|opcode| filters.reads_payload(opcode))
 }
 
 /// Whether every system call can be had that is needed then.
@@ -337,16 +240,6 @@ pub(crate) fn not_started(status: u8, errno: i32, program: &str) -> Error {
         (_, libc::EBUSY) => Error::AlreadySupervised,
         _ => Error::Start(error),
     }
-}
-
-fn machine() -> Result<KernelRing, Error> {
-    if !cfg!(target_arch = "x86_64") {
-        return Err(Error::Architecture);
-    }
-    check_yama()?;
-    let mut kernel = KernelRing::probe().map_err(Error::NoIoUring)?;
-    kernel.hazards = Hazards::find(&kernel);
-    Ok(kernel)
 }
 
 /// Whether the memory of children may be looked into, as far as Yama has a say in it.

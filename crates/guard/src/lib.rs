@@ -21,11 +21,15 @@
 //! - `launch` starts three processes: the watchdog (the one that the user started), the guard, and
 //!   the program. Whichever of the first two dies takes the program with it.
 //!
-//! Needs Linux 6.10, x86-64, and the right to trace one's own children; no privilege.
+//! Split rings need Linux 6.10, x86-64, and the right to trace one's own children; no privilege. [`Maker`] does
+//! without them: Linux 5.10, x86-64 or aarch64.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
+// What only split rings use of modules that both kinds of lane stand on.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
+#[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // mseal
 mod arena;
 mod audit;
@@ -35,19 +39,23 @@ mod child;
 mod credentials;
 mod deadline;
 mod frozen;
+#[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // _exit
 mod guard_process;
 pub mod hazards;
+#[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // kcmp
 mod identity;
 #[allow(unsafe_code)] // ptrace
 mod inject;
+#[cfg(target_arch = "x86_64")]
 mod job;
 #[allow(unsafe_code)] // io_uring_setup and io_uring_register
 mod kernel_ring;
-#[allow(unsafe_code)] // fork
 mod launch;
+#[cfg(target_arch = "x86_64")]
 mod leases;
+#[cfg(target_arch = "x86_64")]
 mod limits;
 mod maker;
 #[allow(unsafe_code)] // mmap
@@ -61,27 +69,52 @@ mod observe;
 mod overdue;
 #[allow(unsafe_code)] // PIDFD_GET_INFO
 mod pidfd_info;
+#[cfg(target_arch = "x86_64")]
 mod plan;
 mod proc;
+#[cfg(target_arch = "x86_64")]
 mod registered;
+#[cfg(target_arch = "x86_64")]
+mod report;
+mod rlimits;
+#[cfg(target_arch = "x86_64")]
 mod rules;
 #[allow(unsafe_code)] // seccomp and its listener
 mod seccomp;
 mod serve;
+mod setup_checks;
+#[cfg(target_arch = "x86_64")]
 mod shared;
+#[cfg(target_arch = "x86_64")]
 mod slots;
+#[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // io_uring_setup
 mod split_ring;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)] // fork
+mod split_start;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_split_start.rs"]
+mod split_start;
 #[allow(unsafe_code)] // fork
 mod start;
+#[cfg(target_arch = "x86_64")]
 mod supervisor;
+#[cfg(target_arch = "x86_64")]
 mod taken;
+#[cfg(target_arch = "x86_64")]
 mod tasks;
 mod traced;
+#[cfg(target_arch = "x86_64")]
 mod tree;
 mod turns;
+#[cfg(target_arch = "x86_64")]
 mod unsettled;
+#[cfg(target_arch = "x86_64")]
 mod watchdog;
+
+/// Whether rings can be split here: `slots` rests on the order in which x86-64 stores, proven for no other processor.
+pub const SPLITS_RINGS: bool = cfg!(target_arch = "x86_64");
 
 pub use audit::{Audit, Refusal, Refused};
 pub use launch::{Error, Guard};

@@ -7,18 +7,17 @@
 //! Filters are kept in the guard's memory and run in its time, so both have limits here, which the kernel
 //! does not have.
 
+use crate::proc::PIDFD_THREAD;
 use ringwarden_filter::{KernelModel, Limits, Privileges, Task};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::MAX_INSNS;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, pidfd_open};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// `PIDFD_THREAD`, Linux 6.9.
-pub(crate) const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
 /// The guard sets `no_new_privs` for the program, so that every task may limit itself.
 const PRIVILEGES: Privileges = Privileges { no_new_privs: true, sys_admin: false };
 

@@ -10,12 +10,22 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mun
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// The page size of every architecture that the guard runs on.
-pub(crate) const PAGE: usize = 4096;
+/// The page size of x86-64. Kernels of other processors choose: see [`page_size`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) const PAGE: usize = SMALLEST_PAGE;
+const SMALLEST_PAGE: usize = 4096;
+
+/// The kernel's page size, as the C library was told it at the start. Before Linux 6.4 a process that is undumpable, as
+/// guards are, cannot ask for it any more (`/proc/self/auxv`, `PR_GET_AUXV`).
+pub(crate) fn page_size() -> usize {
+    // SAFETY: takes and gives an integer.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(SMALLEST_PAGE)
+}
 
 /// Rounds up to whole pages.
-pub(crate) const fn page_align(bytes: usize) -> usize {
-    bytes.next_multiple_of(PAGE)
+pub(crate) fn page_align(bytes: usize) -> usize {
+    bytes.next_multiple_of(page_size())
 }
 
 /// A mapped region, unmapped on drop.

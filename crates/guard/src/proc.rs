@@ -3,10 +3,13 @@
 //! (`proc_task_name`, `seq_file_path`).
 
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// A pidfd of a thread, not of its process (`PIDFD_THREAD`, Linux 6.9).
+pub(crate) const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
 
 /// The file `name` of the task `tid`.
 ///

@@ -7,7 +7,7 @@
 //! which the kernel drops the table. Of other execs it does not know, and keeps the ring until the thread
 //! ends: asking the program's memory would wait for locks that the program holds.
 
-use crate::limits::PIDFD_THREAD;
+use crate::proc::PIDFD_THREAD;
 use crate::taken::Taken;
 use crate::tasks::RingId;
 use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create};

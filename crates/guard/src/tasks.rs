@@ -6,8 +6,7 @@
 //! confirmed with the kernel whenever it matters ([`Tasks::confirm`]).
 
 use crate::credentials::as_its_user;
-use crate::limits::PIDFD_THREAD;
-use crate::proc;
+use crate::proc::{self, PIDFD_THREAD};
 use crate::taken::{Closer, Taken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;

@@ -1,6 +1,7 @@
 //! The process that the user started: stands in for the program, and waits for the guard's reports.
 
-use crate::launch::{Error, Report, not_executed, not_started};
+use crate::launch::{Error, not_executed, not_started};
+use crate::report::Report;
 use crate::tree::Children;
 use ringwarden_launch::wait::State;
 use ringwarden_launch::{HeldSignals, Signal, StandIn, Status, stop_like};

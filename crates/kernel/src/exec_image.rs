@@ -1,6 +1,12 @@
 //! A program of a few instructions to execute: it tells by its exit status whether its task came
 //! through the exec with filters.
 
+#[cfg_attr(target_arch = "aarch64", path = "exec_image/aarch64.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "exec_image/x86_64.rs")]
+mod code;
+
+use code::CODE;
+use ringwarden_uapi::arch::ELF_MACHINE;
 use rustix::fd::AsRawFd;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::c_char;
@@ -14,22 +20,8 @@ pub(crate) const FILTERED: i32 = libc::EPERM;
 const BASE: u64 = 0x40_0000;
 /// ELF header and one program header (`man 5 elf`).
 const HEADERS: u64 = 64 + 56;
-
-/// Asks to restrict its own task with no argument, as `registration::is_filtered` does, and exits with
-/// the errno. x86-64.
-const CODE: [u8; 31] = [
-    0xbf, 0xff, 0xff, 0xff, 0xff, // mov edi, -1
-    0xbe, 0x0b, 0x00, 0x00, 0x00, // mov esi, IORING_REGISTER_RESTRICTIONS
-    0x31, 0xd2, // xor edx, edx
-    0x45, 0x31, 0xd2, // xor r10d, r10d
-    0xb8, 0xab, 0x01, 0x00, 0x00, // mov eax, SYS_io_uring_register
-    0x0f, 0x05, // syscall
-    0xf7, 0xd8, // neg eax
-    0x89, 0xc7, // mov edi, eax
-    0x6a, 0x3c, // push SYS_exit
-    0x58, // pop rax
-    0x0f, 0x05, // syscall
-];
+/// The largest page that a kernel may have, on aarch64.
+const LARGEST_PAGE: u64 = 0x1_0000;
 
 /// Executes the image in the calling process; returns only with the reason why it could not.
 pub(crate) fn execute() -> io::Error {
@@ -60,12 +52,12 @@ pub(crate) fn execute() -> io::Error {
 
 /// The smallest static executable around the code.
 fn elf() -> Vec<u8> {
-    let size = HEADERS + CODE.len() as u64;
+    let size = HEADERS + size_of_val(&CODE) as u64;
     let mut image = Vec::with_capacity(size as usize);
     let mut put = |bytes: &[u8]| image.extend_from_slice(bytes);
-    // e_ident: 64 bits, little-endian, version 1; then ET_EXEC, EM_X86_64, version 1.
+    // e_ident: 64 bits, little-endian, version 1; then ET_EXEC, the processor, version 1.
     put(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    put(&[2, 0, 62, 0, 1, 0, 0, 0]);
+    [2, ELF_MACHINE, 1, 0].iter().for_each(|half| put(&half.to_le_bytes()));
     // e_entry, e_phoff, e_shoff.
     [BASE + HEADERS, 64, 0].iter().for_each(|word| put(&word.to_le_bytes()));
     // e_flags, e_ehsize, e_phentsize, e_phnum, and no sections.
@@ -73,8 +65,8 @@ fn elf() -> Vec<u8> {
     // p_type PT_LOAD, p_flags PF_R | PF_X.
     put(&[1, 0, 0, 0, 5, 0, 0, 0]);
     // p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align.
-    [0, BASE, BASE, size, size, 0x1000].iter().for_each(|word| put(&word.to_le_bytes()));
-    put(&CODE);
+    [0, BASE, BASE, size, size, LARGEST_PAGE].iter().for_each(|word| put(&word.to_le_bytes()));
+    CODE.iter().for_each(|unit| put(&unit.to_le_bytes()));
     image
 }
 
@@ -86,7 +78,6 @@ mod tests {
 
     /// What it says of a task without filters is what the task itself hears.
     #[test]
-    #[cfg(target_arch = "x86_64")]
     fn the_image_runs_and_agrees_with_its_task() {
         let status = match trial::exec(execute) {
             Err(TrialError::Failed(error)) => {

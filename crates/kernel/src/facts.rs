@@ -55,9 +55,6 @@ pub struct Facts {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Lacking {
-    /// The code that is executed as part of the self-test is for x86-64.
-    #[error("only on x86-64 in this version")]
-    Architecture,
     /// There are no rings to filter.
     #[error("io_uring: {0}")]
     IoUring(Availability),
@@ -126,9 +123,6 @@ impl Facts {
     /// # Errors
     /// As [`usable`](Self::usable).
     pub fn usable_on_rings(&self) -> Result<KernelModel, Lacking> {
-        if !cfg!(target_arch = "x86_64") {
-            return Err(Lacking::Architecture);
-        }
         if self.io_uring != Availability::Available {
             return Err(Lacking::IoUring(self.io_uring));
         }

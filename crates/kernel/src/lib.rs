@@ -17,7 +17,7 @@
 //! What the filters hold against a hostile program, and what they cannot see, is in
 //! `docs/kernel-backend.md`.
 //!
-//! x86-64 only; no privilege needed.
+//! x86-64 and aarch64; no privilege needed.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]

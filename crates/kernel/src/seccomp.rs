@@ -5,13 +5,10 @@ use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 use libc::{seccomp_data, sock_filter, sock_fprog};
 use ringwarden_filter::RegisterRules;
 use ringwarden_trial::last_errno;
+use ringwarden_uapi::arch::{AUDIT_ARCH, AUDIT_ARCH_32, MARKS};
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use rustix::io::Errno;
 use std::mem::offset_of;
-
-const AUDIT_ARCH_I386: u32 = 0x4000_0003;
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-const X32_SYSCALL_BIT: u32 = 0x4000_0000;
 
 /// A filter that refuses some `io_uring_register` opcodes with EACCES, whatever the descriptor and
 /// through every system call table, and lets everything else pass.
@@ -29,12 +26,12 @@ impl RegisterFilter {
             |k: u32, jt: u8, jf: u8| sock_filter { code: (BPF_JMP | BPF_JEQ | BPF_K) as u16, jt, jf, k };
         let mut insns = vec![
             load(offset_of!(seccomp_data, arch)),
-            equal(AUDIT_ARCH_X86_64, 2, 0),
-            equal(AUDIT_ARCH_I386, 1, 0),
+            equal(AUDIT_ARCH, 2, 0),
+            equal(AUDIT_ARCH_32, 1, 0),
             ret(SECCOMP_RET_KILL_PROCESS),
-            // io_uring_register has one number in every table, which x32 marks with a bit.
+            // io_uring_register has one number in every table, which some mark with a bit.
             load(offset_of!(seccomp_data, nr)),
-            and(!X32_SYSCALL_BIT),
+            and(!MARKS.iter().fold(0, |marks, mark| marks | mark)),
             equal(libc::SYS_io_uring_register as u32, 1, 0),
             ret(SECCOMP_RET_ALLOW),
             // The kernel looks at the lower half of the argument only.
@@ -118,8 +115,10 @@ mod tests {
                 assert_eq!(result != refused, passes, "{op} {disguise:#x}");
             }
             if !passes {
-                let x32 = register(rules, native | i64::from(X32_SYSCALL_BIT), op);
-                assert_eq!(x32, refused, "x32 {op}");
+                for &mark in MARKS {
+                    let marked = register(rules, native | i64::from(mark), op);
+                    assert_eq!(marked, refused, "{mark:#x} {op}");
+                }
             }
         }
         assert_eq!(register(&RegisterRules::default(), native, 31), Err(TrialError::Failed(Errno::BADF)));

@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod arch;
 pub mod bpf;
 pub mod errno;
 pub mod model;

@@ -3,6 +3,8 @@
 //! The kernel's values (`include/uapi/asm-generic/fcntl.h` and the architecture's own), which a C
 //! library's may differ from: `O_LARGEFILE` is 0 in 64-bit ones.
 
+use crate::arch;
+
 /// Size in bytes of `struct open_how` as first released, the least that OPENAT2 takes.
 pub const OPEN_HOW_SIZE_VER0: usize = 24;
 
@@ -19,19 +21,6 @@ pub const O_TMPFILE_BIT: u64 = 0o20000000;
 
 /// `O_EMPTYPATH` (Linux 7.2).
 pub const O_EMPTYPATH: u64 = 1 << 26;
-
-#[cfg(target_arch = "aarch64")]
-mod arch {
-    pub(super) const O_DIRECTORY: u64 = 0o40000;
-    pub(super) const O_NOFOLLOW: u64 = 0o100000;
-    pub(super) const O_LARGEFILE: u64 = 0o400000;
-}
-#[cfg(not(target_arch = "aarch64"))]
-mod arch {
-    pub(super) const O_DIRECTORY: u64 = 0o200000;
-    pub(super) const O_NOFOLLOW: u64 = 0o400000;
-    pub(super) const O_LARGEFILE: u64 = 0o100000;
-}
 
 /// `O_DIRECTORY`.
 pub const O_DIRECTORY: u64 = arch::O_DIRECTORY;

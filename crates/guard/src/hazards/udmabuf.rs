@@ -5,7 +5,7 @@
 //! F_SEAL_FUTURE_WRITE, opened for reading, could be mapped for writing through it: the arena's arguments
 //! would be the program's to change.
 
-use crate::mapping::PAGE;
+use crate::mapping::page_size;
 use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create, open};
 use rustix::io::Errno;
@@ -65,14 +65,14 @@ fn kernel_has_device() -> bool {
 /// Whether a byte of a page that is sealed as the arena is can be changed through the device.
 fn writes_through(device: &OwnedFd) -> Result<bool, Errno> {
     let writable = memfd_create("io_uring-trial", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    ftruncate(&writable, PAGE as u64)?;
+    ftruncate(&writable, page_size() as u64)?;
     fcntl_add_seals(
         &writable,
         SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
     )?;
     let path = format!("/proc/self/fd/{}", writable.as_raw_fd());
     let sealed = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let create = Create { memfd: sealed.as_raw_fd() as u32, flags: 1, offset: 0, size: PAGE as u64 };
+    let create = Create { memfd: sealed.as_raw_fd() as u32, flags: 1, offset: 0, size: page_size() as u64 };
     // SAFETY: the request reads a `struct udmabuf_create`, which lives for the call.
     let buffer = unsafe { libc::ioctl(device.as_raw_fd(), CREATE, &raw const create) };
     if buffer < 0 {
@@ -94,11 +94,11 @@ fn writes_through(device: &OwnedFd) -> Result<bool, Errno> {
 fn write(buffer: BorrowedFd<'_>) -> Result<(), Errno> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a fresh mapping at an address of the kernel's choice.
-    let page = unsafe { mmap(null_mut(), PAGE, access, MapFlags::SHARED, buffer, 0) }?;
+    let page = unsafe { mmap(null_mut(), page_size(), access, MapFlags::SHARED, buffer, 0) }?;
     // SAFETY: a byte of the mapping just made, which this function alone knows and takes down again.
     unsafe {
         page.cast::<u8>().write_volatile(1);
-        munmap(page, PAGE)
+        munmap(page, page_size())
     }
 }
 

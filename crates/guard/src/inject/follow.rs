@@ -1,6 +1,6 @@
 //! A call that makes a thread or a process, followed until its child is there.
 
-use super::{Injection, SYSCALL_INSN, ptrace, release, wait_stop};
+use super::{Injection, Registers, ptrace, release, wait_stop};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::ptr::null_mut;
@@ -28,13 +28,10 @@ impl Injection {
     /// `EINTR` when something came before; the thread goes on with that, and makes its call later.
     pub(crate) fn follow(self) -> Result<Followed, Errno> {
         let mut followed = Followed { tid: self.tid, child: None, signal: 0 };
-        let (mut regs, mut mask) = (self.saved, self.mask);
+        let (regs, mut mask) = (self.again(), self.mask);
         std::mem::forget(self);
         let tid = followed.tid;
-        regs.rip -= SYSCALL_INSN;
-        regs.rax = regs.orig_rax;
-        regs.orig_rax = u64::MAX;
-        ptrace(libc::PTRACE_SETREGS, tid, 0, (&raw mut regs).cast())?;
+        regs.set(tid)?;
         ptrace(libc::PTRACE_SETSIGMASK, tid, size_of::<u64>(), (&raw mut mask).cast())?;
         ptrace(libc::PTRACE_SETOPTIONS, tid, 0, OPTIONS as usize as *mut _)?;
         ptrace(libc::PTRACE_SYSCALL, tid, 0, null_mut())?;
@@ -43,14 +40,13 @@ impl Injection {
             followed.keep_signal(status);
             return Err(Errno::INTR);
         }
-        ptrace(libc::PTRACE_GETREGS, tid, 0, (&raw mut regs).cast())?;
-        match regs.orig_rax as i64 {
+        let regs = Registers::of(tid)?;
+        match regs.call_number() {
             // A tracer would not hear of the child.
-            libc::SYS_clone => regs.rdi &= !(libc::CLONE_UNTRACED as u64),
+            libc::SYS_clone => regs.without_in_first(libc::CLONE_UNTRACED as u64).set(tid)?,
             libc::SYS_fork | libc::SYS_vfork => {}
             _ => return Err(Errno::INTR),
         }
-        ptrace(libc::PTRACE_SETREGS, tid, 0, (&raw mut regs).cast())?;
         ptrace(libc::PTRACE_SYSCALL, tid, 0, null_mut())?;
         Ok(followed)
     }

@@ -2,26 +2,27 @@
 //!
 //! A thread that waits for the answer to a notification is seized and told to stop, and then given
 //! an answer; it stops before it reaches user space. There it makes the calls that are asked for,
-//! by stepping over the very `syscall` instruction that brought it here, and is let go with a
+//! by stepping over the very instruction that brought it here, and is let go with a
 //! return value of our choice. Between notifications nothing is traced.
 //!
 //! Results are *not* proof: the program's other threads can overwrite the instruction, and a
 //! seccomp filter of its own can make up a return value. Whoever relies on an effect verifies it
 //! with the kernel (see `arena`).
 
+#[cfg(target_arch = "x86_64")]
 mod follow;
+mod registers;
 
 use crate::credentials::as_its_user;
 use crate::proc;
 use crate::seccomp::Listener;
+use registers::Registers;
 use ringwarden_uapi::ring::EnterFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::ffi::{c_long, c_void};
 use std::ptr::null_mut;
 
-/// Size of the `syscall` instruction on x86-64.
-const SYSCALL_INSN: u64 = 2;
 /// Every signal but `SIGTRAP`: a single step is reported by a forced `SIGTRAP`, and a forced signal
 /// that is blocked would reset the program's handler for it (`force_sig_info_to_task`).
 const BLOCKED: u64 = !(1 << (libc::SIGTRAP - 1));
@@ -49,14 +50,16 @@ pub(crate) enum After {
 pub(crate) struct Injection {
     tid: Pid,
     /// How the thread will go on.
-    after: libc::user_regs_struct,
-    saved: libc::user_regs_struct,
+    after: Registers,
+    saved: Registers,
+    /// The first argument of its own call.
+    first: u64,
     mask: u64,
 }
 
 impl Injection {
-    /// Stops the thread `tid`, which waits for the answer to the notification `id`. While it still
-    /// waits, `prepare` does what the injection needs done with the notification.
+    /// Stops the thread `tid`, which waits for the answer to the notification `id` of a call with that `first`
+    /// argument. While it still waits, `prepare` does what the injection needs done with the notification.
     ///
     /// The call has been answered in any case: with `EINTR` where the thread was stopped (to be
     /// overwritten), with the error otherwise.
@@ -68,6 +71,7 @@ impl Injection {
         listener: &Listener,
         id: u64,
         tid: Pid,
+        first: u64,
         prepare: impl FnOnce() -> Result<P, Errno>,
     ) -> Result<(Self, P), Errno> {
         let seized = as_its_user(tid, || ptrace(libc::PTRACE_SEIZE, tid, 0, null_mut()));
@@ -93,19 +97,22 @@ impl Injection {
                 return Err(other.err().unwrap_or(Errno::SRCH));
             }
         };
-        // SAFETY: plain integers, for which zero is a value.
-        let mut saved: libc::user_regs_struct = unsafe { std::mem::zeroed() };
         let (mut mask, mut blocked) = (0u64, BLOCKED);
         let size = size_of::<u64>();
-        let saving = ptrace(libc::PTRACE_GETREGS, tid, 0, (&raw mut saved).cast())
-            .and_then(|()| ptrace(libc::PTRACE_GETSIGMASK, tid, size, (&raw mut mask).cast()))
-            .and_then(|()| ptrace(libc::PTRACE_SETSIGMASK, tid, size, (&raw mut blocked).cast()));
-        if let Err(error) = saving {
-            release(tid, 0);
-            return Err(error);
-        }
-        let mut injection = Self { tid, after: saved, saved, mask };
-        injection.set_result(-i64::from(libc::EINTR));
+        let saving = Registers::of(tid).and_then(|saved| {
+            ptrace(libc::PTRACE_GETSIGMASK, tid, size, (&raw mut mask).cast())?;
+            ptrace(libc::PTRACE_SETSIGMASK, tid, size, (&raw mut blocked).cast())?;
+            Ok(saved)
+        });
+        let saved = match saving {
+            Ok(saved) => saved,
+            Err(error) => {
+                release(tid, 0);
+                return Err(error);
+            }
+        };
+        let after = saved.returning(-i64::from(libc::EINTR));
+        let injection = Self { tid, after, saved, first, mask };
         Ok((injection, prepared))
     }
 
@@ -119,25 +126,20 @@ impl Injection {
     /// # Errors
     /// `ESRCH` when the thread has died, `EINTR` when it is kept from making the call.
     pub(crate) fn syscall(&mut self, number: c_long, args: [u64; 6]) -> Result<i64, Errno> {
-        let mut regs = self.saved;
-        regs.rip = self.saved.rip - SYSCALL_INSN;
-        regs.rax = number as u64;
-        regs.orig_rax = u64::MAX;
-        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
-        let call = regs;
-        ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut regs).cast())?;
+        let call = self.saved.calling(number, args);
+        call.set(self.tid)?;
         let mut signal = 0;
         for _ in 0..MAX_STOPS {
             ptrace(libc::PTRACE_SINGLESTEP, self.tid, 0, signal as usize as *mut c_void)?;
             let status = wait_stop(self.tid)?;
-            ptrace(libc::PTRACE_GETREGS, self.tid, 0, (&raw mut regs).cast())?;
+            let regs = Registers::of(self.tid)?;
             signal = match (status >> 16, status >> 8 & 0xff) {
                 // The step is over. A SIGTRAP from elsewhere, before the instruction, is dropped.
-                (0, libc::SIGTRAP) if regs.rip == self.saved.rip => match regs.rax as i64 {
-                    // A stop has interrupted it, and it is to be made again (`ERESTARTSYS` and such).
+                (0, libc::SIGTRAP) if regs.position() == self.saved.position() => match regs.result() {
+                    // A stop has interrupted it, and it is to be made again (`ERESTARTSYS` and such). On
+                    // aarch64 the kernel has set it back by itself.
                     RESTARTS..=RESTARTS_LAST => {
-                        regs = call;
-                        ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut regs).cast())?;
+                        call.set(self.tid)?;
                         0
                     }
                     result => return Ok(result),
@@ -174,36 +176,25 @@ impl Injection {
     /// Lets the thread go on; where something has failed, its own call fails so.
     pub(crate) fn go_on(mut self, after: Result<After, Errno>) {
         match after {
-            Ok(After::Return(result)) => self.set_result(result),
-            Ok(After::Again) => self.set_call(None),
-            Ok(After::AgainWith(second, fourth)) => self.set_call(Some((second, fourth))),
-            Err(error) => self.set_result(-i64::from(error.raw_os_error())),
+            Ok(After::Return(result)) => self.after = self.saved.returning(result),
+            Ok(After::Again) => self.after = self.again(),
+            Ok(After::AgainWith(second, fourth)) => {
+                self.after = self.again().with_second_and_fourth(second, fourth);
+            }
+            Err(error) => self.after = self.saved.returning(-i64::from(error.raw_os_error())),
         }
     }
 
-    fn set_call(&mut self, second_and_fourth: Option<(u64, u64)>) {
-        self.after = self.saved;
-        if let Some((second, fourth)) = second_and_fourth {
-            self.after.rsi = second;
-            self.after.r10 = fourth;
-        }
-        self.after.rip -= SYSCALL_INSN;
-        self.after.rax = self.saved.orig_rax;
-        self.after.orig_rax = u64::MAX;
-    }
-
-    fn set_result(&mut self, result: i64) {
-        self.after = self.saved;
-        self.after.rax = result as u64;
-        // The kernel is not to restart the call: the result stands.
-        self.after.orig_rax = u64::MAX;
+    /// About to make its own call once more.
+    fn again(&self) -> Registers {
+        self.saved.calling_again(self.first)
     }
 }
 
 impl Drop for Injection {
     fn drop(&mut self) {
         // Failures mean that the thread is gone.
-        let _ = ptrace(libc::PTRACE_SETREGS, self.tid, 0, (&raw mut self.after).cast());
+        let _ = self.after.set(self.tid);
         let _ = ptrace(libc::PTRACE_SETSIGMASK, self.tid, size_of::<u64>(), (&raw mut self.mask).cast());
         release(self.tid, 0);
     }

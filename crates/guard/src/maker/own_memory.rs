@@ -5,8 +5,8 @@
 //! happened: what is in a ring's memory is the program's word in any case.
 
 use crate::inject::Injection;
-use crate::mapping::{Mapping, PAGE, page_align};
-use crate::plan::clamped;
+use crate::mapping::{Mapping, page_align, page_size};
+use crate::setup_checks::clamped;
 use ringwarden_uapi::ring::{MAX_ENTRIES, Params, SetupFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -43,7 +43,7 @@ impl OwnMemory {
     ) -> Result<Self, Errno> {
         let (rings_len, sqes_len) = sizes(entries, asked, flags, cqes_offset)?;
         let (rings_at, sqes_at) = (asked.cq_off.user_addr, asked.sq_off.user_addr);
-        let page = PAGE as u64;
+        let page = page_size() as u64;
         if rings_at == 0 || sqes_at == 0 {
             return Err(Errno::FAULT);
         }

@@ -2,10 +2,10 @@
 
 use super::session::{Held, Session};
 use crate::child::read_i32;
-use crate::guard_process::raise_limit_of_files;
 use crate::kernel_ring::KernelRing;
 use crate::launch::{Error, check_needs, check_yama, command, not_executed, not_started};
 use crate::needs::When;
+use crate::rlimits::raise_open_files;
 use crate::seccomp::rings::{self, Calls};
 use crate::serve::{Serve, serve};
 use crate::start::start;
@@ -118,7 +118,7 @@ impl Maker {
         let server = serve(&session).map_err(error)?;
         signals.hold_again();
         // Rings need descriptors for a moment, and calls that hang.
-        raise_limit_of_files();
+        raise_open_files();
         started.go().map_err(error)?;
 
         let mut ended: Option<Status> = None;

@@ -6,9 +6,9 @@ use crate::credentials::{TaskStatus, as_its_user};
 use crate::frozen::Freezers;
 use crate::inject::{After, Injection};
 use crate::kernel_ring::KernelRing;
-use crate::limits::PIDFD_THREAD;
 use crate::memory::Caller;
 use crate::overdue::end_overdue;
+use crate::proc::PIDFD_THREAD;
 use crate::seccomp::{Listener, Notification, listener_of};
 use crate::serve::{Serve, Waiting};
 use crate::traced::TracedThreads;
@@ -207,10 +207,8 @@ impl Session {
         call.turn.pass_on();
         let _others_wait = self.traced.trace(call.tid, false);
         // Without an injection the call has been answered.
-        let Ok((mut injection, prepared)) = Injection::begin(&self.listener, call.id, call.tid, prepare)
-        else {
-            return;
-        };
+        let begun = Injection::begin(&self.listener, call.id, call.tid, call.args[0], prepare);
+        let Ok((mut injection, prepared)) = begun else { return };
         let after = work(&mut injection, prepared);
         injection.go_on(after);
     }

@@ -6,7 +6,7 @@ use super::ring::{Wanted, try_out};
 use super::session::{Call, Session};
 use crate::credentials::TaskStatus;
 use crate::inject::{After, Injection};
-use crate::plan::check_submission_thread;
+use crate::setup_checks::check_submission_thread;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{MAX_ENTRIES, Params, SetupFlags};
 use rustix::fd::{AsFd, OwnedFd};

@@ -1,6 +1,7 @@
 //! Ways to try a system call that change nothing.
 
-use ringwarden_uapi::ring::{Params, SetupFlags};
+use crate::mapping::page_size;
+use ringwarden_uapi::ring::{Params, SetupFlags, Sqe};
 use ringwarden_uapi::sys;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
@@ -79,18 +80,19 @@ fn listen() -> io::Result<()> {
 /// Before Linux 6.10 such memory had to be one piece for the processor, too.
 fn ring_in_own_memory() -> io::Result<()> {
     // Two pages of SQEs; header and CQEs fit into as many.
-    const ENTRIES: u32 = 128;
+    let len = 2 * page_size();
+    let entries = (len / size_of::<Sqe>()) as u32;
     let pages = || {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice, for as long as this child lives.
-        unsafe { mmap_anonymous(null_mut(), 8192, access, MapFlags::PRIVATE) }.map(|base| base.addr() as u64)
+        unsafe { mmap_anonymous(null_mut(), len, access, MapFlags::PRIVATE) }.map(|base| base.addr() as u64)
     };
     let flags = SetupFlags::NO_MMAP | SetupFlags::NO_SQARRAY | SetupFlags::R_DISABLED | SetupFlags::CQSIZE;
-    let mut params = Params { flags: flags.bits(), cq_entries: ENTRIES, ..Params::default() };
+    let mut params = Params { flags: flags.bits(), cq_entries: entries, ..Params::default() };
     params.cq_off.user_addr = pages()?;
     params.sq_off.user_addr = pages()?;
     // SAFETY: both mappings are as long as so many entries need, and stay.
-    match unsafe { sys::setup(ENTRIES, &mut params) } {
+    match unsafe { sys::setup(entries, &mut params) } {
         // What rings are charged to comes back a moment after they are closed: that it is used up now says
         // nothing about the call.
         Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok(()),

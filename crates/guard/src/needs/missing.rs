@@ -2,6 +2,7 @@
 
 use super::{Need, says_unknown};
 use ringwarden_trial::TrialError;
+use ringwarden_uapi::arch::SYMBOLS;
 use rustix::io::Errno;
 use std::fmt;
 use std::fs;
@@ -172,7 +173,7 @@ fn kernel_has(call: &str) -> Option<bool> {
 }
 
 fn finds_call(symbols: impl BufRead, call: &str) -> Option<bool> {
-    let wanted = format!("__x64_sys_{call}");
+    let wanted = format!("{SYMBOLS}{call}");
     let mut has_calls = false;
     for line in symbols.lines().map_while(Result::ok) {
         let mut words = line.split_whitespace().skip(1);
@@ -180,7 +181,7 @@ fn finds_call(symbols: impl BufRead, call: &str) -> Option<bool> {
         if name == wanted {
             return Some(kind.eq_ignore_ascii_case("t"));
         }
-        has_calls |= name.starts_with("__x64_sys_");
+        has_calls |= name.starts_with(SYMBOLS);
     }
     has_calls.then_some(false)
 }
@@ -191,8 +192,10 @@ mod tests {
 
     #[test]
     fn a_kernel_s_calls_are_found_among_its_symbols() {
-        let symbols = "0000000000000000 T __x64_sys_kcmp\n0000000000000000 t __x64_sys_mseal\n\
-                       0000000000000000 W __x64_sys_userfaultfd\n0000000000000000 t io_uring\t[module]\n";
+        let symbols = [("T", "kcmp"), ("t", "mseal"), ("W", "userfaultfd")]
+            .map(|(kind, call)| format!("0000000000000000 {kind} {SYMBOLS}{call}\n"))
+            .concat();
+        let symbols = symbols + "0000000000000000 t io_uring\t[module]\n";
         for (call, expected) in
             [("kcmp", true), ("mseal", true), ("userfaultfd", false), ("kcm", false), ("io_uring", false)]
         {

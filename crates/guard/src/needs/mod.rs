@@ -151,6 +151,7 @@ const NEEDS: &[Need] = &[
         "pauses while the tree is ended") },
     call("getdents64", libc::SYS_getdents64, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
         "lists descriptors that were left open for the program"),
+    #[cfg(target_arch = "x86_64")]
     Need { when: When::Split, ..call("readlink", libc::SYS_readlink, [0, 0, 0, 0, 0, 0], fails(libc::EINVAL),
         "tells which of them are rings") },
     call("pwrite64", libc::SYS_pwrite64, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
@@ -218,6 +219,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
     fn the_documentation_has_the_same_list() {
         let docs = include_str!("../../../../docs/guard.md");
         let row = |need: &Need| format!("| `{}` | {} | {} |", need.name, need.purpose, need.when.describe());

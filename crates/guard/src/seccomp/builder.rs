@@ -1,7 +1,7 @@
 //! seccomp programs under construction.
 
-use super::{AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT};
 use libc::sock_filter;
+use ringwarden_uapi::arch::{AUDIT_ARCH, AUDIT_ARCH_32, SECCOMP_32};
 use rustix::io::Errno;
 use std::mem::offset_of;
 
@@ -61,25 +61,30 @@ pub(super) struct Table {
 
 /// io_uring's system calls and most others have the same numbers in all tables that share `marked`.
 pub(super) const NATIVE: Table = Table { seccomp: libc::SYS_seccomp as u32, marked: 0 };
-/// `syscall_64.tbl`: x32 has the numbers of the 64-bit table but for few.
-pub(super) const X32: Table = Table { marked: X32_SYSCALL_BIT, ..NATIVE };
-/// `syscall_32.tbl`.
-pub(super) const I386: Table = Table { seccomp: 354, marked: 0 };
+/// The table of 32-bit programs.
+pub(super) const COMPAT: Table = Table { seccomp: SECCOMP_32, marked: 0 };
+
+impl Table {
+    /// The table whose calls have that bit, with the numbers of the native one but for few.
+    pub(super) const fn marked(mark: u32) -> Self {
+        Self { marked: mark, ..NATIVE }
+    }
+}
 
 impl Builder {
-    /// Runs `native` for calls of the 64-bit table, marked ones of x32 included, and `i386` for calls of the
+    /// Runs `native` for calls of the 64-bit table, marked ones included, and `compat` for calls of the
     /// 32-bit one, both with the call's number loaded. A call of any other table ends the process.
-    pub(super) fn new(native: impl FnOnce(&mut Self), i386: impl FnOnce(&mut Self)) -> Self {
+    pub(super) fn new(native: impl FnOnce(&mut Self), compat: impl FnOnce(&mut Self)) -> Self {
         let mut b = Self(Vec::new());
         let nr = offset_of!(libc::seccomp_data, nr);
         b.load(offset_of!(libc::seccomp_data, arch));
-        b.when(libc::BPF_JEQ, AUDIT_ARCH_X86_64, |b| {
+        b.when(libc::BPF_JEQ, AUDIT_ARCH, |b| {
             b.load(nr);
             native(b);
         });
-        b.unless_eq(AUDIT_ARCH_I386, |b| b.ret(libc::SECCOMP_RET_KILL_PROCESS));
+        b.unless_eq(AUDIT_ARCH_32, |b| b.ret(libc::SECCOMP_RET_KILL_PROCESS));
         b.load(nr);
-        i386(&mut b);
+        compat(&mut b);
         b
     }
 

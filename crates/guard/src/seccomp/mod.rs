@@ -2,9 +2,11 @@
 
 mod builder;
 pub(crate) mod rings;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod split;
 
 use libc::{sock_filter, sock_fprog};
+use ringwarden_uapi::arch::{AUDIT_ARCH, MARKS};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
@@ -15,14 +17,6 @@ use std::mem::size_of;
 /// registers one whose index the guard then does not know.
 pub(crate) const INJECTED: u64 = 0x5257_0000;
 
-const AUDIT_ARCH_I386: u32 = 0x4000_0003;
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-const X32_SYSCALL_BIT: u32 = 0x4000_0000;
-const EXEC: [u32; 2] = [libc::SYS_execve as u32, libc::SYS_execveat as u32];
-/// `clone`, `fork`, `vfork` and `clone3` of the 32-bit table, and of the 64-bit one, which x32 shares.
-const I386_CLONE: [u32; 4] = [120, 2, 190, 435];
-const CLONE: [u32; 4] =
-    [libc::SYS_clone as u32, libc::SYS_fork as u32, libc::SYS_vfork as u32, libc::SYS_clone3 as u32];
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
 const SYNC_WAKE_UP: usize = 1;
 
@@ -67,19 +61,9 @@ pub(crate) struct Notification {
 }
 
 impl Notification {
-    /// Whether this makes a thread or a process.
-    pub(crate) fn clones(&self) -> bool {
-        let number = self.number as u32;
-        if self.arch == AUDIT_ARCH_I386 {
-            I386_CLONE.contains(&number)
-        } else {
-            CLONE.contains(&(number & !X32_SYSCALL_BIT))
-        }
-    }
-
     /// Whether this is a call of the 64-bit table proper.
     pub(crate) fn is_native(&self) -> bool {
-        self.arch == AUDIT_ARCH_X86_64 && self.number as u32 & X32_SYSCALL_BIT == 0
+        self.arch == AUDIT_ARCH && MARKS.iter().all(|mark| self.number as u32 & mark == 0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What stops at the guard where it makes rings and the kernel holds them: the calls that make and enable
 //! rings, and nothing that submits.
 
-use super::builder::{Builder, I386, NATIVE, X32};
+use super::builder::{Builder, COMPAT, NATIVE, Table};
 use libc::{BPF_JEQ, BPF_JSET, SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, sock_filter};
 use ringwarden_filter::RegisterRules;
 use ringwarden_uapi::RegisterOp;
+use ringwarden_uapi::arch::MARKS;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::ring::EnterFlags;
 use rustix::io::Errno;
@@ -44,21 +45,23 @@ pub(crate) fn program(calls: &Calls<'_>) -> Vec<sock_filter> {
         b.when(BPF_JEQ, SETUP, |b| b.ret(SECCOMP_RET_USER_NOTIF));
         b.when(BPF_JEQ, REGISTER, |b| b.register_calls(calls));
         b.without_ways_around(NATIVE);
-        b.without_ways_around(X32);
-        for number in [SETUP, ENTER, REGISTER] {
-            b.when(BPF_JEQ, number | super::X32_SYSCALL_BIT, |b| b.fail(Errno::NOSYS));
+        for &mark in MARKS {
+            b.without_ways_around(Table::marked(mark));
+            for number in [SETUP, ENTER, REGISTER] {
+                b.when(BPF_JEQ, number | mark, |b| b.fail(Errno::NOSYS));
+            }
         }
         b.ret(SECCOMP_RET_ALLOW);
     };
-    let i386 = |b: &mut Builder| {
-        b.without_ways_around(I386);
+    let compat = |b: &mut Builder| {
+        b.without_ways_around(COMPAT);
         // io_uring has the same numbers in every table.
         for number in [SETUP, ENTER, REGISTER] {
             b.when(BPF_JEQ, number, |b| b.fail(Errno::NOSYS));
         }
         b.ret(SECCOMP_RET_ALLOW);
     };
-    Builder::new(native, i386).build()
+    Builder::new(native, compat).build()
 }
 
 impl Builder {

@@ -1,14 +1,21 @@
-//! What stops at the guard where it splits rings.
+//! What stops at the guard where it splits rings: on x86-64, whose tables it knows.
 
 use super::builder::{self, Builder, Table};
-use super::{CLONE, EXEC, I386_CLONE, INJECTED, X32_SYSCALL_BIT};
+use super::{INJECTED, Notification};
 use libc::sock_filter;
 use ringwarden_filter::RegisterRules;
 use ringwarden_uapi::RegisterOp;
+use ringwarden_uapi::arch::AUDIT_ARCH_32;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::ring::{EnterFlags, OFF_CQ_RING, OFF_SQ_RING, OFF_SQES};
 use rustix::io::Errno;
 
+const X32_SYSCALL_BIT: u32 = 0x4000_0000;
+const EXEC: [u32; 2] = [libc::SYS_execve as u32, libc::SYS_execveat as u32];
+/// `clone`, `fork`, `vfork` and `clone3` of the 32-bit table, and of the 64-bit one, which x32 shares.
+const I386_CLONE: [u32; 4] = [120, 2, 190, 435];
+const CLONE: [u32; 4] =
+    [libc::SYS_clone as u32, libc::SYS_fork as u32, libc::SYS_vfork as u32, libc::SYS_clone3 as u32];
 /// `execve` and `execveat` of the 32-bit and x32 tables (`syscall_32.tbl`, `syscall_64.tbl`).
 const I386_EXEC: [u32; 2] = [11, 358];
 const X32_EXEC: [u32; 2] = [520, 545];
@@ -35,10 +42,11 @@ const NATIVE: Loopholes = Loopholes {
     everywhere: builder::NATIVE,
 };
 /// `syscall_64.tbl`: x32 has the numbers of the 64-bit table but for `ioctl` and few others.
-const X32: Loopholes = Loopholes { ioctl: 514, marked: X32_SYSCALL_BIT, everywhere: builder::X32, ..NATIVE };
+const X32: Loopholes =
+    Loopholes { ioctl: 514, marked: X32_SYSCALL_BIT, everywhere: Table::marked(X32_SYSCALL_BIT), ..NATIVE };
 /// `syscall_32.tbl`.
 const I386: Loopholes =
-    Loopholes { userfaultfd: 374, bpf: 357, ioctl: 54, marked: 0, everywhere: builder::I386 };
+    Loopholes { userfaultfd: 374, bpf: 357, ioctl: 54, marked: 0, everywhere: builder::COMPAT };
 
 impl Builder {
     /// Refuses what would lead around the guard. The accumulator holds the call's number.
@@ -81,6 +89,18 @@ pub(crate) struct Traps<'a> {
     pub(crate) bpf: bool,
     /// The calls that make a DMA buffer of a memfd are refused.
     pub(crate) udmabuf: bool,
+}
+
+impl Notification {
+    /// Whether this makes a thread or a process.
+    pub(crate) fn clones(&self) -> bool {
+        let number = self.number as u32;
+        if self.arch == AUDIT_ARCH_32 {
+            I386_CLONE.contains(&number)
+        } else {
+            CLONE.contains(&(number & !X32_SYSCALL_BIT))
+        }
+    }
 }
 
 impl Traps<'_> {

@@ -29,7 +29,7 @@ impl Supervisor {
     fn follow(&self, call: Call<'_>) {
         call.turn.pass_on();
         let _reapers_wait = self.shared.traced.trace(call.tid, true);
-        let begun = Injection::begin(&self.listener, call.id(), call.tid, || Ok(()));
+        let begun = Injection::begin(&self.listener, call.id(), call.tid, call.args()[0], || Ok(()));
         // Otherwise the thread has its answer, or comes again.
         let Ok(mut followed) = begun.and_then(|(injection, ())| injection.follow()) else { return };
         if let Ok(Some(child)) = followed.child()

@@ -5,11 +5,10 @@ use super::{Call, Guarded, Supervisor};
 use crate::arena::Arena;
 use crate::audit::Refused;
 use crate::inject::After;
+use crate::launch::reads_pointers;
 use crate::proc;
 use crate::registered::{self, Registered};
 use crate::split_ring::Submission;
-use ringwarden_filter::FilterSet;
-use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::EnterFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -201,9 +200,4 @@ impl Runs {
 fn time_run(tid: Pid) -> Option<Duration> {
     let times = proc::text(tid, "schedstat").ok()?;
     Some(Duration::from_nanos(times.split(' ').next()?.parse().ok()?))
-}
-
-/// Whether filters look at arguments that requests point at.
-pub(crate) fn reads_pointers(filters: &FilterSet) -> bool {
-    [Opcode::OPENAT2, Opcode::CONNECT].into_iter().any(|opcode| filters.reads_payload(opcode))
 }

@@ -13,8 +13,6 @@ mod map;
 mod register;
 mod setup;
 
-pub(crate) use enter::reads_pointers;
-
 use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};
 use crate::frozen::Freezers;
@@ -266,10 +264,8 @@ impl Supervisor {
         call.turn.pass_on();
         let _reapers_wait = self.shared.traced.trace(call.tid, false);
         // Without an injection the call has been answered.
-        let Ok((mut injection, prepared)) = Injection::begin(&self.listener, call.id(), call.tid, prepare)
-        else {
-            return;
-        };
+        let begun = Injection::begin(&self.listener, call.id(), call.tid, call.args()[0], prepare);
+        let Ok((mut injection, prepared)) = begun else { return };
         let after = work(&mut injection, prepared);
         injection.go_on(after);
     }

@@ -2,10 +2,11 @@
 //! has already used up is emulated, the rest is the kernel's.
 
 use super::judge::{Reach, Waiter};
-use super::{Call, Guarded, Supervisor, reads_pointers};
+use super::{Call, Guarded, Supervisor};
 use crate::arena::Arena;
 use crate::audit::Refused;
 use crate::inject::After;
+use crate::launch::reads_pointers;
 use crate::limits;
 use crate::memory::{self, Caller};
 use crate::registered::{self, Registered};

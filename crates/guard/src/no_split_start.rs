@@ -1,0 +1,13 @@
+//! Rings are split on x86-64 alone: the order of stores that `slots` rests on is proven for no other processor.
+
+use crate::launch::{Error, Guard};
+use ringwarden_launch::Status;
+use std::ffi::OsStr;
+
+pub(crate) fn run(_: Guard, _: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
+    Err(Error::Architecture)
+}
+
+pub(crate) fn machine() -> Result<(), Error> {
+    Err(Error::Architecture)
+}

@@ -1,0 +1,74 @@
+//! From one process to three: the watchdog, the guard, and the program whose rings are split.
+
+use crate::guard_process;
+use crate::hazards::Hazards;
+use crate::kernel_ring::KernelRing;
+use crate::launch::{Error, Guard, check_needs, check_yama, command};
+use crate::seccomp::split::Traps;
+use crate::tree::{self, Children};
+use crate::watchdog::{self, Tree};
+
+use ringwarden_filter::RegisterRules;
+use ringwarden_launch::{HeldSignals, Status, descriptors};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
+use std::ffi::OsStr;
+
+/// See [`Guard::run`].
+pub(crate) fn run(guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
+    check_needs(guard.when())?;
+    let kernel = machine()?;
+    let (argv, program) = command(argv)?;
+    let start = |error: Errno| Error::Start(error.into());
+    let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+    let (reports_out, reports_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+    let children = Children::open().map_err(start)?;
+    let earlier_children = children.list().map_err(Error::Start)?;
+    tree::adopt_orphans();
+    // The guard inherits it: from the start, nobody without CAP_SYS_PTRACE can open the memory of
+    // either, trace it, or take its descriptors.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
+    let held = HeldSignals::hold();
+    // SAFETY: this process has a single thread, so the child can go on in ordinary code.
+    let pid = match unsafe { libc::fork() } {
+        -1 => return Err(Error::Start(std::io::Error::last_os_error())),
+        0 => {
+            drop(life_in);
+            drop(reports_out);
+            guard_process::run(guard, kernel, &argv, &held, life_out, reports_in)
+        }
+        pid => Pid::from_raw(pid).ok_or_else(|| start(Errno::SRCH))?,
+    };
+    drop(life_out);
+    drop(reports_in);
+    descriptors::close_for_own_part();
+    let tree = Tree { guard: pid, children, spared: &earlier_children };
+    watchdog::watch(&tree, held, &reports_out, life_in, &program)
+}
+
+/// What there is to be known of this machine.
+///
+/// # Errors
+/// What it lacks.
+pub(crate) fn machine() -> Result<KernelRing, Error> {
+    check_yama()?;
+    let mut kernel = KernelRing::probe().map_err(Error::NoIoUring)?;
+    kernel.hazards = Hazards::find(&kernel);
+    Ok(kernel)
+}
+
+impl Guard {
+    /// What has to stop at the guard.
+    pub(crate) fn traps(&self, kernel: &KernelRing) -> Traps<'_> {
+        let follow = self.own_filters || kernel.filters_tasks();
+        let looks = self.holds_arguments();
+        Traps {
+            register: if self.permissive { &RegisterRules::ALL } else { &self.calls.register },
+            clones: follow,
+            execs: follow || looks,
+            bpf: kernel.hazards.bpf_ops,
+            udmabuf: kernel.hazards.udmabuf && (follow || looks),
+        }
+    }
+}
