@@ -7,6 +7,7 @@ use crate::layers::{self, Unusable};
 use crate::style::{self, GOOD, say};
 use crate::{FAILED, UNUSABLE};
 use clap::Args;
+use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Severity};
 use ringwarden::uapi::KernelModel;
 use ringwarden::{Enforcement, Refused};
@@ -78,7 +79,10 @@ impl Fit {
 impl Display for Fit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.because {
-            Some(because) => write!(f, "split lane before Linux {}: {because}", self.filters),
+            Some(because) => {
+                let only = if SPLITS_RINGS { "" } else { ", which is x86-64 only," };
+                write!(f, "split lane{only} before Linux {}: {because}", self.filters)
+            }
             None => f.write_str("restricted lane: requests cost nothing"),
         }
     }

@@ -4,6 +4,7 @@ use crate::layers::Unusable;
 use clap::ValueEnum;
 use ringwarden::Enforcement;
 use ringwarden::filter::OperationRules;
+use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::kernel::{Facts, Kernel, Lacking};
 use ringwarden::uapi::KernelModel;
 
@@ -24,6 +25,12 @@ pub(crate) enum Lane {
     Split,
 }
 
+/// What to do about a policy that is beyond another lane.
+const ANY_POLICY: &str = if SPLITS_RINGS {
+    "`--lane split` holds every policy"
+} else {
+    "`--lane split`, which holds every policy, is x86-64 only"
+};
 /// Why [`Enforcement::kernel`] has none.
 pub(crate) const SETUP: &str = "only who makes the rings can hold what `[setup]` says of them";
 
@@ -103,12 +110,10 @@ impl Lane {
         // The newest kernel's filters see the most.
         let enforcement = load(wishes.model.unwrap_or_default())?;
         match self {
-            Self::Split => return Ok(Choice::Split { enforcement, why: Vec::new() }),
+            Self::Split => return split(enforcement, Vec::new()),
             Self::Restricted => {
                 let operations = restricted(wishes, &enforcement).map_err(|why| {
-                    NoChoice::Machine(format!(
-                        "the restricted lane cannot hold this: {why}; `--lane split` holds every policy"
-                    ))
+                    NoChoice::Machine(format!("the restricted lane cannot hold this: {why}; {ANY_POLICY}"))
                 })?;
                 return Ok(Choice::Restricted { enforcement, operations });
             }
@@ -133,9 +138,19 @@ impl Lane {
         }
         match (compiled(Facts::usable_on_rings), wishes.beyond_a_maker()) {
             (Ok((enforcement, model)), None) => Ok(Choice::Filtered { enforcement, model }),
-            _ => Ok(Choice::Split { enforcement, why }),
+            _ => split(enforcement, why),
         }
     }
+}
+
+/// The split lane, which `why` no other will do.
+fn split(enforcement: Enforcement, why: Vec<String>) -> Result<Choice, NoChoice> {
+    if SPLITS_RINGS {
+        return Ok(Choice::Split { enforcement, why });
+    }
+    // Each reason says what would have to be otherwise.
+    let why: String = why.iter().map(|reason| format!("; {reason}")).collect();
+    Err(NoChoice::Machine(format!("this takes `--lane split`, which is x86-64 only{why}")))
 }
 
 /// Whether the kernel's filters can be relied on.
@@ -193,17 +208,25 @@ fn insist_on_filters(
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
 ) -> Result<(Enforcement, KernelModel), NoChoice> {
     if let Some(reason) = beyond {
-        return Err(NoChoice::Machine(format!("{reason}: what was asked for takes `--lane split`")));
+        let only = if SPLITS_RINGS { "" } else { ", which is x86-64 only" };
+        return Err(NoChoice::Machine(format!("{reason}: what was asked for takes `--lane split`{only}")));
     }
     let model = usable(&Facts::find()).map_err(|lacking| {
+        let others = if SPLITS_RINGS {
+            "`--lane split` enforces the same policies on every kernel from 6.10 on"
+        } else {
+            ANY_POLICY
+        };
         NoChoice::Machine(format!(
-            "the kernel's own filters cannot be used here: {lacking}; `--lane split` enforces the same \
-             policies on every kernel from 6.10 on, and `ringwarden doctor` shows what this machine has"
+            "the kernel's own filters cannot be used here: {lacking}; {others}, and `ringwarden doctor` shows what \
+             this machine has"
         ))
     })?;
     let enforcement = load(model).map_err(|unusable| NoChoice::Policies {
         unusable,
-        hint: Some("the policies are compiled for what this kernel's filters see; `--lane split` sees more"),
+        hint: SPLITS_RINGS.then_some(
+            "the policies are compiled for what this kernel's filters see; `--lane split` sees more",
+        ),
     })?;
     Ok((enforcement, model))
 }

@@ -1,6 +1,7 @@
 //! The last sentence of `doctor`: what to do next.
 
 use super::{Backends, Verdict};
+use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::guard::needs::{Missing, remedy};
 use ringwarden::kernel::{Availability, Facts, Supervision};
 
@@ -84,6 +85,9 @@ fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String 
         Availability::Missing => "boot a kernel that is built with CONFIG_IO_URING".into(),
         Availability::LockedMemory(_) => {
             "raise the limit of locked memory (`ulimit -l`), or close rings of the same user".into()
+        }
+        Availability::Available if !SPLITS_RINGS => {
+            "an x86-64 machine, which alone has the split lane".into()
         }
         _ if !missing.is_empty() => remedy(missing),
         Availability::Available if !machine.tracing_allowed() => {

@@ -12,8 +12,8 @@ use anstyle::Style;
 use check::{Answer, Check, Group};
 use clap::{Args, ValueEnum};
 pub(crate) use patient::Patient;
-use ringwarden::guard::Guard;
 use ringwarden::guard::needs::{self, Confined, Missing, When};
+use ringwarden::guard::{self, Guard, SPLITS_RINGS};
 use ringwarden::kernel::{Availability, Facts, Finding, Lacking, Supervision};
 use ringwarden::uapi::{KernelModel, Opcode};
 use serde::Serialize;
@@ -231,6 +231,9 @@ fn guard(
     missing: &[Missing],
     wanted: Option<When>,
 ) -> Result<Option<String>, String> {
+    if !SPLITS_RINGS {
+        return Err(guard::Error::Architecture.to_string());
+    }
     if facts.io_uring != Availability::Available {
         return Err(format!("io_uring: {}", facts.io_uring));
     }
