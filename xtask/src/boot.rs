@@ -1,5 +1,7 @@
 //! `cargo xtask boot`: one command on another kernel.
 
+use crate::architecture::Architecture;
+use crate::cross;
 use crate::guest::Programs;
 use crate::kernel::{Kernel, Series};
 use crate::vm::Machine;
@@ -10,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// What machines with another processor have of busybox's.
+const BUSYBOX: [&str; 5] = ["cat", "cp", "env", "sh", "true"];
+
 /// Run a command on another kernel, in a virtual machine
 ///
 /// The newest such kernel that Debian has is fetched once and kept in the cache. The machine is emulated
@@ -17,6 +22,9 @@ use std::time::Duration;
 /// files given and the command, which is looked up as the shell would; both with the libraries that they
 /// are linked to. The command runs as root in `/`, with /proc, /sys, /dev and /tmp. Its output is this
 /// command's output, its exit status this command's (128 + N if signal N ended it).
+///
+/// A machine with another processor (`--arch`) has Debian's kernel for that, and of busybox cat, cp, env, sh and
+/// true in /usr/bin; the command is one of those or a file that `cargo xtask cross` has built.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,6 +35,9 @@ pub(crate) struct Args {
     /// The kernel: 7.2, 7.3, 6.12, or any other that Debian has
     #[arg(long, value_name = "VERSION")]
     kernel: Series,
+    /// The processor; the command for another than this machine's is one of the files
+    #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
+    arch: Architecture,
     /// A file or folder for the machine, at the same place or another
     #[arg(long = "file", value_name = "HOST[:GUEST]")]
     files: Vec<OsString>,
@@ -39,18 +50,29 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let kernels = Kernel::fetch(&[args.kernel])?;
+    let kernels = Kernel::fetch(args.arch, &[args.kernel])?;
     let kernel = kernels.first().context("no kernel")?;
-    let mut machine = Machine::new(&Programs::build()?)?;
+    let mut machine = Machine::new(&Programs::build(args.arch)?)?;
     for file in &args.files {
         let (host, guest) = places(file)?;
         ensure!(host.exists(), "no file {}", host.display());
         machine.files().program(&host, &guest)?;
     }
     let mut command = args.command.clone();
-    if let Some(program) = find_program(Path::new(&command[0])) {
-        machine.files().program(&program, &program)?;
-        command[0] = program.into();
+    match args.arch {
+        Architecture::X86_64 => {
+            if let Some(program) = find_program(Path::new(&command[0])) {
+                machine.files().program(&program, &program)?;
+                command[0] = program.into();
+            }
+        }
+        // This machine's own programs do not run there.
+        Architecture::Aarch64 => {
+            let busybox = cross::busybox()?;
+            for applet in BUSYBOX {
+                machine.files().file(&busybox, &Path::new("/usr/bin").join(applet))?;
+            }
+        }
     }
     eprintln!("booting {kernel}");
     let ended = machine.run(kernel, &command, None, Duration::from_secs(args.timeout))?;

@@ -1,12 +1,14 @@
 //! Packages from Debian's archive, fetched with apt but without its state: lists and sources lie in the
 //! cache, and the machine's own apt is only asked which mirror it uses.
 
+use crate::architecture::Architecture;
 use crate::cache;
 use anyhow::{Context, bail, ensure};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 /// The keyring of the `debian-archive-keyring` package.
@@ -14,20 +16,27 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// How old package lists may be.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One suite, `sid` or `trixie`: its packages for x86-64 and its source packages.
+/// One suite, `sid` or `trixie`: its packages for x86-64 and its source packages; or its packages for x86-64 and
+/// another processor.
 pub(crate) struct Suite {
     name: &'static str,
+    architecture: Architecture,
     state: PathBuf,
 }
 
 impl Suite {
     /// Opens a suite and updates its package lists if they are older than a day. Without a network
     /// older ones do, which is said.
-    pub(crate) fn open(name: &'static str) -> anyhow::Result<Self> {
-        let state = cache::directory()?.join("apt").join(name);
+    pub(crate) fn open(name: &'static str, architecture: Architecture) -> anyhow::Result<Self> {
+        let folder = match architecture {
+            Architecture::X86_64 => name.to_owned(),
+            other => format!("{name}-{}", other.debian()),
+        };
+        let state = cache::directory()?.join("apt").join(folder);
         fs::create_dir_all(state.join("lists/partial"))?;
         fs::create_dir_all(state.join("archives/partial"))?;
-        let suite = Self { name, state };
+        let _lock = cache::lock(&state)?;
+        let suite = Self { name, architecture, state };
         let updated = suite.state.join("updated");
         let age = fs::metadata(&updated).and_then(|file| file.modified()).map(|time| time.elapsed());
         if !matches!(age, Ok(Ok(age)) if age < FRESH) {
@@ -77,26 +86,47 @@ impl Suite {
     }
 
     /// Downloads binary packages with all that they depend on and unpacks them: a root to change to. No
-    /// script of a package is run.
-    pub(crate) fn unpack_with_dependencies(&self, packages: &[&str], into: &Path) -> anyhow::Result<()> {
+    /// script of a package is run. Those whose names begin with one of `without`, on that architecture where it
+    /// names one (`NAME:ARCHITECTURE`), are left out.
+    pub(crate) fn unpack_with_dependencies(
+        &self,
+        packages: &[&str],
+        without: &[&str],
+        into: &Path,
+    ) -> anyhow::Result<()> {
         let download = tempfile::tempdir_in(&self.state)?;
-        fs::create_dir(download.path().join("partial"))?;
-        let archives = format!("Dir::Cache::Archives={}", download.path().display());
         let mut apt = self.apt("apt-get");
-        apt.args(["-o", &archives, "install", "--download-only", "--no-install-recommends", "-y"]);
-        succeed(apt.args(packages))?;
+        apt.args(["install", "--print-uris", "--no-install-recommends", "-qq", "-y"]);
+        let wanted = output(apt.args(packages))?;
+        // Lines like 'http://mirror/…' NAME_VERSION_ARCHITECTURE.deb SIZE HASH
+        let files = wanted.lines().filter_map(|line| line.split_whitespace().nth(1)?.strip_suffix(".deb"));
+        let names = files.filter_map(|file| {
+            let mut parts = file.split('_');
+            let (name, architecture) = (parts.next()?, parts.next_back()?);
+            Some(if architecture == "all" { name.to_owned() } else { format!("{name}:{architecture}") })
+        });
+        let names: Vec<_> =
+            names.filter(|name| !without.iter().any(|beginning| begins_with(name, beginning))).collect();
+        ensure!(!names.is_empty(), "apt says nothing about {packages:?}: `{wanted}`");
+        succeed(self.apt("apt-get").arg("download").args(names).current_dir(&download))?;
         // Packages put files below /usr and rely on these links for the rest.
         for folder in ["bin", "sbin", "lib", "lib64"] {
             fs::create_dir_all(into.join("usr").join(folder))?;
             symlink(Path::new("usr").join(folder), into.join(folder))?;
         }
-        for file in fs::read_dir(&download)? {
-            let file = file?.path();
-            if file.extension().is_some_and(|extension| extension == "deb") {
-                succeed(Command::new("dpkg-deb").arg("-x").args([&file, into]))?;
-            }
-        }
-        Ok(())
+        let files =
+            fs::read_dir(&download)?.map(|file| Ok(file?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+        // Unpacking is one thread's work, and the files of one package are no other's.
+        let half = files.len().div_ceil(2);
+        thread::scope(|scope| {
+            let unpack = |files: &[PathBuf]| {
+                let unpack = |file| succeed(Command::new("dpkg-deb").arg("-x").args([file, into]));
+                files.iter().map(PathBuf::as_path).try_for_each(unpack)
+            };
+            let threads: Vec<_> =
+                files.chunks(half).map(|files| scope.spawn(move || unpack(files))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+        })
     }
 
     /// Downloads a source package and unpacks it below a folder.
@@ -108,8 +138,11 @@ impl Suite {
         let signed_by =
             if Path::new(KEYRING).exists() { format!(" signed-by={KEYRING}") } else { String::new() };
         let (mirror, name) = (self.mirror()?, self.name);
-        let sources = format!("deb [arch=amd64{signed_by}] {mirror} {name} main\n");
-        let sources = sources + &format!("deb-src [{}] {mirror} {name} main\n", signed_by.trim_start());
+        let architectures = self.architectures().join(",");
+        let mut sources = format!("deb [arch={architectures}{signed_by}] {mirror} {name} main\n");
+        if self.architecture == Architecture::X86_64 {
+            sources += &format!("deb-src [{}] {mirror} {name} main\n", signed_by.trim_start());
+        }
         fs::write(self.sources(), sources.replace("[] ", ""))?;
         Ok(())
     }
@@ -138,7 +171,16 @@ impl Suite {
         let mut command = self.stateless(program);
         command.arg("-o").arg(format!("Dir::Etc::SourceList={}", self.sources().display()));
         command.args(["-o", "Dir::Etc::SourceParts=/dev/null"]);
+        for architecture in self.architectures() {
+            command.arg("-o").arg(format!("APT::Architectures::={architecture}"));
+        }
         command
+    }
+
+    fn architectures(&self) -> Vec<&'static str> {
+        let mut names = vec![Architecture::X86_64.debian(), self.architecture.debian()];
+        names.dedup();
+        names
     }
 
     /// apt with its state in the cache.
@@ -152,6 +194,13 @@ impl Suite {
         command.args(["-o", "APT::Sandbox::User=root"]);
         command
     }
+}
+
+/// Whether a package begins like that, on that architecture if one is named.
+fn begins_with(package: &str, beginning: &str) -> bool {
+    let (beginning, wanted) = beginning.split_once(':').unwrap_or((beginning, ""));
+    let (name, architecture) = package.split_once(':').unwrap_or((package, "all"));
+    (wanted.is_empty() || wanted == architecture) && name.starts_with(beginning)
 }
 
 /// Runs a command that must succeed; its output only matters if it does not.

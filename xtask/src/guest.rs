@@ -1,10 +1,12 @@
 //! Our programs that run in virtual machines, linked statically.
 
+use crate::architecture::Architecture;
+use crate::cross;
 use anyhow::{Context, ensure};
 use std::path::PathBuf;
 use std::process::Command;
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+const TARGET: &str = Architecture::X86_64.target();
 
 /// The programs, built.
 pub(crate) struct Programs {
@@ -16,8 +18,13 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Builds them.
-    pub(crate) fn build() -> anyhow::Result<Self> {
-        let built = build(&["-p", "ringwarden-init", "-p", "ringwarden-player"])?.join("debug");
+    pub(crate) fn build(architecture: Architecture) -> anyhow::Result<Self> {
+        let built = match architecture {
+            Architecture::X86_64 => build(&["-p", "ringwarden-init", "-p", "ringwarden-player"])?,
+            // All of the workspace, so that what is tested there shares what these are built from.
+            Architecture::Aarch64 => cross::cargo(&["build", "--workspace", "--bin=init", "--bin=player"])?,
+        };
+        let built = built.join("debug");
         Ok(Self { init: built.join("init"), player: built.join("player") })
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask kernel-fuzz`: the engine against real kernels, on filters and requests that nobody thought of.
 
+use crate::architecture::Architecture;
 use crate::guest::{self, Programs};
 use crate::kernel::{Kernel, Series};
 use crate::vm::Machine;
@@ -44,11 +45,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         [] => &[Series { major: 7, minor: 2 }, Series { major: 7, minor: 3 }],
         ref wanted => wanted,
     };
-    let programs = Programs::build()?;
+    let programs = Programs::build(Architecture::X86_64)?;
     let fuzz = guest::build(&["--release", "-p", "ringwarden-kernel-fuzz"])?.join("release/kernel-fuzz");
     let mut agreed = true;
     // One after the other: each has work for two processors.
-    for kernel in Kernel::fetch(wanted)? {
+    for kernel in Kernel::fetch(Architecture::X86_64, wanted)? {
         agreed &= on_kernel(&kernel, args, &programs, &fuzz)?;
     }
     Ok(if agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

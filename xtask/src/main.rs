@@ -1,9 +1,11 @@
 //! Developer commands, run as `cargo xtask COMMAND`.
 
+mod architecture;
 mod bench;
 mod boot;
 mod cache;
 mod conformance;
+mod cross;
 mod deadline;
 mod debian;
 mod guard;
@@ -28,6 +30,7 @@ enum Command {
     Conformance(conformance::Args),
     KernelFuzz(kernel_fuzz::Args),
     Boot(boot::Args),
+    Cross(cross::Args),
     Programs(programs::Args),
     Presets(presets::Args),
     #[command(subcommand, hide = true)]
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Command::parse() {
         Command::Transparency(args) => transparency::run(&args)?,
         Command::Programs(args) => programs::run(&args)?,
+        Command::Cross(args) => cross::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Presets(args) => presets::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),

@@ -4,6 +4,7 @@ mod liburing;
 mod tables;
 mod twins;
 
+use crate::architecture::Architecture;
 use crate::guest::Programs;
 use crate::kernel::{Kernel, Series};
 use clap::ValueEnum;
@@ -95,9 +96,9 @@ fn on_kernels(args: &Args) -> anyhow::Result<Vec<(String, Tally)>> {
         [] => &[Series { major: 7, minor: 2 }, Series { major: 7, minor: 3 }],
         ref wanted => wanted,
     };
-    let mut kernels = Kernel::fetch(wanted)?;
+    let mut kernels = Kernel::fetch(Architecture::X86_64, wanted)?;
     kernels.dedup_by(|a, b| a.release == b.release);
-    let programs = Programs::build()?;
+    let programs = Programs::build(Architecture::X86_64)?;
     let liburing = if args.has(Part::Liburing) { Some(liburing::build()?) } else { None };
     let mut tallies = Vec::new();
     thread::scope(|scope| {

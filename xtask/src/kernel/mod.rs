@@ -2,6 +2,7 @@
 
 mod image;
 
+use crate::architecture::Architecture;
 use crate::cache;
 use crate::debian::Suite;
 use anyhow::{Context, ensure};
@@ -15,9 +16,13 @@ use std::str::FromStr;
 /// Where kernels are looked for. Those that are released are in sid for a while, the next one's
 /// candidates in experimental, long-term ones in stable and what was stable before.
 const SUITES: &[&str] = &["sid", "experimental", "trixie", "bookworm", "bullseye"];
+/// Those for aarch64: one with filters, and one without.
+const SUITES_OF_AARCH64: &[&str] = &["sid", "bookworm"];
 /// Kernels of the plain kind: neither for real time nor for clouds, and signed, for which the package
-/// is `linux-binary-` since 7.0 and `linux-image-` before. Older suites number their builds.
-const PACKAGES: &str = "^linux-(binary|image)-[0-9][0-9a-z.+~]*(-rc[0-9]+|-[0-9]+)?-amd64(-unsigned)?$";
+/// is `linux-binary-` since 7.0 and `linux-image-` before. Older suites number their builds. The architecture
+/// follows, and `UNSIGNED`.
+const PACKAGES: &str = "^linux-(binary|image)-[0-9][0-9a-z.+~]*(-rc[0-9]+|-[0-9]+)?-";
+const UNSIGNED: &str = "(-unsigned)?$";
 
 /// The first two numbers of a kernel's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +40,9 @@ pub(crate) struct Kernel {
     pub(crate) in_place_of: Option<Series>,
     /// What `uname -r` says.
     pub(crate) release: String,
-    /// The uncompressed ELF file.
+    /// What QEMU starts: on x86-64 the uncompressed ELF file.
     pub(crate) image: PathBuf,
+    pub(crate) architecture: Architecture,
 }
 
 /// A kernel package: its version's numbers, its name and where it is.
@@ -44,6 +50,7 @@ struct Candidate<'suites> {
     version: Vec<u32>,
     package: String,
     suite: &'suites Suite,
+    architecture: Architecture,
 }
 
 impl Series {
@@ -56,12 +63,23 @@ impl Series {
 
 impl Kernel {
     /// The newest kernel of each series that Debian has, or of the nearest series, which is said.
-    pub(crate) fn fetch(wanted: &[Series]) -> anyhow::Result<Vec<Self>> {
-        let suites = SUITES.iter().map(|name| Suite::open(name)).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) fn fetch(architecture: Architecture, wanted: &[Series]) -> anyhow::Result<Vec<Self>> {
+        let names = match architecture {
+            Architecture::X86_64 => SUITES,
+            Architecture::Aarch64 => SUITES_OF_AARCH64,
+        };
+        let suites =
+            names.iter().map(|name| Suite::open(name, architecture)).collect::<Result<Vec<_>, _>>()?;
         let mut candidates = Vec::new();
+        let packages = format!("{PACKAGES}{}{UNSIGNED}", architecture.debian());
         for suite in &suites {
-            for package in suite.search(PACKAGES)? {
-                candidates.push(Candidate { version: numbers(&package), package, suite });
+            for package in suite.search(&packages)? {
+                candidates.push(Candidate {
+                    version: numbers(&package, architecture),
+                    package,
+                    suite,
+                    architecture,
+                });
             }
         }
         candidates.retain(|candidate| candidate.version.len() >= 2);
@@ -96,19 +114,24 @@ impl Candidate<'_> {
 
     /// The kernel from the cache, or else from the archive.
     fn fetch(&self, wanted: Series) -> anyhow::Result<Kernel> {
-        let file = self.suite.file_name(&self.package)?;
+        let package = format!("{}:{}", self.package, self.architecture.debian());
+        let file = self.suite.file_name(&package)?;
         let kernels = cache::directory()?.join("kernels");
         let directory = kernels.join(file.trim_end_matches(".deb"));
         if !directory.exists() {
             eprintln!("fetching {file}");
             fs::create_dir_all(&kernels)?;
             let building = tempfile::tempdir_in(&kernels)?;
-            let package = building.path().join("package");
-            self.suite.unpack(&self.package, &package)?;
-            let (packed, release) = find_vmlinuz(&package)?;
-            image::unpack(&packed, &building.path().join("vmlinux"))?;
+            let unpacked = building.path().join("package");
+            self.suite.unpack(&package, &unpacked)?;
+            let (packed, release) = find_vmlinuz(&unpacked)?;
+            let image = building.path().join("vmlinux");
+            match self.architecture {
+                Architecture::X86_64 => image::unpack(&packed, &image)?,
+                Architecture::Aarch64 => fs::rename(&packed, &image)?,
+            }
             fs::write(building.path().join("release"), release)?;
-            fs::remove_dir_all(package)?;
+            fs::remove_dir_all(unpacked)?;
             // Another run may have put it there meanwhile.
             fs::rename(building.path(), &directory)
                 .or_else(|error| if directory.exists() { Ok(()) } else { Err(error) })?;
@@ -116,7 +139,8 @@ impl Candidate<'_> {
         let release = fs::read_to_string(directory.join("release"))?;
         let series = self.series();
         let in_place_of = (series != wanted).then_some(wanted);
-        Ok(Kernel { series, in_place_of, release, image: directory.join("vmlinux") })
+        let (image, architecture) = (directory.join("vmlinux"), self.architecture);
+        Ok(Kernel { series, in_place_of, release, image, architecture })
     }
 }
 
@@ -140,8 +164,8 @@ fn find_vmlinuz(package: &Path) -> anyhow::Result<(PathBuf, String)> {
 }
 
 /// Every number in a package's name, but for that of the architecture.
-fn numbers(package: &str) -> Vec<u32> {
-    let version = package.trim_end_matches("-unsigned").trim_end_matches("-amd64");
+fn numbers(package: &str, architecture: Architecture) -> Vec<u32> {
+    let version = package.trim_end_matches("-unsigned").trim_end_matches(architecture.debian());
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
@@ -182,8 +206,10 @@ mod tests {
 
     #[test]
     fn package_names_tell_versions() {
-        assert_eq!(numbers("linux-binary-7.2.13+deb14-amd64"), [7, 2, 13, 14]);
-        assert_eq!(numbers("linux-image-7.3-rc7-amd64"), [7, 3, 7]);
+        let (amd64, arm64) = (Architecture::X86_64, Architecture::Aarch64);
+        assert_eq!(numbers("linux-binary-7.2.13+deb14-amd64", amd64), [7, 2, 13, 14]);
+        assert_eq!(numbers("linux-image-7.3-rc7-amd64", amd64), [7, 3, 7]);
+        assert_eq!(numbers("linux-image-6.1.0-50-arm64-unsigned", arm64), [6, 1, 0, 50]);
     }
 
     #[test]
@@ -203,6 +229,7 @@ mod tests {
                 in_place_of: None,
                 release: text.to_owned(),
                 image: PathBuf::new(),
+                architecture: Architecture::X86_64,
             };
             kernel.model()
         };

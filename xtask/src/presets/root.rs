@@ -1,5 +1,6 @@
 //! A root folder with the programs and what they need, run in it as an ordinary user.
 
+use crate::architecture::Architecture;
 use crate::cache;
 use crate::debian::{self, succeed};
 use anyhow::Context;
@@ -34,7 +35,7 @@ pub(crate) struct Root {
 impl Root {
     /// Makes the root in the cache, or finds it there if it has sid's versions; with a copy of `ringwarden`.
     pub(crate) fn new(ringwarden: &Path) -> anyhow::Result<Self> {
-        let sid = debian::Suite::open("sid")?;
+        let sid = debian::Suite::open("sid", Architecture::X86_64)?;
         let folder = cache::directory()?.join("presets");
         let versions = sid.file_names(&PACKAGES)?;
         let root = Self { path: folder.join("root") };
@@ -45,7 +46,7 @@ impl Root {
                 fs::remove_dir_all(&folder)?;
             }
             fs::create_dir_all(&root.path)?;
-            sid.unpack_with_dependencies(&PACKAGES, &root.path)?;
+            sid.unpack_with_dependencies(&PACKAGES, &[], &root.path)?;
             root.furnish()?;
             fs::write(&unpacked, versions)?;
         }

@@ -1,6 +1,7 @@
 //! liburing's regression programs, built from Debian sid's source package.
 
 use super::outcome::Run;
+use crate::architecture::Architecture;
 use crate::debian::{self, succeed};
 use crate::guard::Guard;
 use anyhow::{Context, ensure};
@@ -26,7 +27,7 @@ impl Suite {
             let tree = match source_tree(&sources)? {
                 Some(tree) => tree,
                 None => {
-                    debian::Suite::open("sid")?.source("liburing", &sources)?;
+                    debian::Suite::open("sid", Architecture::X86_64)?.source("liburing", &sources)?;
                     source_tree(&sources)?.context("the source package unpacked to no liburing-* folder")?
                 }
             };
