@@ -1,18 +1,24 @@
-//! Makes a `bpf(2)` call that means nothing, through each system call table, and prints its error.
+//! Makes a `bpf(2)` call that means nothing, through each system call table of x86-64, and prints its error.
 
+#[cfg(target_arch = "x86_64")]
 use std::arch::asm;
 use std::io;
 
 /// No command of `bpf(2)`.
 const NOTHING: u32 = 9999;
+#[cfg(target_arch = "x86_64")]
 const X32: i64 = 0x4000_0000;
 /// `bpf` of the 32-bit table.
+#[cfg(target_arch = "x86_64")]
 const I386: u64 = 357;
 
 fn main() {
     println!("native: {}", native(libc::SYS_bpf));
-    println!("x32: {}", native(libc::SYS_bpf | X32));
-    println!("i386: {}", by_32_bit_call());
+    #[cfg(target_arch = "x86_64")]
+    {
+        println!("x32: {}", native(libc::SYS_bpf | X32));
+        println!("i386: {}", by_32_bit_call());
+    }
 }
 
 fn native(number: i64) -> i32 {
@@ -23,6 +29,7 @@ fn native(number: i64) -> i32 {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 fn by_32_bit_call() -> i32 {
     let mut ret = I386;
     // SAFETY: a call without pointers; rbx, which the compiler keeps for itself, is put back.

@@ -147,6 +147,35 @@ fn a_policy_with_a_condition_is_refused_by_name() {
     }
 }
 
+/// Where rings are not split, what needs that is refused, and why no other lane would do is said.
+#[test]
+fn without_split_rings_nothing_is_held_in_part() {
+    if ringwarden::guard::SPLITS_RINGS {
+        return;
+    }
+    let refused = |lane, policy: &str| {
+        let stage = Stage::new().with_backend(lane);
+        let audit = stage.empty_folder().join("audit");
+        let output = finish(stage.audited(policy, &audit, "true"));
+        assert!(output.status.code() == Some(125) && !audit.exists(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let policy = policy("allow", "socket = \"family == AF_UNIX\"");
+    assert!(refused("split", &policy).contains("x86-64 only"));
+    let why = refused("auto", &policy);
+    assert!(why.contains("x86-64 only") && why.contains("the kernel tells nobody what it refuses"), "{why}");
+    let stage = Stage::new().with_backend("auto");
+    let output = finish(stage.guarded(&policy, "true"));
+    if Facts::find().usable().is_ok() {
+        assert!(output.status.success(), "{output:?}");
+    } else {
+        let why = String::from_utf8_lossy(&output.stderr);
+        for part in ["x86-64 only", "Linux 7.0", "`socket`", "family == AF_UNIX"] {
+            assert!(why.contains(part), "{why}");
+        }
+    }
+}
+
 /// What a policy says of new rings holds for those that are resized, too.
 #[test]
 fn a_limited_ring_stays_as_it_is() {
