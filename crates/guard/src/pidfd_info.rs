@@ -56,7 +56,7 @@ impl PidfdInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::PIDFD_THREAD;
+    use crate::proc::PIDFD_THREAD;
     use rustix::fd::AsFd;
     use rustix::process::{getegid, geteuid, getgid, getpid, getuid, pidfd_open};
 
