@@ -3,6 +3,7 @@
 use ringwarden_filter::{Context, Denial};
 use ringwarden_uapi::register::RegisterOp;
 use ringwarden_uapi::ring::{Params, Sqe};
+use rustix::process::Pid;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -24,6 +25,18 @@ pub struct Refusal {
     /// The rules refuse it, and it passes all the same: see
     /// [`Guard::with_permission`](crate::Guard::with_permission).
     pub permitted: bool,
+}
+
+impl Refusal {
+    /// Of a call that waits, so that its thread lives.
+    pub(crate) fn now(pid: Pid, tid: Pid, request: Refused) -> Self {
+        // A name is bytes; what is no text in them is replaced.
+        let program = std::fs::read(format!("/proc/{}/comm", tid.as_raw_nonzero()))
+            .map(|name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+            .unwrap_or_default();
+        let [pid, tid] = [pid, tid].map(|id| id.as_raw_nonzero().get());
+        Self { time: SystemTime::now(), pid, tid, program, request, permitted: false }
+    }
 }
 
 /// What was refused, and why.
@@ -99,6 +112,12 @@ pub trait Audit: Send {
 #[derive(Clone)]
 pub(crate) struct SharedAudit(Arc<Mutex<Box<dyn Audit>>>);
 
+impl std::fmt::Debug for SharedAudit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedAudit")
+    }
+}
+
 impl SharedAudit {
     pub(crate) fn new(audit: Box<dyn Audit>) -> Self {
         Self(Arc::new(Mutex::new(audit)))
@@ -112,9 +131,16 @@ impl SharedAudit {
     }
 }
 
+impl SharedAudit {
+    /// As [`Audit::refused`], by whoever has it.
+    pub(crate) fn tell(&self, refusal: &Refusal) -> std::io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused(refusal)
+    }
+}
+
 impl Audit for SharedAudit {
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused(refusal)
+        self.tell(refusal)
     }
 }
 

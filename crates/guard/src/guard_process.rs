@@ -14,7 +14,7 @@ use crate::serve::{Server, serve};
 use crate::shared::Shared;
 use crate::start::{Started, start};
 use crate::supervisor::{Parts, Supervisor};
-use crate::tree::{self, Children};
+use ringwarden_launch::tree::{self, Children};
 use ringwarden_launch::{Argv, Arrivals, FAILED, HeldSignals, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

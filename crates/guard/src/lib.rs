@@ -105,8 +105,6 @@ mod taken;
 #[cfg(target_arch = "x86_64")]
 mod tasks;
 mod traced;
-#[cfg(target_arch = "x86_64")]
-mod tree;
 mod turns;
 #[cfg(target_arch = "x86_64")]
 mod unsettled;

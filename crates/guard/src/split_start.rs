@@ -5,8 +5,8 @@ use crate::hazards::Hazards;
 use crate::kernel_ring::KernelRing;
 use crate::launch::{Error, Guard, check_needs, check_yama, command};
 use crate::seccomp::split::Traps;
-use crate::tree::{self, Children};
 use crate::watchdog::{self, Tree};
+use ringwarden_launch::tree::{self, Children};
 
 use ringwarden_filter::RegisterRules;
 use ringwarden_launch::{HeldSignals, Status, descriptors};

@@ -2,7 +2,7 @@
 
 use crate::launch::{Error, not_executed, not_started};
 use crate::report::Report;
-use crate::tree::Children;
+use ringwarden_launch::tree::Children;
 use ringwarden_launch::wait::State;
 use ringwarden_launch::{HeldSignals, Signal, StandIn, Status, stop_like};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

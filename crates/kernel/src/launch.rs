@@ -3,7 +3,7 @@
 use crate::confinement::{ConfineError, Confinement};
 use crate::wait::wait_for;
 use ringwarden_filter::{FilterSet, RegisterRules};
-use ringwarden_launch::{Argv, ArgvError, HeldSignals, Status, descriptors};
+use ringwarden_launch::{Argv, ArgvError, Bond, HeldSignals, Status, descriptors};
 use ringwarden_trial::last_errno;
 use ringwarden_uapi::Opcode;
 use rustix::fd::OwnedFd;
@@ -47,6 +47,9 @@ pub enum Error {
     /// The program has not run, because something would not have been in force.
     #[error(transparent)]
     Confine(#[from] ConfineError),
+    /// The companion that the program was bound to has ended, and the program with it.
+    #[error("what the program was bound to has ended, and the program with it")]
+    Parted,
     /// A system call that starts the program's process failed.
     #[error("cannot start the program: {0}")]
     Start(io::Error),
@@ -74,6 +77,15 @@ impl Kernel {
     /// # Errors
     /// See [`Error`]; the program has not run.
     pub fn run(&self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
+        self.run_bound(argv, None)
+    }
+
+    /// The same for a program that is not to run without a companion, and nor are its descendants: it waits for
+    /// them, too, unless a signal comes that would have ended the program.
+    ///
+    /// # Errors
+    /// See [`Error`]; but for [`Error::Parted`], the program has not run.
+    pub fn run_bound(&self, argv: &[impl AsRef<OsStr>], bond: Option<&Bond>) -> Result<Status, Error> {
         let program = argv.first().map(|arg| arg.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
         let argv = match Argv::new(argv) {
             Ok(argv) => argv,
@@ -95,9 +107,12 @@ impl Kernel {
         drop(child);
         descriptors::close_for_own_part();
         let failure = Failure::receive(&failure_out);
-        let status = wait_for(pid).map_err(start)?;
+        let status = wait_for(pid, bond).map_err(start)?;
         drop(signals);
-        failure.map_or(Ok(status), |failure| Err(failure.explain(program)))
+        match failure {
+            Some(failure) => Err(failure.explain(program)),
+            None => status.ok_or(Error::Parted),
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 //!   process as the program was stopped, so that a shell sees it.
 //! - [`descriptors`] tells rings from other descriptors, by asking the kernel, and closes what a process
 //!   must not have.
+//! - [`Companion`] is a process that does something beside the program, [`Bond`] what ends the program where that
+//!   dies; [`tree`] finds and ends descendants.
 //! - [`wait`] looks after a child; [`Status`] is how the program ended, and how to end likewise.
 
 #![deny(missing_docs)]
@@ -14,6 +16,8 @@
 
 #[allow(unsafe_code)] // exec
 mod argv;
+#[allow(unsafe_code)] // fork
+mod companion;
 #[allow(unsafe_code)] // close
 pub mod descriptors;
 #[allow(unsafe_code)] // sigaction
@@ -29,9 +33,11 @@ mod stand_in;
 mod status;
 #[allow(unsafe_code)] // raise
 mod stop;
+pub mod tree;
 pub mod wait;
 
 pub use argv::{Argv, ArgvError};
+pub use companion::{Bond, Companion};
 pub use held::{HeldSignals, leave_signals_to_others};
 pub use signal::{Arrivals, Signal};
 pub use stand_in::StandIn;

@@ -66,6 +66,14 @@ impl Callers {
 }
 
 impl Caller {
+    /// Its process's number.
+    pub(super) fn pid(&self) -> Pid {
+        match &self.is {
+            Is::Info(info) => info.process,
+            Is::Status(status) => status.process,
+        }
+    }
+
     /// For whom memory is counted that is taken for it; see [`Owner`].
     pub(super) fn owner(&self) -> Option<Owner> {
         match &self.is {

@@ -1,6 +1,7 @@
 //! Running a program whose rings the kernel holds.
 
 use super::session::{Held, Session};
+use crate::audit::{Audit, SharedAudit};
 use crate::child::read_i32;
 use crate::kernel_ring::KernelRing;
 use crate::launch::{Error, check_needs, check_yama, command, not_executed, not_started};
@@ -12,7 +13,7 @@ use crate::start::start;
 use ringwarden_filter::{CallRules, FilterSet, OperationRules};
 use ringwarden_kernel::Confinement;
 use ringwarden_launch::wait::{self, State, Stop};
-use ringwarden_launch::{HeldSignals, StandIn, Status, stop_like};
+use ringwarden_launch::{Bond, HeldSignals, StandIn, Status, stop_like};
 use ringwarden_uapi::ring::SetupFlags;
 use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,7 +32,6 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Runs programs on rings that the kernel holds: to rules about whole operations, by restrictions (Linux 5.10), or
 /// to any, by filters (Linux 7.0).
-#[derive(Clone, Debug)]
 pub struct Maker {
     operations: OperationRules,
     calls: CallRules,
@@ -39,6 +39,8 @@ pub struct Maker {
     /// Requests for messages to other rings are allowed, whatever they are.
     messages: bool,
     truthful_probe: bool,
+    audit: SharedAudit,
+    bond: Option<Bond>,
 }
 
 impl Maker {
@@ -46,7 +48,15 @@ impl Maker {
     #[must_use]
     pub fn new(operations: OperationRules, calls: CallRules) -> Self {
         let messages = operations.allow(Opcode::MSG_RING);
-        Self { operations, calls, filters: None, messages, truthful_probe: true }
+        Self {
+            operations,
+            calls,
+            filters: None,
+            messages,
+            truthful_probe: true,
+            audit: SharedAudit::new(Box::new(())),
+            bond: None,
+        }
     }
 
     /// Holds rings to those filters, too, for a kernel that keeps to their model.
@@ -58,6 +68,21 @@ impl Maker {
         self.filters = Some(Confinement::of_requests(filters));
         // `io_uring_sync_msg_ring` asks no filter.
         self.messages &= filters.outright(Opcode::MSG_RING) == Some(true);
+        self
+    }
+
+    /// Tells `audit` of the rings that are refused. Of requests it hears nothing: the kernel refuses them.
+    #[must_use]
+    pub fn with_audit(mut self, audit: impl Audit + 'static) -> Self {
+        self.audit = SharedAudit::new(Box::new(audit));
+        self
+    }
+
+    /// Ends the program and all its descendants where a companion ends: then [`Error::Died`] is how the program has
+    /// ended.
+    #[must_use]
+    pub fn bound_to(mut self, bond: Bond) -> Self {
+        self.bond = Some(bond);
         self
     }
 
@@ -84,12 +109,22 @@ impl Maker {
     ///
     /// # Errors
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
-    pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
+    pub fn run(mut self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
+        let (bond, audit) = (self.bond.take(), self.audit.clone());
+        let ended = self.run_program(argv, bond.as_ref());
+        if let (Err(Error::Died(_)), Some(bond)) = (&ended, &bond) {
+            bond.kill_the_others();
+        }
+        audit.end();
+        ended
+    }
+
+    fn run_program(self, argv: &[impl AsRef<OsStr>], bond: Option<&Bond>) -> Result<Status, Error> {
         let error = |error: Errno| Error::Start(error.into());
         check_needs(When::Always)?;
         check_yama()?;
         let (argv, program) = command(argv)?;
-        let Self { operations, mut calls, filters, messages, truthful_probe } = self;
+        let Self { operations, mut calls, filters, messages, truthful_probe, audit, bond: _ } = self;
         // A ring that may not have a size must not get it later.
         if calls.setup.limits_sizes() {
             calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
@@ -111,7 +146,7 @@ impl Maker {
         let (started, listener) = start(&argv, &signals, &program_filter)
             .map_err(|(status, error)| not_started(status, error.raw_os_error(), &program))?;
         let died = |error: Errno| Error::Died(error.into());
-        let session = Arc::new(Session::new(listener, held).map_err(error)?);
+        let session = Arc::new(Session::new(listener, held, audit.clone()).map_err(error)?);
         let mut stand_in = StandIn::new(None).map_err(error)?;
         let state = State::open(started.pid).ok();
         let hang_up = session.listener.as_fd().try_clone_to_owned().map_err(Error::Start)?;
@@ -124,10 +159,11 @@ impl Maker {
         let mut ended: Option<Status> = None;
         let mut second = Instant::now() + SECOND;
         let mut tick_at: Option<Instant> = None;
-        let (mut held_back, mut changed) = (false, false);
+        let (mut held_back, mut changed, mut unreaped) = (false, false, false);
         loop {
             let left = second.saturating_duration_since(Instant::now());
-            let left = if changed || tick_at.is_some() { left.min(TICK) } else { left };
+            let soon = changed || unreaped || tick_at.is_some();
+            let left = if soon { left.min(TICK) } else { left };
             let look_at_turns = if tick_at.is_none() { PollFlags::IN } else { PollFlags::empty() };
             let tick = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let watched = if ended.is_none() && !held_back { PollFlags::IN } else { PollFlags::empty() };
@@ -139,13 +175,21 @@ impl Maker {
                 PollFd::new(&hang_up, PollFlags::empty()),
                 // Readable until a tick has come, so of no interest while one is due.
                 PollFd::from_borrowed_fd(session.untidy(), look_at_turns),
+                bond.map_or_else(|| PollFd::new(&hang_up, PollFlags::empty()), Bond::poll_fd),
             ];
             match poll(&mut fds, Some(stand_in.timeout().unwrap_or(&tick))) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(died(error)),
             }
-            let [stopped_serving, program_ended, _, nobody_left, untidy] =
-                [0, 1, 2, 3, 4].map(|index: usize| !fds[index].revents().is_empty());
+            let [stopped_serving, program_ended, _, nobody_left, untidy, parted] =
+                [0, 1, 2, 3, 4, 5].map(|index: usize| !fds[index].revents().is_empty());
+            if let Some(bond) = bond {
+                if parted {
+                    return Err(Error::Died(std::io::Error::other("its companion has ended")));
+                }
+                let traced = session.traced.traced();
+                unreaped = !bond.reap(started.pid, |child| traced.spares(child));
+            }
             if stopped_serving && !nobody_left {
                 match read_i32(server.as_fd()) {
                     // Nobody is left, as will be seen.

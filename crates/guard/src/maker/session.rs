@@ -2,6 +2,7 @@
 
 use super::caller::Callers;
 use super::enabling::Enabling;
+use crate::audit::{Refusal, Refused, SharedAudit};
 use crate::credentials::{TaskStatus, as_its_user};
 use crate::frozen::Freezers;
 use crate::inject::{After, Injection};
@@ -22,6 +23,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// What rings are held to, and how the kernel is told.
 #[derive(Debug)]
@@ -53,6 +55,9 @@ impl Held {
 pub(crate) struct Session {
     pub(super) listener: Listener,
     pub(super) held: Held,
+    audit: SharedAudit,
+    /// Why a refusal could not be recorded, as a number; 0 while all could.
+    unrecorded: AtomicI32,
     pub(super) enabling: Enabling,
     pub(super) traced: TracedThreads,
     callers: Callers,
@@ -114,17 +119,20 @@ impl Serve for Session {
     }
 
     fn must_end(&self) -> Option<Errno> {
-        None
+        let number = self.unrecorded.load(Ordering::Relaxed);
+        (number != 0).then(|| Errno::from_raw_os_error(number))
     }
 }
 
 impl Session {
     /// # Errors
     /// `EMFILE` when no descriptor can be had.
-    pub(super) fn new(listener: Listener, held: Held) -> Result<Self, Errno> {
+    pub(super) fn new(listener: Listener, held: Held, audit: SharedAudit) -> Result<Self, Errno> {
         Ok(Self {
             listener,
             held,
+            audit,
+            unrecorded: AtomicI32::new(0),
             enabling: Enabling::default(),
             traced: TracedThreads::default(),
             callers: Callers::default(),
@@ -153,6 +161,15 @@ impl Session {
     pub(super) fn end_overdue(&self) -> Result<(), Errno> {
         // Nothing is locked while a program is waited for.
         end_overdue(self, &self.freezers, || false)
+    }
+
+    /// Tells of a refused call before the program hears of it.
+    pub(super) fn refused(&self, call: Call<'_>, process: Pid, request: Refused) {
+        let refusal = Refusal::now(process, call.tid, request);
+        if let Err(error) = call.turn.deadline.uncounted(|| self.audit.tell(&refusal)) {
+            let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            self.unrecorded.store(error.raw_os_error(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn fail(&self, call: Call<'_>, error: Errno) {

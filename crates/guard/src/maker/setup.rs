@@ -4,6 +4,7 @@ use super::caller::Caller;
 use super::own_memory::OwnMemory;
 use super::ring::{Wanted, try_out};
 use super::session::{Call, Session};
+use crate::audit::Refused;
 use crate::credentials::TaskStatus;
 use crate::inject::{After, Injection};
 use crate::setup_checks::check_submission_thread;
@@ -45,7 +46,12 @@ impl Session {
         let rules = self.held.calls.setup;
         // A ring that may not be enabled is not made, either.
         let enabling = self.held.calls.register.allow(RegisterOp::REGISTER_ENABLE_RINGS);
-        if flags.intersects(rules.denied) || !enabling && flags.contains(SetupFlags::R_DISABLED) {
+        let enabled_later = !enabling && flags.contains(SetupFlags::R_DISABLED);
+        if !rules.allow(entries as u32, &asked) || enabled_later {
+            let request = Refused::Setup { entries: entries as u32, params: asked };
+            self.refused(call, caller.pid(), request);
+        }
+        if flags.intersects(rules.denied) || enabled_later {
             return Err(Errno::PERM);
         }
         let (entries, mut params) = within(rules.max_entries, entries as u32, asked, flags)?;

@@ -39,7 +39,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// A split ring and what the guard keeps with it.
 #[derive(Debug)]
@@ -348,18 +348,8 @@ impl Supervisor {
     fn refused(&self, call: Call<'_>, request: Refused) {
         let tid = call.tid;
         let pid = self.state().tasks.process_of(tid).map_or(tid, |(tgid, _)| tgid);
-        // A name is bytes; what is no text in them is replaced.
-        let program = std::fs::read(format!("/proc/{}/comm", tid.as_raw_nonzero()))
-            .map(|name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
-            .unwrap_or_default();
-        let refusal = Refusal {
-            time: SystemTime::now(),
-            pid: pid.as_raw_nonzero().get(),
-            tid: tid.as_raw_nonzero().get(),
-            program,
-            permitted: self.rules.permissive && request.is_by_rules(),
-            request,
-        };
+        let permitted = self.rules.permissive && request.is_by_rules();
+        let refusal = Refusal { permitted, ..Refusal::now(pid, tid, request) };
         let told = call.turn.deadline.uncounted(|| {
             let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
             audit.refused(&refusal)

@@ -1,6 +1,6 @@
 //! The process tree below a subreaper: ending it, and collecting the dead.
 
-use ringwarden_launch::wait;
+use crate::wait;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use rustix::thread::Timespec;
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Makes the calling process the one that inherits every orphan below it.
-pub(crate) fn adopt_orphans() {
+pub fn adopt_orphans() {
     // Fails only on kernels before 3.4.
     let _ = set_child_subreaper(Some(getpid()));
 }
@@ -21,14 +21,14 @@ pub(crate) fn adopt_orphans() {
 /// Opened once and read again and again: without descriptors, which a hostile program can bring about
 /// with `prlimit`, nobody could be found any more.
 #[derive(Debug)]
-pub(crate) struct Children(File);
+pub struct Children(File);
 
 impl Children {
     /// Those of the calling thread, who must be the main one: orphans become its.
     ///
     /// # Errors
     /// `ENOENT` on a kernel that was built without `CONFIG_PROC_CHILDREN`.
-    pub(crate) fn open() -> Result<Self, Errno> {
+    pub fn open() -> Result<Self, Errno> {
         let file = File::open("/proc/thread-self/children");
         file.map(Self).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))
     }
@@ -37,7 +37,7 @@ impl Children {
     ///
     /// # Errors
     /// They cannot be told at the moment, which does not mean that there are none.
-    pub(crate) fn list(&self) -> std::io::Result<Vec<Pid>> {
+    pub fn list(&self) -> std::io::Result<Vec<Pid>> {
         let (mut list, mut chunk) = (Vec::new(), [0; 4096]);
         loop {
             match self.0.read_at(&mut chunk, list.len() as u64)? {
@@ -52,7 +52,7 @@ impl Children {
     /// Kills everything below the calling subreaper but for the children `spared`, who must not have
     /// been waited for. Killed parents leave their children to it, so it goes on until no other child is
     /// left.
-    pub(crate) fn kill_all_but(&self, spared: &[Pid]) {
+    pub fn kill_all_but(&self, spared: &[Pid]) {
         loop {
             let mut doomed = self.list();
             if let Ok(doomed) = &mut doomed {
@@ -77,7 +77,7 @@ impl Children {
     /// Collects dead children but for those that are `kept`, whose status somebody wants. The look at a
     /// child that a thread of this process traces would take its stop away from the tracer, so those that
     /// `may` not be looked at are left, too; whether there were none of them.
-    pub(crate) fn reap_all_but(&self, kept: impl Fn(Pid) -> bool, may: impl Fn(Pid) -> bool) -> bool {
+    pub fn reap_all_but(&self, kept: impl Fn(Pid) -> bool, may: impl Fn(Pid) -> bool) -> bool {
         let children = self.list().unwrap_or_default().into_iter().filter(|&child| !kept(child));
         let (ours, left): (Vec<_>, Vec<_>) = children.partition(|&child| may(child));
         ours.into_iter().for_each(|child| {
