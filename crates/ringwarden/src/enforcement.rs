@@ -3,9 +3,9 @@
 use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError, Registration};
 use ringwarden_guard::{Guard, Maker};
 use ringwarden_kernel::Kernel;
-use ringwarden_policy::{Diagnostics, Policy, Rule, RuleOrigin, compile};
+use ringwarden_policy::{Decision, Diagnostics, Policy, Rule, RuleOrigin, compile};
 use ringwarden_uapi::bpf::FilterFlags;
-use ringwarden_uapi::ring::Params;
+use ringwarden_uapi::ring::{Params, Sqe};
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 
 /// Policies, compiled and registered: ready for a backend.
@@ -149,13 +149,40 @@ impl Enforcement {
             _ => None,
         }
     }
+
+    /// The rules that may have refused a request, of which only the header is known: one, where that settles it.
+    pub fn suspects(&self, sqe: &Sqe) -> Vec<Origin> {
+        let opcode = Opcode(sqe.opcode);
+        let context = Context::header(self.filters.model(), sqe);
+        let mut suspects = Vec::new();
+        for (layer, policy) in self.layers.iter().enumerate() {
+            let origin = |rule: &RuleOrigin| Origin { rule: rule.clone(), layer };
+            let (decision, by) = policy.decide(context.words());
+            match policy.rule(opcode) {
+                Rule::Deny(rule) => return vec![origin(rule)],
+                // What is required of every request looks at the header only.
+                _ if decision == Decision::Deny && policy.requirement() == Some(by) => {
+                    return vec![origin(by)];
+                }
+                Rule::Allow(_) => {}
+                Rule::Expr(rule) => {
+                    suspects.push(origin(rule));
+                    // Whether that holds is not known where the rule itself seems not to.
+                    if decision == Decision::Deny {
+                        suspects.extend(policy.requirement().map(origin));
+                    }
+                }
+            }
+        }
+        suspects
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use ringwarden_filter::Verdict;
-    use ringwarden_uapi::ring::Sqe;
+    use ringwarden_uapi::ring::SqeFlags;
 
     fn refuser(layers: &[&str], opcode: Opcode) -> Option<(String, usize)> {
         let layers: Vec<_> = layers
@@ -189,6 +216,30 @@ mod tests {
         assert_eq!(refuser(&[read_only, linked], Opcode::NOP), Some(("require".into(), 1)));
         assert_eq!(refuser(&[read_only, linked], Opcode::READ), Some(("read".into(), 1)));
         assert_eq!(refuser(&[linked], Opcode::WRITE), Some(("require".into(), 0)));
+    }
+
+    #[test]
+    fn of_a_request_whose_header_is_known_the_rules_are_told_that_may_have_refused_it() {
+        let layers = [
+            "version = 1\ndefault = \"allow\"\n[all]\nrequire = \"!(sqe_flags & IOSQE_IO_LINK)\"\n[ops]\n\
+             socket = \"family == AF_UNIX\"\nnop = \"deny\"\n",
+            "version = 1\ndefault = \"deny\"\n[ops]\nsocket = \"type == SOCK_STREAM\"\nread = \"allow\"\n",
+        ];
+        let layers = layers.map(|text| Policy::parse(text, "policy").expect("a policy"));
+        let enforcement = Enforcement::new(&layers, KernelModel::default()).expect("enforceable");
+        let suspects = |opcode: Opcode, flags: SqeFlags| {
+            let sqe = Sqe { opcode: opcode.0, flags: flags.bits(), ..Sqe::default() };
+            let suspects = enforcement.suspects(&sqe).into_iter();
+            suspects.map(|origin| (origin.rule.key, origin.layer)).collect::<Vec<_>>()
+        };
+        let told = |key: &str, layer| (key.to_owned(), layer);
+        let none = SqeFlags::empty();
+        assert_eq!(suspects(Opcode::NOP, none), [told("nop", 0)]);
+        assert_eq!(suspects(Opcode::WRITE, none), [told("default", 1)]);
+        assert_eq!(suspects(Opcode::READ, SqeFlags::IO_LINK), [told("require", 0)]);
+        assert_eq!(suspects(Opcode::READ, none), []);
+        let all = [told("socket", 0), told("require", 0), told("socket", 1)];
+        assert_eq!(suspects(Opcode::SOCKET, none), all);
     }
 
     /// Whoever only tests flags of requests need not have their arguments put out of reach.

@@ -25,6 +25,8 @@ pub use ringwarden_diff as diff;
 pub use ringwarden_filter as filter;
 pub use ringwarden_guard as guard;
 pub use ringwarden_kernel as kernel;
+pub use ringwarden_launch as launch;
 pub use ringwarden_learn as learn;
 pub use ringwarden_policy as policy;
+pub use ringwarden_refusals as refusals;
 pub use ringwarden_uapi as uapi;

@@ -278,6 +278,7 @@ fn a_library_user_can_confine_a_child() {
 #[test]
 fn what_the_backend_cannot_do_is_refused_or_left_to_the_guard() {
     if let Some(stage) = stage() {
+        // Whoever is no root is not told what the kernel refuses.
         let audit = stage.empty_folder().join("audit");
         let deny_nop = policy("allow", "nop = \"deny\"");
         let output = finish(stage.audited(&deny_nop, &audit, "true"));
@@ -290,10 +291,11 @@ fn what_the_backend_cannot_do_is_refused_or_left_to_the_guard() {
             return;
         }
         let captive = stage.example("captive");
-        // The guard's own sign: its watchdog and the guard stand between the program and its caller.
         let mut command = stage.audited(&deny_nop, &audit, &captive);
         command.arg("once");
-        assert_eq!(finish(command).status.code(), Some(13));
+        let output = finish(command);
+        assert_eq!(output.status.code(), Some(13), "{output:?}");
+        assert!(stderr(&output).contains("a guard looks at each submission"), "{output:?}");
         assert_eq!(fs::read_to_string(&audit).expect("an audit").lines().count(), 1);
     }
 }

@@ -36,9 +36,9 @@ pub(crate) const SETUP: &str = "only who makes the rings can hold what `[setup]`
 
 /// What only the split lane can do.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wishes {
-    /// Tell of refused requests.
-    pub(crate) reports: bool,
+pub(crate) struct Wishes<'a> {
+    /// Refused requests are to be told of; and why those cannot be that the kernel refuses.
+    pub(crate) unheard: Option<&'a str>,
     /// Be like that kernel.
     pub(crate) model: Option<KernelModel>,
     /// Let programs have filters of their own.
@@ -47,19 +47,18 @@ pub(crate) struct Wishes {
     pub(crate) permissive: bool,
 }
 
-impl Wishes {
+impl<'a> Wishes<'a> {
     /// Why no lane will do in which the kernel decides.
-    fn beyond_the_kernel(self) -> Option<&'static str> {
+    fn beyond_the_kernel(self) -> Option<&'a str> {
         match self {
             Self { permissive: true, .. } => Some("only the guard lets pass what a policy refuses"),
-            Self { reports: true, .. } => Some("the kernel tells nobody what it refuses"),
             Self { model: Some(_), .. } => Some("no kernel is like another"),
-            _ => None,
+            Self { unheard, .. } => unheard,
         }
     }
 
     /// Why no lane will do in which somebody else makes the program's rings.
-    fn beyond_a_maker(self) -> Option<&'static str> {
+    fn beyond_a_maker(self) -> Option<&'a str> {
         let own = "rings that are made for a program have no filters of its own";
         self.beyond_the_kernel().or_else(|| self.own_filters.then_some(own))
     }
@@ -99,7 +98,7 @@ impl Lane {
     /// The policies are wrong, or the lane that was asked for cannot do what is asked.
     pub(crate) fn choose(
         self,
-        wishes: Wishes,
+        wishes: Wishes<'_>,
         load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
     ) -> Result<Choice, NoChoice> {
         match self {
@@ -175,7 +174,7 @@ pub(crate) fn compiled_for(
 ///
 /// # Errors
 /// Why that will not do.
-fn restricted(wishes: Wishes, enforcement: &Enforcement) -> Result<OperationRules, String> {
+fn restricted(wishes: Wishes<'_>, enforcement: &Enforcement) -> Result<OperationRules, String> {
     match wishes.beyond_a_maker() {
         Some(reason) => Err(reason.into()),
         None => enforcement.operations().map_err(|beyond| beyond.to_string()),
@@ -183,7 +182,7 @@ fn restricted(wishes: Wishes, enforcement: &Enforcement) -> Result<OperationRule
 }
 
 fn insist_on_tasks(
-    wishes: Wishes,
+    wishes: Wishes<'_>,
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
 ) -> Result<Choice, NoChoice> {
     let (enforcement, model) = insist_on_filters(Facts::usable, wishes.beyond_the_kernel(), load)?;
@@ -194,7 +193,7 @@ fn insist_on_tasks(
 }
 
 fn insist_on_filtered(
-    wishes: Wishes,
+    wishes: Wishes<'_>,
     load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
 ) -> Result<Choice, NoChoice> {
     let (enforcement, model) = insist_on_filters(Facts::usable_on_rings, wishes.beyond_a_maker(), load)?;

@@ -26,6 +26,7 @@ mod run;
 mod schema;
 mod style;
 mod test;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ Run a program under it:
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Watch(watch::Watch),
     Check(check::Check),
     Test(test::Test),
     Compile(compile::Compile),
@@ -98,6 +100,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(run) => run.execute(),
+        Command::Watch(watch) => watch.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),
         Command::Compile(compile) => compile.execute(),

@@ -1,6 +1,6 @@
 //! `ringwarden run`.
 
-use crate::audit::Log;
+use crate::audit::{self, Log, Reader, SharedLog, Tally};
 use crate::lane::{Choice, Lane, NoChoice, Wishes};
 use crate::lines::Lines;
 use crate::permitted::Permitted;
@@ -8,12 +8,11 @@ use crate::{FAILED, input, layers, style};
 use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Maker, Status, needs::Confined};
-use ringwarden::kernel::{self, ConfineError, Kernel};
+use ringwarden::kernel::{self, ConfineError, Facts, Kernel};
+use ringwarden::refusals;
 use ringwarden::uapi::{KernelModel, Opcode};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,16 +37,20 @@ pub(crate) struct Run {
     /// Who enforces the policy, and how
     #[arg(long, alias = "backend", value_enum, default_value_t = Lane::Auto)]
     lane: Lane,
-    /// Append one line of JSON to FILE for each refused request; takes the split lane
+    /// Append one line of JSON to FILE for each refused request; without the privilege to hear of what the kernel
+    /// refuses it takes the split lane
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
-    /// Tell of each refused request on standard error; takes the split lane
+    /// Tell of each refused request on standard error, likewise
     #[arg(short, long)]
     verbose: bool,
     /// Refuse nothing that the policy refuses, and tell at the end what would have been, by rule; with
     /// --verbose or --audit of each request, too. Takes the split lane
     #[arg(long)]
     permissive: bool,
+    /// Say nothing at the end of how many requests were refused
+    #[arg(short, long)]
+    quiet: bool,
     /// The kernel whose filters the policy is compiled for and a program's own registrations are answered
     /// as: posted, 7.0, 7.2, 7.3; takes the split lane [default: the newest]
     #[arg(long, value_name = "KERNEL")]
@@ -101,8 +104,13 @@ impl Run {
                 FAILED,
             );
         }
+        let reports = (self.audit.is_some() || self.verbose) && !self.permissive;
+        let unheard = reports
+            .then(refusals::available)
+            .and_then(Result::err)
+            .map(|reason| format!("what the kernel refuses cannot be told of: {reason}"));
         let wishes = Wishes {
-            reports: self.audit.is_some() || self.verbose,
+            unheard: unheard.as_deref(),
             model: self.model,
             own_filters: self.own_filters,
             permissive: self.permissive,
@@ -115,7 +123,14 @@ impl Run {
             Ok(Choice::Filtered { enforcement, .. }) => {
                 self.by_maker(enforcement.filtering_maker(), &enforcement)
             }
-            Ok(Choice::Split { enforcement, why }) => self.by_guard(enforcement, &why),
+            Ok(Choice::Split { enforcement, why }) => {
+                if let Some(unheard) = unheard.filter(|_| self.could_be_faster(&enforcement)) {
+                    style::note(format_args!(
+                        "{unheard}; so a guard looks at each submission, see docs/lanes.md"
+                    ));
+                }
+                self.by_guard(enforcement, &why)
+            }
             Err(NoChoice::Policies { unusable, hint }) => {
                 unusable.print();
                 hint.into_iter().for_each(style::note);
@@ -125,8 +140,25 @@ impl Run {
         }
     }
 
+    /// Whether that policy takes the split lane for the sake of reports alone.
+    fn could_be_faster(&self, enforcement: &Enforcement) -> bool {
+        let asked_for = self.lane != Lane::Auto || self.model.is_some();
+        let rings = || !self.own_filters && enforcement.operations().is_ok();
+        !asked_for && (rings() || Facts::find().usable().is_ok())
+    }
+
     fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel) -> ExitCode {
-        let error = match kernel.run(&self.command) {
+        let (log, reader) = match self.listen(enforcement) {
+            Ok(listening) => listening,
+            Err(status) => return status,
+        };
+        let bond = match reader.as_ref().map(Reader::bond).transpose() {
+            Ok(bond) => bond.flatten(),
+            Err(error) => return style::fail(error, FAILED),
+        };
+        let ended = kernel.run_bound(&self.command, bond.as_ref());
+        log.close(reader.map_or_else(Tally::default, Reader::end));
+        let error = match ended {
             Ok(status) => return status.end(),
             Err(error) => error,
         };
@@ -139,22 +171,31 @@ impl Run {
     }
 
     fn by_maker(self, mut maker: Maker, enforcement: &Enforcement) -> ExitCode {
+        let (log, reader) = match self.listen(enforcement) {
+            Ok(listening) => listening,
+            Err(status) => return status,
+        };
+        maker = maker.with_audit(log.clone());
+        match reader.as_ref().map(Reader::bond).transpose() {
+            Ok(Some(Some(bond))) => maker = maker.bound_to(bond),
+            Ok(_) => {}
+            Err(error) => return style::fail(error, FAILED),
+        }
         if self.probe == Probe::Kernel {
             maker = maker.with_probes_of_the_kernel();
         }
-        match maker.run(&self.command) {
+        let ended = maker.run(&self.command);
+        log.close(reader.map_or_else(Tally::default, Reader::end));
+        match ended {
             Err(guard::Error::Confine(error)) => not_confined(enforcement, &error),
             result => end(result, &[]),
         }
     }
 
     fn by_guard(self, enforcement: Enforcement, why: &[String]) -> ExitCode {
-        let file = match self.audit.as_ref().map(open_audit).transpose() {
-            Ok(file) => file,
-            Err(error) => {
-                let path = self.audit.unwrap_or_default();
-                return style::fail(format_args!("cannot write to {}: {error}", path.display()), FAILED);
-            }
+        let log = match self.log(&enforcement) {
+            Ok(log) => log,
+            Err(status) => return status,
         };
         if let Some(confined) =
             Confined::find().filter(|&confined| self.verbose || confined == Confined::Always)
@@ -168,9 +209,40 @@ impl Run {
         if self.permissive {
             guard = guard.with_permission();
         }
-        let permitted = self.permissive.then(Permitted::default);
-        let log = Log { enforcement, file, verbose: self.verbose, lines: Lines::default(), permitted };
         end(guard.with_audit(log).run(&self.command), why)
+    }
+
+    /// What is told of refusals by the calling process, and who listens to those of the kernel; that is nobody where
+    /// it cannot be, and need not.
+    fn listen(&self, enforcement: &Enforcement) -> Result<(SharedLog, Option<Reader>), ExitCode> {
+        let log = self.log(enforcement)?;
+        let reports = self.audit.is_some() || self.verbose;
+        let reader = if self.quiet && !reports { None } else { Some(Reader::start(self.log(enforcement)?)) };
+        let reader = match reader.transpose() {
+            Err(reason) if reports => {
+                let error = format_args!("what the kernel refuses cannot be told of: {reason}");
+                return Err(style::fail(error, FAILED));
+            }
+            reader => reader.ok().flatten(),
+        };
+        Ok((SharedLog::new(log), reader))
+    }
+
+    fn log(&self, enforcement: &Enforcement) -> Result<Log, ExitCode> {
+        let file = self.audit.as_ref().map(|path| {
+            audit::open(path).map_err(|error| {
+                style::fail(format_args!("cannot write to {}: {error}", path.display()), FAILED)
+            })
+        });
+        Ok(Log {
+            enforcement: enforcement.clone(),
+            file: file.transpose()?,
+            verbose: self.verbose,
+            lines: Lines::default(),
+            tally: Tally::default(),
+            quiet: self.quiet,
+            permitted: self.permissive.then(Permitted::default),
+        })
     }
 }
 
@@ -215,8 +287,4 @@ fn rules_of(enforcement: &Enforcement, opcode: Opcode) -> impl Display {
         })
         .collect();
     format!("it stands for {}", rules.join(" and "))
-}
-
-fn open_audit(path: &PathBuf) -> std::io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }

@@ -72,7 +72,7 @@ impl Group {
 
 /// Every question, in the order of the table.
 pub(super) fn all(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> Vec<Check> {
-    let mut checks = vec![io_uring(facts.io_uring)];
+    let mut checks = vec![io_uring(facts.io_uring), refusals()];
     checks.extend(filters(facts));
     checks.extend(supervision(machine, missing));
     checks
@@ -84,6 +84,16 @@ fn io_uring(availability: Availability) -> Check {
         blocked => (Answer::No, blocked.to_string()),
     };
     Check { id: "io_uring", group: Group::IoUring, subject: "rings can be made", answer, detail }
+}
+
+/// Whether what the kernel refuses can be heard, without which reports take the split lane.
+fn refusals() -> Check {
+    let (answer, detail) = match ringwarden::refusals::available() {
+        Ok(()) => (Answer::Yes, String::new()),
+        Err(unavailable) => (Answer::No, unavailable.to_string()),
+    };
+    let subject = "what the kernel refuses can be told of";
+    Check { id: "refusals", group: Group::IoUring, subject, answer, detail }
 }
 
 fn filters(facts: &Facts) -> Vec<Check> {

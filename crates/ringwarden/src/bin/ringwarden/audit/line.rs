@@ -1,39 +1,31 @@
-//! `--audit`: one line of JSON for each refusal; `--verbose`: one for people.
+//! One refusal, as it is written.
 
-use crate::lines::Lines;
-use crate::permitted::Permitted;
 use ringwarden::filter::Context;
-use ringwarden::guard::{Audit, Refusal, Refused};
+use ringwarden::guard;
 use ringwarden::policy::Field;
+use ringwarden::refusals;
 use ringwarden::uapi::ring::{SetupFlags, Sqe};
-use ringwarden::uapi::{Opcode, RegisterOp};
+use ringwarden::uapi::{KernelModel, Opcode, RegisterOp};
 use ringwarden::{Enforcement, Origin};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::Write;
+use std::time::SystemTime;
 
-/// Writes refusals where the command line wants them.
-pub(crate) struct Log {
-    pub(crate) enforcement: Enforcement,
-    pub(crate) file: Option<File>,
-    pub(crate) verbose: bool,
-    pub(crate) lines: Lines,
-    /// Where nothing is refused: what would have been.
-    pub(crate) permitted: Option<Permitted>,
-}
+/// The words of a context that do not depend on the operation.
+const HEADER_WORDS: usize = 3;
 
-/// One refusal, as it is written. The order of the keys is part of the format.
+/// The order of the keys is part of the format.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(crate) struct Line {
     time: String,
     pid: i32,
     thread: i32,
-    program: &'a str,
+    pub(crate) program: String,
     /// What was refused: an operation's name, or the call.
-    op: String,
+    pub(crate) op: String,
     fields: Map<String, Value>,
-    /// The rule, as `key = value`; or why the guard itself refuses.
+    /// The rule, as `key = value`; or why the guard itself refuses. Empty where rules are not known.
+    #[serde(skip_serializing_if = "String::is_empty")]
     rule: String,
     /// The policy file and line of the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,60 +35,36 @@ struct Line<'a> {
     layer: Option<usize>,
     /// It passed all the same (`--permissive`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    permitted: bool,
+    pub(crate) permitted: bool,
 }
 
-impl Audit for Log {
-    fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
-        let line = self.line(refusal);
-        if line.permitted
-            && let Some(permitted) = &mut self.permitted
-        {
-            permitted.count(&line.what(), &line.place());
-        }
-        if self.verbose {
-            let fields: Vec<_> = line.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let text = format!(
-                "ringwarden: {} {} of {} ({}): {} [{}]",
-                if line.permitted { "would refuse" } else { "refused" },
-                line.op,
-                // The program chooses its name, and a terminal obeys control characters.
-                line.program.escape_debug(),
-                line.pid,
-                fields.join(" "),
-                line.place()
-            );
-            self.lines.tell(text);
-        }
-        if let Some(file) = &mut self.file {
-            let mut text = serde_json::to_vec(&line)?;
-            text.push(b'\n');
-            // One write a line, so that several guards can append to one file.
-            if let Err(error) = file.write_all(&text) {
-                self.lines.tell(format!("ringwarden: the audit file takes no more lines: {error}"));
-                return Err(error);
-            }
-        }
-        Ok(())
+/// Refusals of which nothing more is known.
+#[derive(Serialize)]
+pub(crate) struct Lost {
+    time: String,
+    pub(crate) lost: u64,
+}
+
+impl Lost {
+    pub(crate) fn now(lost: u64) -> Self {
+        Self { time: time(SystemTime::now()), lost }
     }
 
-    fn ended(&mut self) {
-        if let Some(permitted) = &self.permitted {
-            self.lines.tell(permitted.lines());
-        }
-        self.lines.finish();
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        format!("ringwarden: {} more were refused, which came too fast to be told of", self.lost)
     }
 }
 
-impl Log {
-    fn line<'a>(&self, refusal: &'a Refusal) -> Line<'a> {
-        let mut line = Line {
-            time: jiff::Timestamp::try_from(refusal.time)
-                .map(|time| format!("{time:.6}"))
-                .unwrap_or_default(),
+impl Line {
+    /// What the guard refuses, or the maker of rings.
+    pub(crate) fn of_the_guard(refusal: &guard::Refusal, enforcement: &Enforcement) -> Self {
+        use guard::Refused;
+        let mut line = Self {
+            time: time(refusal.time),
             pid: refusal.pid,
             thread: refusal.tid,
-            program: &refusal.program,
+            program: refusal.program.clone(),
             op: String::new(),
             fields: Map::new(),
             rule: String::new(),
@@ -108,7 +76,7 @@ impl Log {
             Refused::Request { sqe, context, denial } => {
                 line.op = denial.opcode.to_string();
                 line.fields = fields(sqe, Some(context));
-                line.name(self.enforcement.origin(denial, context));
+                line.name(enforcement.origin(denial, context));
             }
             Refused::Setup { entries, params } => {
                 line.op = "io_uring_setup".into();
@@ -116,8 +84,8 @@ impl Log {
                 line.fields.insert("flags".into(), setup_flags(params.flags).into());
                 // A ring that may not be enabled is not made, either.
                 let enable = RegisterOp::REGISTER_ENABLE_RINGS;
-                let origin = self.enforcement.setup_origin(*entries, params);
-                line.name(origin.or_else(|| self.enforcement.register_origin(enable)));
+                let origin = enforcement.setup_origin(*entries, params);
+                line.name(origin.or_else(|| enforcement.register_origin(enable)));
             }
             Refused::Unverifiable => {
                 line.op = "io_uring_enter".into();
@@ -141,7 +109,7 @@ impl Log {
                 line.op = "io_uring_register".into();
                 line.fields.insert("op".into(), op.to_string().into());
                 line.rule = "the guard cannot stand for this call".into();
-                line.name(self.enforcement.register_origin(*op));
+                line.name(enforcement.register_origin(*op));
             }
             Refused::ForeignRing { fd } => {
                 line.op = "io_uring_enter".into();
@@ -152,17 +120,62 @@ impl Log {
         }
         line
     }
-}
 
-impl Line<'_> {
+    /// What the kernel refuses by itself. Of the request the tracepoint tells less than the rules look at.
+    pub(crate) fn of_the_kernel(refusal: &refusals::Refusal, enforcement: Option<&Enforcement>) -> Self {
+        let request = &refusal.request;
+        let sqe = Sqe {
+            opcode: request.opcode.0,
+            flags: request.flags.bits(),
+            user_data: request.user_data,
+            ..Sqe::default()
+        };
+        let context = Context::header(KernelModel::default(), &sqe);
+        let header = Field::all_of(request.opcode).filter(|field| field.words().end <= HEADER_WORDS);
+        let shown = header.filter_map(|field| Some((field.name.into(), field.show(context.words())?.into())));
+        let mut line = Self {
+            time: time(refusal.time),
+            pid: refusal.pid,
+            thread: refusal.tid,
+            program: name_of(refusal.tid),
+            op: request.opcode.to_string(),
+            fields: shown.collect(),
+            rule: String::new(),
+            at: None,
+            layer: None,
+            permitted: false,
+        };
+        if let Some(enforcement) = enforcement {
+            line.name_one_of(&enforcement.suspects(&sqe));
+        }
+        line
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let Self { op, pid, program, fields, .. } = self;
+        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut text = format!(
+            "ringwarden: {} {op} of {} ({pid}): {}",
+            if self.permitted { "would refuse" } else { "refused" },
+            // The program chooses its name, and a terminal obeys control characters.
+            program.escape_debug(),
+            fields.join(" "),
+        );
+        if !self.rule.is_empty() {
+            text += &format!(" [{}]", self.place());
+        }
+        text
+    }
+
     /// The operation or call, and which register call.
-    fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         let register = self.fields.get("op").and_then(Value::as_str);
         register.map_or_else(|| self.op.clone(), |register| format!("{} {register}", self.op))
     }
 
     /// The rule and where it stands. One of several lines is one here.
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let at = self.at.as_deref().unwrap_or("the guard");
         format!("{at}: {}", self.rule.split_whitespace().collect::<Vec<_>>().join(" "))
     }
@@ -174,6 +187,36 @@ impl Line<'_> {
         self.at = Some(format!("{}:{}", rule.file, rule.line));
         self.layer = Some(layer);
     }
+
+    /// Names the rules of which one refuses.
+    fn name_one_of(&mut self, suspects: &[Origin]) {
+        match suspects {
+            [] => {
+                self.rule = "none of the policy's: the program's own, or a security module's".into();
+                self.at = Some("the kernel".into());
+            }
+            [origin] => self.name(Some(origin.clone())),
+            _ => {
+                let join = |text: &dyn Fn(&Origin) -> String, by: &str| {
+                    suspects.iter().map(text).collect::<Vec<_>>().join(by)
+                };
+                self.rule = join(&|Origin { rule, .. }| format!("{} = {}", rule.key, rule.text), "; or ");
+                self.at = Some(join(&|Origin { rule, .. }| format!("{}:{}", rule.file, rule.line), " or "));
+            }
+        }
+    }
+}
+
+fn time(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map(|time| format!("{time:.6}")).unwrap_or_default()
+}
+
+/// A thread's name; empty when it is gone.
+fn name_of(tid: i32) -> String {
+    // A name is bytes; what is no text in them is replaced.
+    std::fs::read(format!("/proc/{tid}/comm"))
+        .map(|name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+        .unwrap_or_default()
 }
 
 /// The flags of a ring as policies name them, and what no name covers in hexadecimal.

@@ -1,0 +1,124 @@
+//! The process that reads what the kernel refuses, for lanes in which the kernel does.
+
+use super::{Log, Tally};
+use ringwarden::launch::{Bond, Companion};
+use ringwarden::refusals::{Scope, Stream};
+use rustix::fd::AsFd;
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+
+/// What it says when it begins.
+#[derive(Serialize, Deserialize)]
+enum Beginning {
+    Listens,
+    Unavailable(String),
+}
+
+/// By this byte it is told that nobody is left to listen to.
+const OVER: u8 = b'.';
+
+/// The exit status when a record cannot be written.
+const UNRECORDED: u8 = 1;
+
+/// Reads what is refused to the calling process's descendants, in a process of its own. That outlives its parent,
+/// should the parent be killed, until the last of them has ended.
+pub(crate) struct Reader {
+    companion: Companion,
+    /// Of the calling process, for as long as the program must not run on without this.
+    bond: Option<Bond>,
+}
+
+impl Reader {
+    /// Starts it. Whatever the calling process starts from then on is listened to.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub(crate) fn start(log: Log) -> Result<Self, String> {
+        let strict = log.file.is_some();
+        let companion = Companion::start(|parent, stream| read(parent, stream, log));
+        let companion = companion.map_err(|error| error.to_string())?;
+        let mut line = String::new();
+        // A byte at a time: what follows is not for now.
+        let heard = BufReader::with_capacity(1, companion.stream()).read_line(&mut line);
+        match heard.and_then(|_| Ok(serde_json::from_str(&line)?)) {
+            Ok(Beginning::Listens) => {}
+            Ok(Beginning::Unavailable(reason)) => return Err(reason),
+            Err(error) => return Err(format!("the process that would read them is gone ({error})")),
+        }
+        let bond = strict.then(|| companion.bond()).transpose().map_err(|error| error.to_string())?;
+        Ok(Self { companion, bond })
+    }
+
+    /// What binds the program to it, where it must not run on without being listened to.
+    pub(crate) fn bond(&self) -> io::Result<Option<Bond>> {
+        self.bond.as_ref().map(|_| self.companion.bond()).transpose()
+    }
+
+    /// Has it come to an end, unless descendants are left who must be listened to; what it has counted.
+    pub(crate) fn end(self) -> Tally {
+        if self.bond.is_some_and(|bond| !bond.nobody_else_is_left()) {
+            return Tally::default();
+        }
+        let mut stream = self.companion.stream();
+        let mut text = String::new();
+        let told = stream.write_all(&[OVER]).and_then(|()| stream.read_to_string(&mut text));
+        self.companion.wait();
+        told.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+}
+
+/// Reads until it is told to end, or nobody is left. Gives the exit status.
+fn read(parent: Pid, talk: UnixStream, mut log: Log) -> u8 {
+    let parent = parent.as_raw_nonzero().get();
+    let stream = match Stream::open(Scope::Process(parent)) {
+        Ok(stream) => stream,
+        Err(unavailable) => {
+            let _ = say(&talk, &Beginning::Unavailable(unavailable.to_string()));
+            return 0;
+        }
+    };
+    if say(&talk, &Beginning::Listens).is_err() {
+        return 0;
+    }
+    let ended = listen(stream, &talk, parent, &mut log);
+    log.lines.finish();
+    match ended {
+        Ok(()) => {
+            let _ = say(&talk, &log.tally);
+            0
+        }
+        // Whoever is bound to this ends with it.
+        Err(_) => UNRECORDED,
+    }
+}
+
+/// Says it in a line.
+fn say(mut talk: &UnixStream, what: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    talk.write_all(&line)
+}
+
+fn listen(mut stream: Stream, talk: &UnixStream, parent: i32, log: &mut Log) -> io::Result<()> {
+    let mut orphaned = false;
+    loop {
+        let woken = stream.wait((!orphaned).then_some(talk.as_fd()), None)?;
+        log.drained(&stream.drain(), parent)?;
+        if woken.other {
+            let mut byte = [0];
+            let mut talk = talk;
+            let said = matches!(talk.read(&mut byte), Ok(1));
+            // The parent has been killed, or does not wait for everybody; whoever must be listened to still is.
+            orphaned = !said && log.file.is_some();
+            if !orphaned {
+                break;
+            }
+        }
+        if woken.over {
+            break;
+        }
+    }
+    log.drained(&stream.finish()?, parent)
+}

@@ -1,0 +1,168 @@
+//! `ringwarden watch`.
+
+mod table;
+
+use crate::audit::{Line, Lost, Tally};
+use crate::style::{self, say};
+use clap::{ArgGroup, Args};
+use ringwarden::launch::{Arrivals, HeldSignals, stop_like};
+use ringwarden::refusals::{Drained, Scope, Stream};
+use rustix::fd::AsFd;
+use serde::Serialize;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use table::Table;
+
+/// Exit status where refusals cannot be told of.
+const UNHEARD: u8 = 1;
+
+/// Show what the kernel's own restrictions and filters refuse to programs that run already.
+///
+/// It hears of every io_uring request that fails with EACCES before it is issued, whoever has put the restrictions or
+/// filters on the program, and costs those programs nothing while nothing is refused. Requests that a guard refuses (lane
+/// `split`) do not get that far, and what is refused before the start is not heard. It takes root, or CAP_PERFMON with the right to
+/// read tracefs, and Linux 5.16.
+///
+/// On a terminal it shows a table, elsewhere a line for each refusal. It ends by Ctrl-C, and tells the totals on
+/// standard error.
+#[derive(Args)]
+#[command(after_help = AFTER_HELP, group = ArgGroup::new("scope").required(true))]
+pub(crate) struct Watch {
+    /// A process with all its threads, and whatever it starts from now on; ends with the last of them
+    #[arg(long, group = "scope", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
+    /// The processes of a cgroup and of those below it: the path of its folder
+    #[arg(long, group = "scope", value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+    /// All processes
+    #[arg(long, group = "scope")]
+    all: bool,
+    /// One line of JSON for each refusal, like those of `run --audit` but for the rule
+    #[arg(long, conflicts_with = "lines")]
+    json: bool,
+    /// One line for each refusal, on a terminal, too
+    #[arg(long)]
+    lines: bool,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    duration: Option<Duration>,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 when it was ended, or nobody is left to watch; 1 when refusals cannot be heard here;
+  125 when it fails
+
+Examples:
+  ringwarden watch --all
+  ringwarden watch --pid $(pidof postgres | cut -d' ' -f1) --json > refused.jsonl
+  ringwarden watch --cgroup /sys/fs/cgroup/system.slice/mariadb.service --duration 60";
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// How refusals are shown.
+enum View {
+    Lines,
+    Json,
+    Table(Table),
+}
+
+impl Watch {
+    pub(crate) fn execute(self) -> ExitCode {
+        // `--all` is what is left.
+        let scope = match (self.pid, self.cgroup) {
+            (Some(pid), _) => Scope::Process(pid),
+            (_, Some(path)) => Scope::Cgroup(path),
+            _ => Scope::Machine,
+        };
+        let stream = match Stream::open(scope) {
+            Ok(stream) => stream,
+            Err(unavailable) => return style::fail(unavailable, UNHEARD),
+        };
+        let view = match () {
+            () if self.json => View::Json,
+            () if self.lines || !io::stdout().is_terminal() => View::Lines,
+            () => View::Table(Table::default()),
+        };
+        anstream::eprintln!("ringwarden: listening; Ctrl-C ends");
+        let mut watching = Watching { view, tally: Tally::default() };
+        match watching.until_the_end(stream, self.duration) {
+            Ok(()) => {
+                let totals = watching.tally.closing();
+                anstream::eprintln!("{}", totals.as_deref().unwrap_or("ringwarden: no request was refused"));
+                ExitCode::SUCCESS
+            }
+            Err(error) => style::fail(error, crate::FAILED),
+        }
+    }
+}
+
+struct Watching {
+    view: View,
+    tally: Tally,
+}
+
+impl Watching {
+    fn until_the_end(&mut self, mut stream: Stream, duration: Option<Duration>) -> io::Result<()> {
+        let _held = HeldSignals::hold();
+        let signals = Arrivals::all()?;
+        let end = duration.map(|duration| Instant::now() + duration);
+        self.redraw();
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let woken = stream.wait(Some(signals.as_fd()), left)?;
+            self.show(&stream.drain())?;
+            let mut ends = woken.over || left.is_some_and(|left| left.is_zero());
+            while let Some(signal) = signals.next() {
+                if signal.stops() {
+                    stop_like(signal.number());
+                    self.redraw();
+                } else {
+                    ends |= signal.ends();
+                }
+            }
+            if ends {
+                return self.show(&stream.finish()?);
+            }
+        }
+    }
+
+    fn show(&mut self, drained: &Drained) -> io::Result<()> {
+        for refusal in &drained.refusals {
+            let line = Line::of_the_kernel(refusal, None);
+            self.tally.add(&line.op);
+            match &mut self.view {
+                View::Json => json(&line)?,
+                View::Lines => say!("{}", line.text()),
+                View::Table(table) => table.add(&line),
+            }
+        }
+        if drained.lost > 0 {
+            self.tally.lose(drained.lost);
+            match &mut self.view {
+                View::Json => json(&Lost::now(drained.lost))?,
+                View::Lines => say!("{}", Lost::now(drained.lost).text()),
+                View::Table(table) => table.lose(drained.lost),
+            }
+        }
+        if *drained != Drained::default() {
+            self.redraw();
+        }
+        Ok(())
+    }
+
+    fn redraw(&self) {
+        if let View::Table(table) = &self.view {
+            table.draw();
+        }
+    }
+}
+
+fn json(line: &impl Serialize) -> io::Result<()> {
+    say!("{}", serde_json::to_string(line)?);
+    Ok(())
+}
