@@ -105,7 +105,12 @@ fn every_write_is_refused_and_no_read() {
     assert_eq!(guarded.account.reads, native.reads);
     assert_eq!(guarded.account.writes, native.writes);
     assert_eq!(guarded.account.total_errors, native.writes, "{:?}", guarded.complaints);
-    for complaint in &guarded.complaints {
+    let (closing, complaints) = guarded.complaints.split_last().expect("a closing line");
+    assert_eq!(
+        *closing,
+        format!("ringwarden: {writes} requests refused: write ({writes})", writes = native.writes)
+    );
+    for complaint in complaints {
         assert!(complaint.contains("Permission denied: write "), "{complaint}");
     }
 }

@@ -42,10 +42,14 @@ impl Reader {
         let mut line = String::new();
         // A byte at a time: what follows is not for now.
         let heard = BufReader::with_capacity(1, companion.stream()).read_line(&mut line);
-        match heard.and_then(|_| Ok(serde_json::from_str(&line)?)) {
-            Ok(Beginning::Listens) => {}
-            Ok(Beginning::Unavailable(reason)) => return Err(reason),
-            Err(error) => return Err(format!("the process that would read them is gone ({error})")),
+        let reason = match heard.and_then(|_| Ok(serde_json::from_str(&line)?)) {
+            Ok(Beginning::Listens) => None,
+            Ok(Beginning::Unavailable(reason)) => Some(reason),
+            Err(error) => Some(format!("the process that would read them is gone ({error})")),
+        };
+        if let Some(reason) = reason {
+            companion.wait();
+            return Err(reason);
         }
         let bond = strict.then(|| companion.bond()).transpose().map_err(|error| error.to_string())?;
         Ok(Self { companion, bond })
