@@ -147,7 +147,9 @@ impl Judged<'_> {
     }
 
     fn is_same_as(&self, mask: Mask) -> bool {
-        self.equals(self.nothing(), &mask.program())
+        // Mostly so, and seen at once: a comparison takes a tenth of a millisecond, of each operation.
+        let nothing_is_asked = mask == Mask::NONE && self.filters.outright(self.operation) == Some(true);
+        nothing_is_asked || self.equals(self.nothing(), &mask.program())
     }
 
     /// The flags without or with which alone requests are allowed.
