@@ -160,7 +160,8 @@ impl Owner {
         (ids != own || !locks_memory).then_some(Self { ids, locks_memory })
     }
 
-    /// Makes the calling thread, which must have nothing else to do, that user's as far as it can.
+    /// Makes the calling process, which must have nothing else to do, that user's as far as it can. That one may send
+    /// it signals from then on.
     pub(crate) fn become_for_good(self) {
         let Self { ids: Ids { uid, gid }, locks_memory } = self;
         // Memory is counted for the real user (`current_user`). With that one's other ids the user could change the

@@ -282,6 +282,24 @@ fn rings_stay_held_when_the_maker_is_killed() {
     }
 }
 
+/// As the entry point of a container does.
+#[test]
+fn the_first_process_of_a_namespace_collects_orphans() {
+    const ORPHANS: &str = "for _ in 1 2 3 4 5 6 7 8; do (true &); done; tries=100
+        while [ $tries -gt 0 ] && cat /proc/[0-9]*/stat | grep -q ' Z '; do tries=$((tries - 1)); sleep 0.05; done
+        echo $tries";
+    if !is_root() || env::var_os("RINGWARDEN_GUEST").is_some() {
+        return launch::skip("a pid namespace takes root, and unshare(1)");
+    }
+    let stage = Stage::new().with_backend("restricted");
+    let run = stage.guarded(&policy("allow", "read = \"deny\""), "sh");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(run.get_program()).args(run.get_args());
+    command.args(["-c", ORPHANS]);
+    let tries: u32 = lines(command)[0].parse().expect("a number");
+    assert_ne!(tries, 0, "the dead are still there");
+}
+
 /// Only who makes the rings can hold `[setup]`, and only filters a condition.
 #[test]
 fn filters_and_rules_for_new_rings_go_together() {

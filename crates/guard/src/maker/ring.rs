@@ -1,4 +1,4 @@
-//! Making one ring, on a thread of its own.
+//! Making one ring, by a process of its own.
 
 use crate::credentials::Owner;
 use crate::kernel_ring::{enable, restrict, setup};
@@ -7,6 +7,9 @@ use ringwarden_uapi::restriction::Restriction;
 use ringwarden_uapi::ring::{OFF_SQ_RING, Params, SQ_NEED_WAKEUP};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process, waitid, waitpid,
+};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
@@ -34,12 +37,12 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Makes the ring, by a thread that is over when this returns; gives what the kernel told of it.
+    /// Makes the ring, by a process that is over when this returns; gives what the kernel told of it.
     ///
     /// # Errors
     /// The kernel's, of whatever step.
     pub(super) fn make(self) -> Result<(OwnedFd, Params), Errno> {
-        on_a_thread_of_its_own(|| {
+        by_a_process_of_its_own(|| {
             let Self { entries, mut params, list, enabled, header, wants_waking, owner } = self;
             if let Some(owner) = owner {
                 owner.become_for_good();
@@ -64,7 +67,7 @@ impl Wanted<'_> {
 /// # Errors
 /// The kernel's.
 pub(super) fn try_out(params: Params, list: Option<&[Restriction]>) -> Result<(), Errno> {
-    on_a_thread_of_its_own(|| {
+    by_a_process_of_its_own(|| {
         let mut params = params;
         let ring = setup(1, &mut params)?;
         list.map_or(Ok(()), |list| restrict(ring.as_fd(), list))
@@ -109,41 +112,74 @@ impl Drop for Stay {
     }
 }
 
-/// Has a new thread do a few system calls, which is over when this returns. The calling thread is suspended
-/// meanwhile, as by `vfork(2)`, and leaves the processor to it: nobody has to be woken on another, which would take
-/// longer than the calls.
-fn on_a_thread_of_its_own<T, F: FnOnce() -> Result<T, Errno>>(work: F) -> Result<T, Errno> {
+/// Has a new process with the same memory and descriptors do a few system calls, which is over when this returns. The
+/// calling thread is suspended meanwhile, as by `vfork(2)`, and leaves the processor to it: nobody has to be woken on
+/// another, which would take longer than the calls.
+///
+/// A thread would do, if it had not the program's user: who may send signals to a thread may end or stop its process.
+///
+/// # Errors
+/// Those of `work`; `EAGAIN` where there can be no process, or the program has ended or stopped it.
+fn by_a_process_of_its_own<T, F: FnOnce() -> Result<T, Errno>>(work: F) -> Result<T, Errno> {
     struct Job<T, F> {
         work: Option<F>,
         result: Result<T, Errno>,
     }
     /// Ends the process should it panic.
     extern "C" fn run<T, F: FnOnce() -> Result<T, Errno>>(job: *mut c_void) -> c_int {
-        // SAFETY: the job outlives the thread, and nobody else looks at it meanwhile.
+        // SAFETY: the job outlives the process, and nobody else looks at it meanwhile.
         let job = unsafe { &mut *job.cast::<Job<T, F>>() };
         if let Some(work) = job.work.take() {
             job.result = work();
         }
         0
     }
-    let mut job = Job { work: Some(work), result: Err(Errno::IO) };
+    let mut job = Job { work: Some(work), result: Err(Errno::AGAIN) };
     let mut stack = vec![MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
     let top = stack.as_mut_ptr_range().end;
-    // As the threads of a library, but without memory of its own for a library's variables. It has those of the
-    // calling thread, which does nothing until it ends.
-    let flags = libc::CLONE_VM
-        | libc::CLONE_FS
-        | libc::CLONE_FILES
-        | libc::CLONE_SIGHAND
-        | libc::CLONE_THREAD
-        | libc::CLONE_SYSVSEM
-        | libc::CLONE_VFORK;
+    // Without memory of its own for a library's variables. It has those of the calling thread, which does nothing
+    // until it ends. No signal tells of its end, so that only this thread hears of it.
+    let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES;
     let _here = Stay::here();
     // SAFETY: the stack is large enough for `work`, which calls no deeper than system calls, and aligned as
-    // the architecture wants it. With CLONE_VFORK the call returns when the thread has let go of its memory, which
-    // it does after its rings (`exit_mm` comes after `io_uring_files_cancel` in `do_exit`).
+    // the architecture wants it. It and the job are there until the process has ended, which is waited for.
     let cloned = unsafe { libc::clone(run::<T, F>, top.cast(), flags, (&raw mut job).cast()) };
-    if cloned == -1 { Err(Errno::AGAIN) } else { job.result }
+    let process = Pid::from_raw(cloned.max(0)).ok_or(Errno::AGAIN)?;
+    wait_for(process);
+    job.result
+}
+
+/// `__WALL`: whatever signal tells of a child's end.
+const ALL: u32 = 0x4000_0000;
+
+/// Waits until a process that was cloned without a signal has ended, by whichever call a seccomp filter leaves. One that
+/// somebody stops is killed.
+///
+/// # Panics
+/// Ends this process if it cannot tell: the other one has its memory.
+fn wait_for(process: Pid) {
+    let by_id = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::from_bits_retain(ALL);
+    let by_number = WaitOptions::UNTRACED | WaitOptions::from_bits_retain(ALL);
+    loop {
+        let stopped = match waitid(WaitId::Pid(process), by_id) {
+            Err(error @ (Errno::INTR | Errno::CHILD)) => Err(error),
+            Err(_) => waitpid(Some(process), by_number).map(is_stop),
+            Ok(change) => Ok(change.is_some_and(|change| change.stopped())),
+        };
+        match stopped {
+            Ok(true) => {
+                let _ = kill_process(process, Signal::KILL);
+            }
+            Err(Errno::INTR) => {}
+            // Collected by somebody else, or by the kernel.
+            Ok(false) | Err(Errno::CHILD) => return,
+            Err(_) => std::process::abort(),
+        }
+    }
+}
+
+fn is_stop(change: Option<(Pid, WaitStatus)>) -> bool {
+    change.is_some_and(|(_, status)| status.stopped())
 }
 
 #[cfg(test)]
@@ -171,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_there_for_good_and_no_thread_is_left() {
+    fn a_list_is_there_for_good_and_no_process_is_left() {
         let kernel = KernelRing::probe().expect("io_uring");
         let mut rules = OperationRules::default();
         rules.set(Opcode::NOP, false);
@@ -181,13 +217,23 @@ mod tests {
         let (ring, _) =
             Wanted { list: Some(&list), enabled: false, ..wanted(disabled()) }.make().expect("a ring");
         assert_eq!(restrict(ring.as_fd(), &list), Err(Errno::BUSY));
-        let threads = || std::fs::read_dir("/proc/self/task").expect("tasks").count();
-        // Other tests may start and end threads meanwhile.
-        let before = threads();
+        let children = || std::fs::read_to_string("/proc/thread-self/children").expect("children");
         for _ in 0..1000 {
-            on_a_thread_of_its_own(|| Ok(())).expect("a thread");
+            by_a_process_of_its_own(|| Ok(())).expect("a process");
         }
-        assert!(threads() < before + 500);
+        assert_eq!(children(), "");
+    }
+
+    /// Its user may be the program's, who may send signals to it.
+    #[test]
+    fn one_that_is_killed_or_stopped_makes_no_ring_and_harms_nobody() {
+        for signal in [Signal::KILL, Signal::STOP] {
+            let made: Result<(), _> = by_a_process_of_its_own(|| {
+                let _ = kill_process(rustix::process::getpid(), signal);
+                unreachable!("a signal that nobody can block");
+            });
+            assert_eq!(made, Err(Errno::AGAIN), "{signal:?}");
+        }
     }
 
     #[test]

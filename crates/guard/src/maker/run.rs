@@ -12,6 +12,7 @@ use crate::serve::{Serve, serve};
 use crate::start::start;
 use ringwarden_filter::{CallRules, FilterSet, OperationRules};
 use ringwarden_kernel::Confinement;
+use ringwarden_launch::tree::Children;
 use ringwarden_launch::wait::{self, State, Stop};
 use ringwarden_launch::{Bond, HeldSignals, StandIn, Status, stop_like};
 use ringwarden_uapi::ring::SetupFlags;
@@ -19,7 +20,7 @@ use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, child_subreaper, getpid, set_dumpable_behavior};
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,7 +103,8 @@ impl Maker {
     /// the program, the program is killed; its descendants keep the rings that they have, which stay as they
     /// are, and get no more. A signal that would have ended the program ends the waiting for its descendants.
     ///
-    /// The calling process is under the filters, if there are any, from then on. It becomes undumpable, and its descriptors that are not close-on-exec are closed, but
+    /// Where the calling process inherits orphans, as the first one of a pid namespace does, it collects all its dead
+    /// children. It is under the filters, if there are any, from then on. It becomes undumpable, and its descriptors that are not close-on-exec are closed, but
     /// for the standard ones: the program has inherited them, all but io_urings. The program gets the blocked
     /// and ignored signals of the caller, SIGPIPE as it was before Rust's runtime. `no_new_privs` is set for
     /// the program.
@@ -160,6 +162,7 @@ impl Maker {
         let mut second = Instant::now() + SECOND;
         let mut tick_at: Option<Instant> = None;
         let (mut held_back, mut changed, mut unreaped) = (false, false, false);
+        let orphans = if bond.is_none() && inherits_orphans() { Children::open().ok() } else { None };
         loop {
             let left = second.saturating_duration_since(Instant::now());
             let soon = changed || unreaped || tick_at.is_some();
@@ -189,6 +192,10 @@ impl Maker {
                 }
                 let traced = session.traced.traced();
                 unreaped = !bond.reap(started.pid, |child| traced.spares(child));
+            }
+            if let Some(orphans) = &orphans {
+                let traced = session.traced.traced();
+                unreaped = !orphans.reap_all_but(|child| child == started.pid, |child| traced.spares(child));
             }
             if stopped_serving && !nobody_left {
                 match read_i32(server.as_fd()) {
@@ -249,4 +256,9 @@ impl Maker {
             }
         }
     }
+}
+
+/// Whether processes that lose their parent become the calling process's.
+fn inherits_orphans() -> bool {
+    getpid().is_init() || child_subreaper().is_ok_and(|subreaper| subreaper.is_some())
 }

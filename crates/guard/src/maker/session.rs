@@ -108,6 +108,7 @@ impl Serve for Session {
                     _ => self.fail(call, Errno::NOSYS),
                 }
             }
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => self.fail(call, error),
             // It has died.
             Err(_) => self.fail(call, Errno::SRCH),
         }

@@ -110,7 +110,8 @@ impl Watching {
     fn until_the_end(&mut self, mut stream: Stream, duration: Option<Duration>) -> io::Result<()> {
         let _held = HeldSignals::hold();
         let signals = Arrivals::all()?;
-        let end = duration.map(|duration| Instant::now() + duration);
+        // Beyond what a clock can say is never.
+        let end = duration.and_then(|duration| Instant::now().checked_add(duration));
         self.redraw();
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));

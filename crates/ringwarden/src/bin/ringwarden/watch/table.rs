@@ -30,7 +30,9 @@ impl Table {
     }
 
     pub(super) fn draw(&self) {
-        let rows = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(ROWS, |size| size.ws_row.into());
+        let rows = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row.into());
+        // Some terminals do not say how large they are.
+        let rows = if rows == 0 { ROWS } else { rows };
         say!("{CLEAR}{}", self.text(rows.saturating_sub(HEAD)));
     }
 
