@@ -167,7 +167,7 @@ fn people_get_a_plain_table_and_one_closing_sentence() {
     command.arg("doctor");
     let text = String::from_utf8(finish(command).stdout).expect("text");
     assert!(!text.contains('\x1b'), "{text}");
-    for title in ["io_uring", "The kernel's filters", "What the guard stands on", "Backends"] {
+    for title in ["io_uring", "The kernel's filters", "What the guard stands on", "Lanes"] {
         assert!(text.lines().any(|line| line == title), "{text}");
     }
     let last = text.lines().last().expect("a line");

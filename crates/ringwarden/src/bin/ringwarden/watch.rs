@@ -56,7 +56,7 @@ Exit status: 0 when it was ended, or nobody is left to watch; 1 when refusals ca
 
 Examples:
   ringwarden watch --all
-  ringwarden watch --pid $(pidof postgres | cut -d' ' -f1) --json > refused.jsonl
+  ringwarden watch --pid $(pgrep -o postgres) --json > refused.jsonl    the oldest, and what it starts from now on
   ringwarden watch --cgroup /sys/fs/cgroup/system.slice/mariadb.service --duration 60";
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -15,13 +15,18 @@ pub(super) fn advise(
     let Backends { kernel: Verdict { usable: kernel, .. }, restricted, filtered, guard, .. } = backends;
     if !kernel && restricted.usable && restricted.for_policy {
         return "`ringwarden run` has the kernel hold this policy here, by restrictions of the rings that it makes \
-                for the program: requests cost nothing. With `--audit` or `--verbose` it uses the guard."
+                for the program: requests cost nothing. With `--audit` or `--verbose` it uses the guard, unless root runs it."
             .into();
     }
     if !kernel && filtered.usable {
         return "`ringwarden run` has the kernel hold this policy here, by filters of the rings that it makes for the \
-                program. With `--audit` or `--verbose` it uses the guard."
+                program. With `--audit` or `--verbose` it uses the guard, unless root runs it."
             .into();
+    }
+    if let (false, true, true, Some(reason)) = (*kernel, guard.for_policy, guard.usable, &restricted.reason) {
+        return format!(
+            "`ringwarden run` has the guard hold this policy here, in the lane `split`: {reason}."
+        );
     }
     match (kernel, guard.usable) {
         (true, true) if guard.except.is_none() => {

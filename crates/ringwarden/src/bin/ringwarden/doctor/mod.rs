@@ -176,9 +176,9 @@ impl Report {
                 row("", DIM, "bytes that filters see of requests", &sizes.join(", "));
             }
         }
-        say!("\n{BOLD}Backends{BOLD:#}");
+        say!("\n{BOLD}Lanes{BOLD:#}");
         let Backends { kernel, restricted, filtered, guard, .. } = &self.backends;
-        let rows = [("kernel", kernel), ("restricted", restricted), ("filtered", filtered), ("guard", guard)];
+        let rows = [("tasks", kernel), ("restricted", restricted), ("filtered", filtered), ("split", guard)];
         for (name, verdict) in rows {
             let detail = match (&verdict.reason, &verdict.model) {
                 (Some(reason), _) => reason.clone(),
