@@ -80,8 +80,6 @@ pub(crate) fn cargo(arguments: &[impl AsRef<std::ffi::OsStr>]) -> anyhow::Result
     cargo.args(["--mount", "--pid", "--fork", "sh", "-c", ENTER, "sh"]);
     cargo.args([&root, sources, &cargo_home()?, &target]);
     cargo.arg(command).args(["--quiet", "--offline", "--locked", "--manifest-path", "/src/Cargo.toml"]);
-    // Optimising this one takes longer than tests in a machine save by it.
-    cargo.args(["--config", "profile.dev.package.ringwarden-policy.opt-level=0"]);
     cargo.args(["--target", TARGET]).args(rest);
     cargo.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", "/tmp");
     cargo.env("CARGO_HOME", "/cargo").env("CARGO_TARGET_DIR", "/target");

@@ -106,26 +106,25 @@ fn say(mut talk: &UnixStream, what: &impl Serialize) -> io::Result<()> {
 }
 
 fn listen(mut stream: Stream, talk: &UnixStream, parent: i32, log: &mut Log) -> io::Result<()> {
-    let mut orphaned = false;
-    // Whom not to listen to.
-    let own = |orphaned: bool| (!orphaned).then_some(parent);
+    // Whom not to listen to, for as long as that is who it was.
+    let mut own = Some(parent);
     loop {
-        let woken = stream.wait((!orphaned).then_some(talk.as_fd()), None)?;
-        log.drained(&stream.drain(), own(orphaned))?;
+        let woken = stream.wait(own.map(|_| talk.as_fd()), None)?;
+        log.drained(&stream.drain(), own)?;
         if woken.other {
             let mut byte = [0];
             let mut talk = talk;
             let said = matches!(talk.read(&mut byte), Ok(1));
-            // The parent has been killed, or does not wait for everybody; whoever must be listened to still is. The
-            // parent's number may be somebody else's from now on.
-            orphaned = !said && log.file.is_some();
-            if !orphaned {
+            if said || log.file.is_none() {
                 break;
             }
+            // The parent has been killed, or does not wait for everybody; whoever must be listened to still is. The
+            // parent's number may be somebody else's from now on.
+            own = None;
         }
         if woken.over {
             break;
         }
     }
-    log.drained(&stream.finish()?, own(orphaned))
+    log.drained(&stream.finish()?, own)
 }
