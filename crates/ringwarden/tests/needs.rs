@@ -149,7 +149,7 @@ fn doctor_names_it_for_a_policy_and_in_general() {
                 let output = finish(under(command, &denial));
                 let said = String::from_utf8(output.stdout).expect("text");
                 let mut words = said.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
-                let verdict = words.find(|words| words.get(1) == Some(&"guard"));
+                let verdict = words.find(|words| words.get(1) == Some(&"split"));
                 let guard = verdict.unwrap_or_else(|| panic!("{said}"))[0] == "yes";
                 (output.status.code(), guard, said)
             };
