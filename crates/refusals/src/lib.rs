@@ -34,10 +34,11 @@ mod processors;
 mod record;
 mod stream;
 mod tracefs;
+mod usage;
 
 pub use record::Refused;
 pub use stream::{Drained, Refusal, Scope, Stream};
-pub use tracefs::available;
+pub use usage::InUse;
 
 use std::path::PathBuf;
 

@@ -110,13 +110,7 @@ impl Stream {
     pub fn open(scope: Scope) -> Result<Self, Unavailable> {
         let format = tracefs::find()?;
         let layout = Layout::of(&format).map_err(Unavailable::Format)?;
-        let mut builder = Builder::new(Tracepoint::with_id(format.id));
-        builder
-            .include_kernel()
-            .sample_period(1)
-            .wakeup_events(1)
-            .sample(SampleFlag::RAW | SampleFlag::TID | SampleFlag::TIME | SampleFlag::ID)
-            .clockid(Clock::MONOTONIC);
+        let mut builder = builder(format.id);
         let mut stream = Self {
             layout,
             buffers: Vec::new(),
@@ -278,6 +272,18 @@ impl Stream {
     }
 }
 
+/// An event whose records this crate understands, by the tracepoint's number.
+pub(crate) fn builder(tracepoint: u64) -> Builder<'static> {
+    let mut builder = Builder::new(Tracepoint::with_id(tracepoint));
+    builder
+        .include_kernel()
+        .sample_period(1)
+        .wakeup_events(1)
+        .sample(SampleFlag::RAW | SampleFlag::TID | SampleFlag::TIME | SampleFlag::ID)
+        .clockid(Clock::MONOTONIC);
+    builder
+}
+
 /// Both clocks at one moment.
 struct Clocks {
     monotonic: Duration,
@@ -300,7 +306,7 @@ impl Clocks {
 }
 
 /// Why an event cannot be had.
-fn explain(error: io::Error) -> Unavailable {
+pub(crate) fn explain(error: io::Error) -> Unavailable {
     match Errno::from_io_error(&error) {
         Some(Errno::ACCESS | Errno::PERM) => {
             let setting = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok();

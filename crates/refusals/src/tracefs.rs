@@ -16,14 +16,6 @@ const EVENTS: &str = "events";
 /// Where it is mounted; the second is mounted by looking at it.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Whether the kernel describes the tracepoint to this process, and has it.
-///
-/// # Errors
-/// Why refusals cannot be told of.
-pub fn available() -> Result<(), Unavailable> {
-    crate::Stream::open(crate::Scope::Process(rustix::process::getpid().as_raw_nonzero().get())).map(drop)
-}
-
 /// The description of the tracepoint.
 ///
 /// # Errors

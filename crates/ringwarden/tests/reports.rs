@@ -8,7 +8,7 @@ mod launch;
 use client::policy;
 use launch::{Stage, finish, is_root, skip, watch};
 use ringwarden::kernel::Facts;
-use ringwarden::refusals;
+use ringwarden::refusals::InUse;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,7 +25,7 @@ fn stages() -> Vec<Stage> {
         skip("what the kernel refuses is told to root");
         return Vec::new();
     }
-    if let Err(unavailable) = refusals::available() {
+    if let Err(unavailable) = InUse::begin() {
         skip(&unavailable.to_string());
         return Vec::new();
     }
@@ -205,7 +205,7 @@ fn the_audit_outlives_a_killed_run() {
 /// A user to whom the kernel tells nothing gets reports from a guard, and is told so.
 #[test]
 fn without_privilege_a_guard_reports() {
-    if refusals::available().is_err() || !is_root() {
+    if InUse::begin().is_err() || !is_root() {
         return skip("what root is told is what others are not");
     }
     let stage = Stage::unprivileged().with_backend("auto");

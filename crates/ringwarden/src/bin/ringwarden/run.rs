@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Maker, Status, needs::Confined};
 use ringwarden::kernel::{self, ConfineError, Facts, Kernel};
-use ringwarden::refusals;
+use ringwarden::refusals::{InUse, Unavailable};
 use ringwarden::uapi::{KernelModel, Opcode};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -77,6 +77,9 @@ enum Probe {
     Kernel,
 }
 
+/// Whether what the kernel refuses can be heard; `None` where nobody wants to.
+type Hearing = Option<Result<InUse, Unavailable>>;
+
 const AFTER_HELP: &str = "\
 Exit status: that of the program; if a signal ended it, this ends by the same signal,
   which shells tell as 128 + N;
@@ -104,11 +107,14 @@ impl Run {
                 FAILED,
             );
         }
-        let reports = (self.audit.is_some() || self.verbose) && !self.permissive;
-        let unheard = reports
-            .then(refusals::available)
-            .and_then(Result::err)
-            .map(|reason| format!("what the kernel refuses cannot be told of: {reason}"));
+        // Begun early: the reader begins quickly then, and keeps it.
+        let in_use: Hearing = (self.reports() || !self.quiet).then(InUse::begin).filter(|_| !self.permissive);
+        let unheard = match &in_use {
+            Some(Err(reason)) if self.reports() => {
+                Some(format!("what the kernel refuses cannot be told of: {reason}"))
+            }
+            _ => None,
+        };
         let wishes = Wishes {
             unheard: unheard.as_deref(),
             model: self.model,
@@ -116,12 +122,12 @@ impl Run {
             permissive: self.permissive,
         };
         match self.lane.choose(wishes, |model| layers::load(&self.policies, model)) {
-            Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel),
+            Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel, in_use),
             Ok(Choice::Restricted { enforcement, operations }) => {
-                self.by_maker(Maker::new(operations, enforcement.calls()), &enforcement)
+                self.by_maker(Maker::new(operations, enforcement.calls()), &enforcement, in_use)
             }
             Ok(Choice::Filtered { enforcement, .. }) => {
-                self.by_maker(enforcement.filtering_maker(), &enforcement)
+                self.by_maker(enforcement.filtering_maker(), &enforcement, in_use)
             }
             Ok(Choice::Split { enforcement, why }) => {
                 if let Some(unheard) = unheard.filter(|_| self.could_be_faster(&enforcement)) {
@@ -140,6 +146,11 @@ impl Run {
         }
     }
 
+    /// Whether refusals are to be told of one by one.
+    fn reports(&self) -> bool {
+        self.audit.is_some() || self.verbose
+    }
+
     /// Whether that policy takes the split lane for the sake of reports alone.
     fn could_be_faster(&self, enforcement: &Enforcement) -> bool {
         let asked_for = self.lane != Lane::Auto || self.model.is_some();
@@ -147,8 +158,8 @@ impl Run {
         !asked_for && (rings() || Facts::find().usable().is_ok())
     }
 
-    fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel) -> ExitCode {
-        let (log, reader) = match self.listen(enforcement) {
+    fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel, in_use: Hearing) -> ExitCode {
+        let (log, reader) = match self.listen(enforcement, in_use) {
             Ok(listening) => listening,
             Err(status) => return status,
         };
@@ -170,8 +181,8 @@ impl Run {
         }
     }
 
-    fn by_maker(self, mut maker: Maker, enforcement: &Enforcement) -> ExitCode {
-        let (log, reader) = match self.listen(enforcement) {
+    fn by_maker(self, mut maker: Maker, enforcement: &Enforcement, in_use: Hearing) -> ExitCode {
+        let (log, reader) = match self.listen(enforcement, in_use) {
             Ok(listening) => listening,
             Err(status) => return status,
         };
@@ -214,12 +225,18 @@ impl Run {
 
     /// What is told of refusals by the calling process, and who listens to those of the kernel; that is nobody where
     /// it cannot be, and need not.
-    fn listen(&self, enforcement: &Enforcement) -> Result<(SharedLog, Option<Reader>), ExitCode> {
+    fn listen(
+        &self,
+        enforcement: &Enforcement,
+        in_use: Hearing,
+    ) -> Result<(SharedLog, Option<Reader>), ExitCode> {
         let log = self.log(enforcement)?;
-        let reports = self.audit.is_some() || self.verbose;
-        let reader = if self.quiet && !reports { None } else { Some(Reader::start(self.log(enforcement)?)) };
+        let reader = match in_use {
+            Some(Ok(in_use)) => Some(Reader::start(self.log(enforcement)?, in_use)),
+            _ => None,
+        };
         let reader = match reader.transpose() {
-            Err(reason) if reports => {
+            Err(reason) if self.reports() => {
                 let error = format_args!("what the kernel refuses cannot be told of: {reason}");
                 return Err(style::fail(error, FAILED));
             }

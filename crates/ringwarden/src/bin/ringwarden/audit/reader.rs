@@ -2,12 +2,15 @@
 
 use super::{Log, Tally};
 use ringwarden::launch::{Bond, Companion};
-use ringwarden::refusals::{Scope, Stream};
+use ringwarden::refusals::{InUse, Scope, Stream};
 use rustix::fd::AsFd;
 use rustix::process::Pid;
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// What it says when it begins.
 #[derive(Serialize, Deserialize)]
@@ -18,6 +21,9 @@ enum Beginning {
 
 /// By this byte it is told that nobody is left to listen to.
 const OVER: u8 = b'.';
+
+/// How long it stays when all has been said.
+const LINGERING: Duration = Duration::from_millis(100);
 
 /// The exit status when a record cannot be written.
 const UNRECORDED: u8 = 1;
@@ -31,11 +37,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts it. Whatever the calling process starts from then on is listened to.
+    /// Starts it. Whatever the calling process starts from then on is listened to. The process takes `in_use` over.
     ///
     /// # Errors
     /// Why it cannot be.
-    pub(crate) fn start(log: Log) -> Result<Self, String> {
+    pub(crate) fn start(log: Log, in_use: InUse) -> Result<Self, String> {
         let strict = log.file.is_some();
         let companion = Companion::start(|parent, stream| read(parent, stream, log));
         let companion = companion.map_err(|error| error.to_string())?;
@@ -51,6 +57,7 @@ impl Reader {
             companion.wait();
             return Err(reason);
         }
+        drop(in_use);
         let bond = strict.then(|| companion.bond()).transpose().map_err(|error| error.to_string())?;
         Ok(Self { companion, bond })
     }
@@ -67,8 +74,8 @@ impl Reader {
         }
         let mut stream = self.companion.stream();
         let mut text = String::new();
-        let told = stream.write_all(&[OVER]).and_then(|()| stream.read_to_string(&mut text));
-        self.companion.wait();
+        let told = stream.write_all(&[OVER]).and_then(|()| BufReader::new(stream).read_line(&mut text));
+        // It ends by itself, a little later.
         told.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 }
@@ -91,10 +98,24 @@ fn read(parent: Pid, talk: UnixStream, mut log: Log) -> u8 {
     match ended {
         Ok(()) => {
             let _ = say(&talk, &log.tally);
+            drop((talk, log));
+            linger();
             0
         }
         // Whoever is bound to this ends with it.
         Err(_) => UNRECORDED,
+    }
+}
+
+/// Keeps the tracepoint in use for a moment, as the end of that takes long, and whoever begins to use it again waits for
+/// it: another `run`, which often follows.
+fn linger() {
+    // Whoever waits for the end of what this could write does not wait for this. Fails without /dev/null.
+    let nothing = File::options().read(true).write(true).open("/dev/null");
+    if let Ok(nothing) = nothing
+        && let (Ok(()), Ok(()), Ok(())) = (dup2_stdin(&nothing), dup2_stdout(&nothing), dup2_stderr(&nothing))
+    {
+        std::thread::sleep(LINGERING);
     }
 }
 

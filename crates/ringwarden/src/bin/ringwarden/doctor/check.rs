@@ -88,8 +88,8 @@ fn io_uring(availability: Availability) -> Check {
 
 /// Whether what the kernel refuses can be heard, without which reports take the split lane.
 fn refusals() -> Check {
-    let (answer, detail) = match ringwarden::refusals::available() {
-        Ok(()) => (Answer::Yes, String::new()),
+    let (answer, detail) = match ringwarden::refusals::InUse::begin() {
+        Ok(_) => (Answer::Yes, String::new()),
         Err(unavailable) => (Answer::No, unavailable.to_string()),
     };
     let subject = "what the kernel refuses can be told of";
