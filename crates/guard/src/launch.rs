@@ -242,8 +242,20 @@ pub(crate) fn not_started(status: u8, errno: i32, program: &str) -> Error {
     }
 }
 
-/// Whether the memory of children may be looked into, as far as Yama has a say in it.
-pub(crate) fn check_yama() -> Result<(), Error> {
+/// Into whose memory this process may look, of those that its credentials let it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Everybody's.
+    All,
+    /// Only that of its descendants: of those who lose their parent only if it becomes that.
+    Descendants,
+}
+
+/// What Yama has to say in it.
+///
+/// # Errors
+/// [`Error::Yama`]: not even children.
+pub(crate) fn check_yama() -> Result<Reach, Error> {
     let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
         .ok()
         .and_then(|scope| scope.trim().parse().ok())
@@ -253,5 +265,5 @@ pub(crate) fn check_yama() -> Result<(), Error> {
     if scope >= 3 || scope == 2 && !may_trace {
         return Err(Error::Yama { scope });
     }
-    Ok(())
+    Ok(if scope == 1 && !may_trace { Reach::Descendants } else { Reach::All })
 }

@@ -9,9 +9,12 @@ mod launch;
 use client::{lines, policy};
 use launch::{Stage, finish, is_root};
 use ringwarden::kernel::Facts;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -304,6 +307,30 @@ fn the_first_process_of_a_namespace_collects_orphans() {
     command.args(["-c", ORPHANS]);
     let tries: u32 = lines(command)[0].parse().expect("a number");
     assert_ne!(tries, 0, "the dead are still there");
+}
+
+/// Daemons make rings, too, where Yama lets nobody but ancestors look into a process.
+#[test]
+fn orphans_get_rings_where_only_ancestors_may_look_into_them() {
+    const SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
+    // The second is an orphan when it is let go on.
+    const DAEMON: &str = r#"(sh -c 'read x; exec "$0" 2' "$0" <"$1" >"$2" &); echo go >"$1""#;
+    if fs::read_to_string(SCOPE).is_err() || !is_root() {
+        return launch::skip("setting Yama's scope takes Yama, and root");
+    }
+    let before = fs::read_to_string(SCOPE).expect("a scope");
+    fs::write(SCOPE, "1").expect("another");
+    for stage in stages() {
+        let folder = stage.empty_folder();
+        let (fifo, out) = (folder.join("fifo"), folder.join("out"));
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU | Mode::RWXO, 0).expect("a fifo");
+        fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).expect("for everybody");
+        let mut daemon = stage.guarded(&policy("allow", no_nop(&stage)), "sh");
+        daemon.args(["-c", DAEMON]).args([&stage.example("nops"), &fifo, &out]);
+        let output = finish(daemon);
+        assert_eq!(fs::read_to_string(&out).expect("text"), "2\n", "{output:?}");
+    }
+    fs::write(SCOPE, before).expect("the first");
 }
 
 /// Only who makes the rings can hold `[setup]`, and only filters a condition.

@@ -4,7 +4,7 @@ use super::session::{Held, Session};
 use crate::audit::{Audit, SharedAudit};
 use crate::child::read_i32;
 use crate::kernel_ring::KernelRing;
-use crate::launch::{Error, check_needs, check_yama, command, not_executed, not_started};
+use crate::launch::{Error, Reach, check_needs, check_yama, command, not_executed, not_started};
 use crate::needs::When;
 use crate::rlimits::raise_open_files;
 use crate::seccomp::rings::{self, Calls};
@@ -12,7 +12,7 @@ use crate::serve::{Serve, serve};
 use crate::start::start;
 use ringwarden_filter::{CallRules, FilterSet, OperationRules};
 use ringwarden_kernel::Confinement;
-use ringwarden_launch::tree::Children;
+use ringwarden_launch::tree::{self, Children};
 use ringwarden_launch::wait::{self, State, Stop};
 use ringwarden_launch::{Bond, HeldSignals, StandIn, Status, stop_like};
 use ringwarden_uapi::ring::SetupFlags;
@@ -104,7 +104,8 @@ impl Maker {
     /// are, and get no more. A signal that would have ended the program ends the waiting for its descendants.
     ///
     /// Where the calling process inherits orphans, as the first one of a pid namespace does, it collects all its dead
-    /// children. It is under the filters, if there are any, from then on. It becomes undumpable, and its descriptors that are not close-on-exec are closed, but
+    /// children. Where Yama lets it look into the memory of its descendants alone (`kernel.yama.ptrace_scope` 1, without
+    /// CAP_SYS_PTRACE), it comes to inherit them. It is under the filters, if there are any, from then on. It becomes undumpable, and its descriptors that are not close-on-exec are closed, but
     /// for the standard ones: the program has inherited them, all but io_urings. The program gets the blocked
     /// and ignored signals of the caller, SIGPIPE as it was before Rust's runtime. `no_new_privs` is set for
     /// the program.
@@ -124,7 +125,9 @@ impl Maker {
     fn run_program(self, argv: &[impl AsRef<OsStr>], bond: Option<&Bond>) -> Result<Status, Error> {
         let error = |error: Errno| Error::Start(error.into());
         check_needs(When::Always)?;
-        check_yama()?;
+        if check_yama()? == Reach::Descendants {
+            tree::adopt_orphans();
+        }
         let (argv, program) = command(argv)?;
         let Self { operations, mut calls, filters, messages, truthful_probe, audit, bond: _ } = self;
         // A ring that may not have a size must not get it later.
