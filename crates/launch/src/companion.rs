@@ -1,7 +1,7 @@
 //! A process beside the program's, which does something for whoever runs it.
 
 use crate::tree::{self, Children};
-use crate::{descriptors, last_errno, leave_signals_to_others, wait};
+use crate::{descriptors, last_errno, leave_signals_to_others};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -19,15 +19,14 @@ pub struct Companion {
 }
 
 impl Companion {
-    /// Forks a process for `work`, which is told whose companion it is and gives an exit status. The calling process
+    /// Forks a process for `work`, which gives an exit status. The calling process
     /// must have a single thread. The companion's descriptors that are not close-on-exec are closed, but for the
     /// standard ones: they are for the program.
     ///
     /// # Errors
     /// Those of the system calls.
-    pub fn start(work: impl FnOnce(Pid, UnixStream) -> u8) -> io::Result<Self> {
+    pub fn start(work: impl FnOnce(UnixStream) -> u8) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        let parent = rustix::process::getpid();
         // SAFETY: this process has a single thread, so the child can go on in ordinary code.
         match unsafe { libc::fork() } {
             -1 => Err(last_errno().into()),
@@ -39,7 +38,7 @@ impl Companion {
                 let _ = setsid();
                 let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
                 descriptors::close_for_own_part();
-                let status = work(parent, theirs);
+                let status = work(theirs);
                 // SAFETY: ends the process without running what the caller, whose copy it is, had registered for its
                 // own exit.
                 unsafe { libc::_exit(status.into()) }
@@ -51,15 +50,14 @@ impl Companion {
         }
     }
 
+    /// Its number, by which it is to be [collected](crate::wait::end) where it ends first.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Where it is talked to.
     pub fn stream(&self) -> &UnixStream {
         &self.stream
-    }
-
-    /// Waits until it has ended.
-    pub fn wait(self) {
-        // Fails only where the kernel collects children by itself.
-        let _ = wait::end(self.pid);
     }
 
     /// From here on no program is to run without it: see [`Bond`]. To be called by the main thread, before it starts

@@ -20,8 +20,9 @@ use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, child_subreaper, getpid, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Pid, child_subreaper, getpid, set_dumpable_behavior};
 use std::ffi::OsStr;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,8 +42,12 @@ pub struct Maker {
     messages: bool,
     truthful_probe: bool,
     audit: SharedAudit,
-    bond: Option<Bond>,
+    bond: Option<Arc<Bond>>,
+    before: Option<Before>,
 }
+
+/// What is done about the program's process, whose number it is told, before that executes the program.
+type Before = Box<dyn FnOnce(Pid) -> io::Result<()>>;
 
 impl Maker {
     /// Holds rings to those rules; programs make those rings and register calls only.
@@ -57,6 +62,7 @@ impl Maker {
             truthful_probe: true,
             audit: SharedAudit::new(Box::new(())),
             bond: None,
+            before: None,
         }
     }
 
@@ -82,8 +88,16 @@ impl Maker {
     /// Ends the program and all its descendants where a companion ends: then [`Error::Died`] is how the program has
     /// ended.
     #[must_use]
-    pub fn bound_to(mut self, bond: Bond) -> Self {
+    pub fn bound_to(mut self, bond: Arc<Bond>) -> Self {
         self.bond = Some(bond);
+        self
+    }
+
+    /// Tells `before` the number of the program's process, which waits meanwhile to execute the program. Where that
+    /// fails, the program does not run ([`Error::Start`]).
+    #[must_use]
+    pub fn told_first(mut self, before: impl FnOnce(Pid) -> io::Result<()> + 'static) -> Self {
+        self.before = Some(Box::new(before));
         self
     }
 
@@ -114,7 +128,7 @@ impl Maker {
     /// See [`Error`]; but for [`Error::Died`], the program has not run.
     pub fn run(mut self, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
         let (bond, audit) = (self.bond.take(), self.audit.clone());
-        let ended = self.run_program(argv, bond.as_ref());
+        let ended = self.run_program(argv, bond.as_deref());
         if let (Err(Error::Died(_)), Some(bond)) = (&ended, &bond) {
             bond.kill_the_others();
         }
@@ -129,7 +143,7 @@ impl Maker {
             tree::adopt_orphans();
         }
         let (argv, program) = command(argv)?;
-        let Self { operations, mut calls, filters, messages, truthful_probe, audit, bond: _ } = self;
+        let Self { operations, mut calls, filters, messages, truthful_probe, audit, bond: _, before } = self;
         // A ring that may not have a size must not get it later.
         if calls.setup.limits_sizes() {
             calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
@@ -159,6 +173,7 @@ impl Maker {
         signals.hold_again();
         // Rings need descriptors for a moment, and calls that hang.
         raise_open_files();
+        before.map_or(Ok(()), |before| before(started.pid)).map_err(Error::Start)?;
         started.go().map_err(error)?;
 
         let mut ended: Option<Status> = None;
@@ -191,7 +206,7 @@ impl Maker {
                 [0, 1, 2, 3, 4, 5].map(|index: usize| !fds[index].revents().is_empty());
             if let Some(bond) = bond {
                 if parted {
-                    return Err(Error::Died(std::io::Error::other("its companion has ended")));
+                    return Err(Error::Died(io::Error::other("its companion has ended")));
                 }
                 let traced = session.traced.traced();
                 unreaped = !bond.reap(started.pid, |child| traced.spares(child));

@@ -9,10 +9,12 @@ use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Maker, Status, needs::Confined};
 use ringwarden::kernel::{self, ConfineError, Facts, Kernel};
-use ringwarden::refusals::{InUse, Unavailable};
+use ringwarden::refusals::InUse;
 use ringwarden::uapi::{KernelModel, Opcode};
+use rustix::process::{Pid, getpid};
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -77,8 +79,14 @@ enum Probe {
     Kernel,
 }
 
-/// Whether what the kernel refuses can be heard; `None` where nobody wants to.
-type Hearing = Option<Result<InUse, Unavailable>>;
+/// Who listens to what the kernel refuses.
+enum Hearing {
+    Nobody,
+    /// A reader, for the closing line, if it can.
+    IfPossible,
+    /// A reader, which can.
+    Surely(InUse),
+}
 
 const AFTER_HELP: &str = "\
 Exit status: that of the program; if a signal ended it, this ends by the same signal,
@@ -107,14 +115,7 @@ impl Run {
                 FAILED,
             );
         }
-        // Begun early: the reader begins quickly then, and keeps it.
-        let in_use: Hearing = (self.reports() || !self.quiet).then(InUse::begin).filter(|_| !self.permissive);
-        let unheard = match &in_use {
-            Some(Err(reason)) if self.reports() => {
-                Some(format!("what the kernel refuses cannot be told of: {reason}"))
-            }
-            _ => None,
-        };
+        let (hearing, unheard) = self.hearing();
         let wishes = Wishes {
             unheard: unheard.as_deref(),
             model: self.model,
@@ -122,12 +123,12 @@ impl Run {
             permissive: self.permissive,
         };
         match self.lane.choose(wishes, |model| layers::load(&self.policies, model)) {
-            Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel, in_use),
+            Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel, hearing),
             Ok(Choice::Restricted { enforcement, operations }) => {
-                self.by_maker(Maker::new(operations, enforcement.calls()), &enforcement, in_use)
+                self.by_maker(Maker::new(operations, enforcement.calls()), &enforcement, hearing)
             }
             Ok(Choice::Filtered { enforcement, .. }) => {
-                self.by_maker(enforcement.filtering_maker(), &enforcement, in_use)
+                self.by_maker(enforcement.filtering_maker(), &enforcement, hearing)
             }
             Ok(Choice::Split { enforcement, why }) => {
                 if let Some(unheard) = unheard.filter(|_| self.could_be_faster(&enforcement)) {
@@ -151,6 +152,20 @@ impl Run {
         self.audit.is_some() || self.verbose
     }
 
+    /// Who listens to what the kernel refuses; and why nobody does who should.
+    fn hearing(&self) -> (Hearing, Option<String>) {
+        match (self.permissive, self.reports()) {
+            (true, _) => (Hearing::Nobody, None),
+            (_, false) => (if self.quiet { Hearing::Nobody } else { Hearing::IfPossible }, None),
+            (_, true) => match InUse::begin() {
+                Ok(in_use) => (Hearing::Surely(in_use), None),
+                Err(reason) => {
+                    (Hearing::Nobody, Some(format!("what the kernel refuses cannot be told of: {reason}")))
+                }
+            },
+        }
+    }
+
     /// Whether that policy takes the split lane for the sake of reports alone.
     fn could_be_faster(&self, enforcement: &Enforcement) -> bool {
         let asked_for = self.lane != Lane::Auto || self.model.is_some();
@@ -158,16 +173,19 @@ impl Run {
         !asked_for && (rings() || Facts::find().usable().is_ok())
     }
 
-    fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel, in_use: Hearing) -> ExitCode {
-        let (log, reader) = match self.listen(enforcement, in_use) {
+    fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel, hearing: Hearing) -> ExitCode {
+        let (log, reader) = match self.listen(enforcement, hearing) {
             Ok(listening) => listening,
             Err(status) => return status,
         };
-        let bond = match reader.as_ref().map(Reader::bond).transpose() {
-            Ok(bond) => bond.flatten(),
-            Err(error) => return style::fail(error, FAILED),
-        };
-        let ended = kernel.run_bound(&self.command, bond.as_ref());
+        if let Some(reader) = &reader
+            && let Err(error) = self.ear(reader).and_then(|ear| ear(getpid()))
+        {
+            return style::fail(error, FAILED);
+        }
+        let bond = reader.as_ref().and_then(Reader::bond);
+        let ended = kernel.run_bound(&self.command, bond.as_deref());
+        drop(bond);
         log.close(reader.map_or_else(Tally::default, Reader::end));
         let error = match ended {
             Ok(status) => return status.end(),
@@ -181,16 +199,21 @@ impl Run {
         }
     }
 
-    fn by_maker(self, mut maker: Maker, enforcement: &Enforcement, in_use: Hearing) -> ExitCode {
-        let (log, reader) = match self.listen(enforcement, in_use) {
+    fn by_maker(self, mut maker: Maker, enforcement: &Enforcement, hearing: Hearing) -> ExitCode {
+        let (log, reader) = match self.listen(enforcement, hearing) {
             Ok(listening) => listening,
             Err(status) => return status,
         };
         maker = maker.with_audit(log.clone());
-        match reader.as_ref().map(Reader::bond).transpose() {
-            Ok(Some(Some(bond))) => maker = maker.bound_to(bond),
-            Ok(_) => {}
-            Err(error) => return style::fail(error, FAILED),
+        if let Some(reader) = &reader {
+            match self.ear(reader) {
+                // Not to the processes that make rings: each would have events, which take time.
+                Ok(ear) => maker = maker.told_first(ear),
+                Err(error) => return style::fail(error, FAILED),
+            }
+        }
+        if let Some(bond) = reader.as_ref().and_then(Reader::bond) {
+            maker = maker.bound_to(bond);
         }
         if self.probe == Probe::Kernel {
             maker = maker.with_probes_of_the_kernel();
@@ -201,6 +224,17 @@ impl Run {
             Err(guard::Error::Confine(error)) => not_confined(enforcement, &error),
             result => end(result, &[]),
         }
+    }
+
+    /// What has the reader listen to a process; where that cannot be, it is an error only if reports were asked for.
+    fn ear(&self, reader: &Reader) -> io::Result<impl FnOnce(Pid) -> io::Result<()> + use<>> {
+        let (ear, insists) = (reader.ear()?, self.reports());
+        Ok(move |process| match ear.listen_to(process) {
+            Err(error) if insists => {
+                Err(io::Error::other(format!("what the kernel refuses cannot be told of: {error}")))
+            }
+            _ => Ok(()),
+        })
     }
 
     fn by_guard(self, enforcement: Enforcement, why: &[String]) -> ExitCode {
@@ -223,25 +257,19 @@ impl Run {
         end(guard.with_audit(log).run(&self.command), why)
     }
 
-    /// What is told of refusals by the calling process, and who listens to those of the kernel; that is nobody where
-    /// it cannot be, and need not.
+    /// What is told of refusals by the calling process, and who listens to those of the kernel, if anybody wants to.
     fn listen(
         &self,
         enforcement: &Enforcement,
-        in_use: Hearing,
+        hearing: Hearing,
     ) -> Result<(SharedLog, Option<Reader>), ExitCode> {
         let log = self.log(enforcement)?;
-        let reader = match in_use {
-            Some(Ok(in_use)) => Some(Reader::start(self.log(enforcement)?, in_use)),
-            _ => None,
+        let reader = match hearing {
+            Hearing::Nobody => None,
+            Hearing::IfPossible => Some(Reader::start(self.log(enforcement)?, None)),
+            Hearing::Surely(in_use) => Some(Reader::start(self.log(enforcement)?, Some(in_use))),
         };
-        let reader = match reader.transpose() {
-            Err(reason) if self.reports() => {
-                let error = format_args!("what the kernel refuses cannot be told of: {reason}");
-                return Err(style::fail(error, FAILED));
-            }
-            reader => reader.ok().flatten(),
-        };
+        let reader = reader.transpose().map_err(|error| style::fail(error, FAILED))?;
         Ok((SharedLog::new(log), reader))
     }
 

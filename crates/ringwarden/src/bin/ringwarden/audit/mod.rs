@@ -82,8 +82,8 @@ impl Audit for SharedLog {
 
 impl Log {
     /// Tells of what the kernel has refused.
-    fn drained(&mut self, drained: &refusals::Drained, own: Option<i32>) -> io::Result<()> {
-        for refusal in drained.refusals.iter().filter(|refusal| Some(refusal.pid) != own) {
+    fn drained(&mut self, drained: &refusals::Drained) -> io::Result<()> {
+        for refusal in &drained.refusals {
             let line = Line::of_the_kernel(refusal, Some(&self.enforcement));
             self.tell(&line)?;
         }

@@ -1,7 +1,7 @@
 //! The process that reads what the kernel refuses, for lanes in which the kernel does.
 
 use super::{Log, Tally};
-use ringwarden::launch::{Bond, Companion};
+use ringwarden::launch::{Bond, Companion, wait};
 use ringwarden::refusals::{InUse, Scope, Stream};
 use rustix::fd::AsFd;
 use rustix::process::Pid;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What it says when it begins.
@@ -28,43 +29,37 @@ const LINGERING: Duration = Duration::from_millis(100);
 /// The exit status when a record cannot be written.
 const UNRECORDED: u8 = 1;
 
-/// Reads what is refused to the calling process's descendants, in a process of its own. That outlives its parent,
-/// should the parent be killed, until the last of them has ended.
+/// Reads what is refused to a program and its descendants, in a process of its own. That outlives its parent, should
+/// the parent be killed, until the last of them has ended.
 pub(crate) struct Reader {
     companion: Companion,
-    /// Of the calling process, for as long as the program must not run on without this.
-    bond: Option<Bond>,
+    /// Where the program must not run on without being listened to.
+    bond: Option<Arc<Bond>>,
 }
 
 impl Reader {
-    /// Starts it. Whatever the calling process starts from then on is listened to. The process takes `in_use` over.
+    /// Starts it. It listens to nobody yet. The process takes `in_use` over.
     ///
     /// # Errors
-    /// Why it cannot be.
-    pub(crate) fn start(log: Log, in_use: InUse) -> Result<Self, String> {
+    /// No process can be had.
+    pub(crate) fn start(log: Log, in_use: Option<InUse>) -> io::Result<Self> {
         let strict = log.file.is_some();
-        let companion = Companion::start(|parent, stream| read(parent, stream, log));
-        let companion = companion.map_err(|error| error.to_string())?;
-        let mut line = String::new();
-        // A byte at a time: what follows is not for now.
-        let heard = BufReader::with_capacity(1, companion.stream()).read_line(&mut line);
-        let reason = match heard.and_then(|_| Ok(serde_json::from_str(&line)?)) {
-            Ok(Beginning::Listens) => None,
-            Ok(Beginning::Unavailable(reason)) => Some(reason),
-            Err(error) => Some(format!("the process that would read them is gone ({error})")),
-        };
-        if let Some(reason) = reason {
-            companion.wait();
-            return Err(reason);
-        }
-        drop(in_use);
-        let bond = strict.then(|| companion.bond()).transpose().map_err(|error| error.to_string())?;
+        let companion = Companion::start(|stream| read(stream, log, in_use))?;
+        let bond = strict.then(|| companion.bond().map(Arc::new)).transpose()?;
         Ok(Self { companion, bond })
     }
 
+    /// What has it listen to a process and whatever that starts from then on.
+    ///
+    /// # Errors
+    /// No descriptor can be had.
+    pub(crate) fn ear(&self) -> io::Result<Ear> {
+        Ok(Ear { reader: self.companion.pid(), stream: self.companion.stream().try_clone()? })
+    }
+
     /// What binds the program to it, where it must not run on without being listened to.
-    pub(crate) fn bond(&self) -> io::Result<Option<Bond>> {
-        self.bond.as_ref().map(|_| self.companion.bond()).transpose()
+    pub(crate) fn bond(&self) -> Option<Arc<Bond>> {
+        self.bond.clone()
     }
 
     /// Has it come to an end, unless descendants are left who must be listened to; what it has counted.
@@ -74,17 +69,54 @@ impl Reader {
         }
         let mut stream = self.companion.stream();
         let mut text = String::new();
-        let told = stream.write_all(&[OVER]).and_then(|()| BufReader::new(stream).read_line(&mut text));
-        // It ends by itself, a little later.
+        // Where nobody is left, it has told already. It ends by itself, a little later.
+        let _ = stream.write_all(&[OVER]);
+        let told = BufReader::new(stream).read_line(&mut text);
         told.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 }
 
+/// See [`Reader::ear`].
+pub(crate) struct Ear {
+    reader: Pid,
+    stream: UnixStream,
+}
+
+impl Ear {
+    /// Comes back when it listens.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn listen_to(self, process: Pid) -> io::Result<()> {
+        let mut line = String::new();
+        // A byte at a time: what follows is not for now.
+        let mut answer = BufReader::with_capacity(1, &self.stream);
+        let asked = (&self.stream).write_all(&process.as_raw_nonzero().get().to_ne_bytes());
+        let reason =
+            match asked.and_then(|()| answer.read_line(&mut line)).map(|_| serde_json::from_str(&line)) {
+                Ok(Ok(Beginning::Listens)) => return Ok(()),
+                Ok(Ok(Beginning::Unavailable(reason))) => reason,
+                Ok(Err(error)) => format!("the process that would read them is gone ({error})"),
+                Err(error) => format!("the process that would read them is gone ({error})"),
+            };
+        // Fails only where the kernel collects children by itself.
+        let _ = wait::end(self.reader);
+        Err(io::Error::other(reason))
+    }
+}
+
 /// Reads until it is told to end, or nobody is left. Gives the exit status.
-fn read(parent: Pid, talk: UnixStream, mut log: Log) -> u8 {
-    let parent = parent.as_raw_nonzero().get();
-    let stream = match Stream::open(Scope::Process(parent)) {
-        Ok(stream) => stream,
+fn read(talk: UnixStream, mut log: Log, in_use: Option<InUse>) -> u8 {
+    // Takes its time, which others use meanwhile.
+    let in_use = in_use.map_or_else(InUse::begin, Ok);
+    let mut process = [0; 4];
+    if (&talk).read_exact(&mut process).is_err() {
+        return 0;
+    }
+    let opened =
+        in_use.and_then(|in_use| Ok((in_use, Stream::open(Scope::Process(i32::from_ne_bytes(process)))?)));
+    let (_in_use, stream) = match opened {
+        Ok(opened) => opened,
         Err(unavailable) => {
             let _ = say(&talk, &Beginning::Unavailable(unavailable.to_string()));
             return 0;
@@ -93,7 +125,7 @@ fn read(parent: Pid, talk: UnixStream, mut log: Log) -> u8 {
     if say(&talk, &Beginning::Listens).is_err() {
         return 0;
     }
-    let ended = listen(stream, &talk, parent, &mut log);
+    let ended = listen(stream, &talk, &mut log);
     log.lines.finish();
     match ended {
         Ok(()) => {
@@ -126,12 +158,11 @@ fn say(mut talk: &UnixStream, what: &impl Serialize) -> io::Result<()> {
     talk.write_all(&line)
 }
 
-fn listen(mut stream: Stream, talk: &UnixStream, parent: i32, log: &mut Log) -> io::Result<()> {
-    // Whom not to listen to, for as long as that is who it was.
-    let mut own = Some(parent);
+fn listen(mut stream: Stream, talk: &UnixStream, log: &mut Log) -> io::Result<()> {
+    let mut parent = true;
     loop {
-        let woken = stream.wait(own.map(|_| talk.as_fd()), None)?;
-        log.drained(&stream.drain(), own)?;
+        let woken = stream.wait(parent.then(|| talk.as_fd()), None)?;
+        log.drained(&stream.drain())?;
         if woken.other {
             let mut byte = [0];
             let mut talk = talk;
@@ -139,13 +170,12 @@ fn listen(mut stream: Stream, talk: &UnixStream, parent: i32, log: &mut Log) -> 
             if said || log.file.is_none() {
                 break;
             }
-            // The parent has been killed, or does not wait for everybody; whoever must be listened to still is. The
-            // parent's number may be somebody else's from now on.
-            own = None;
+            // The parent has been killed, or does not wait for everybody; whoever must be listened to still is.
+            parent = false;
         }
         if woken.over {
             break;
         }
     }
-    log.drained(&stream.finish()?, own)
+    log.drained(&stream.finish()?)
 }
