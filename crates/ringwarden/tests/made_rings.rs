@@ -309,6 +309,28 @@ fn the_first_process_of_a_namespace_collects_orphans() {
     assert_ne!(tries, 0, "the dead are still there");
 }
 
+/// A ring that is set up disabled belongs to the thread that enables it, as natively. What differs is listed: while
+/// one waits others cannot be restricted, and once one could be there are no single issuers.
+#[test]
+fn a_disabled_ring_belongs_to_whoever_enables_it() {
+    const DIFFER: [(&str, &str); 2] = [("a list while it waits", "-16"), ("second used by another", "0")];
+    for stage in stages() {
+        let client = stage.example("single_issuer");
+        let native = lines(stage.native(&client));
+        if native.len() == 1 {
+            return launch::skip("this kernel has no deferred task work");
+        }
+        let made = |rule| lines(stage.guarded(&policy("allow", rule), &client));
+        let differing: Vec<_> = native.iter().zip(made("read = \"deny\"")).filter(|(a, b)| *a != b).collect();
+        let expected = DIFFER.map(|(what, result)| format!("{what}: {result}"));
+        assert!(differing.iter().map(|(_, made)| made).eq(&expected), "{differing:?}");
+        let refused = made(no_nop(&stage));
+        let used = |line: &&String| line.contains("used") && !line.contains("first used by another");
+        assert_eq!(refused.iter().filter(used).count(), 5, "{refused:?}");
+        assert!(refused.iter().filter(used).all(|line| line.ends_with(&DENIED.to_string())), "{refused:?}");
+    }
+}
+
 /// Daemons make rings, too, where Yama lets nobody but ancestors look into a process.
 #[test]
 fn orphans_get_rings_where_only_ancestors_may_look_into_them() {

@@ -25,7 +25,8 @@
 //!   may still want to restrict them itself; the maker then registers both lists in one and enables the ring, on
 //!   a copy of the descriptor. A program's thread enables its ring by itself only where it has to, to become the
 //!   ring's single issuer, and only while no ring without a list has ever been handed over ([`enabling`]): its
-//!   descriptor's number may have become any other ring by then.
+//!   descriptor's number may have become any other ring by then. A single issuer's disabled ring has its list at once,
+//!   and while it waits every other one has.
 //! - A ring is made by a process of its own, which is over before the ring is handed over. A program can make
 //!   calls on its rings hang, and with them the end of every task that made one (`io_uring_del_tctx_node`); and
 //!   it may send signals to a task of its user's, for whom the ring's memory is counted.

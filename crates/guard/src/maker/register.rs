@@ -1,14 +1,17 @@
 //! `io_uring_register`: rings are enabled and restricted, and operations told of.
 
+use super::enabling::Permit;
 use super::ring::try_out;
 use super::session::{Call, Session};
+use super::setup::enable_in_place;
+use crate::inject::After;
 use crate::kernel_ring::{enable, restrict};
 use crate::overdue::is_traced_here;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::restriction::Restriction;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use ringwarden_uapi::{Opcode, RegisterOp};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -21,6 +24,16 @@ const PROBE_FLAGS: usize = 2;
 const SUPPORTED: u8 = 1;
 /// `IORING_MAX_RESTRICTIONS` of a kernel with as many operations as can be numbered, and more.
 const MOST_ENTRIES: u32 = 1024;
+
+/// Who enables a ring.
+enum By<'a> {
+    Maker,
+    /// The calling thread, whom it will belong to.
+    Thread {
+        ring: OwnedFd,
+        permit: Permit<'a>,
+    },
+}
 
 impl Session {
     pub(super) fn register(&self, call: Call<'_>) {
@@ -38,7 +51,11 @@ impl Session {
             }
             // Which ring an index is the kernel alone knows.
             _ if by_index => Err(Errno::INVAL),
-            RegisterOp::REGISTER_ENABLE_RINGS => self.enable(call, fd),
+            RegisterOp::REGISTER_ENABLE_RINGS => match self.enable(call, fd) {
+                Ok(By::Maker) => Ok(()),
+                Ok(By::Thread { ring, permit }) => return self.have_enabled(call, fd, &ring, &permit),
+                Err(error) => Err(error),
+            },
             RegisterOp::REGISTER_RESTRICTIONS => self.restrict(call, fd),
             _ => Err(Errno::INVAL),
         };
@@ -57,18 +74,41 @@ impl Session {
         injected
     }
 
-    /// Enables a ring that the program has kept disabled, once it has a list.
-    fn enable(&self, call: Call<'_>, fd: i32) -> Result<(), Errno> {
+    /// Enables a ring that the program has kept disabled, once it has a list; or tells that the calling thread has to.
+    fn enable(&self, call: Call<'_>, fd: i32) -> Result<By<'_>, Errno> {
         let [_, _, argument, count, ..] = call.args;
         if argument != 0 || count as u32 != 0 {
             return Err(Errno::INVAL);
         }
         let ring = self.take_ring(call, fd)?;
+        if self.enabling.waits(ring.as_fd())
+            && let Some(permit) = self.enabling.permit(call.tid)
+        {
+            return Ok(By::Thread { ring, permit });
+        }
         match restrict(ring.as_fd(), &self.held.list) {
-            // It has one: both lists in one, below, or that of a single issuer's.
-            Ok(()) | Err(Errno::BUSY) => enable(ring.as_fd()),
+            // It has one: both lists in one, below, or the policy's, since another ring waits.
+            Ok(()) | Err(Errno::BUSY) => enable(ring.as_fd()).map(|()| By::Maker),
+            // It is enabled, and belongs to another task than this: to the caller, say.
+            Err(Errno::EXIST) => Err(Errno::BADFD),
             Err(error) => Err(error),
         }
+    }
+
+    /// Has the calling thread enable its ring, which becomes the one that may submit.
+    fn have_enabled(&self, call: Call<'_>, fd: i32, ring: &OwnedFd, permit: &Permit<'_>) {
+        if !self.may_inject(call) {
+            return self.fail(call, Errno::PERM);
+        }
+        self.inject(
+            call,
+            || Ok(()),
+            |injection, ()| {
+                enable_in_place(injection, fd)?;
+                permit.keep_promise(ring.as_fd());
+                Ok(After::Return(0))
+            },
+        );
     }
 
     /// Holds a disabled ring to the program's list and the policy's, in one.

@@ -134,7 +134,7 @@ impl Session {
             held,
             audit,
             unrecorded: AtomicI32::new(0),
-            enabling: Enabling::default(),
+            enabling: Enabling::new()?,
             traced: TracedThreads::default(),
             callers: Callers::default(),
             freezers: Freezers::find(),

@@ -7,6 +7,7 @@ use super::session::{Call, Session};
 use crate::audit::Refused;
 use crate::credentials::TaskStatus;
 use crate::inject::{After, Injection};
+use crate::kernel_ring::restrict;
 use crate::setup_checks::check_submission_thread;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{MAX_ENTRIES, Params, SetupFlags};
@@ -59,8 +60,11 @@ impl Session {
         let disabled = flags.contains(SetupFlags::R_DISABLED);
         let sqpoll = flags.contains(SetupFlags::SQPOLL);
         // The thread's own call, which it may not be allowed to make.
-        let single = flags.contains(SetupFlags::SINGLE_ISSUER) && !disabled && !sqpoll && enabling;
-        // Held until the thread has enabled its ring.
+        let single = flags.contains(SetupFlags::SINGLE_ISSUER)
+            && !sqpoll
+            && enabling
+            && (!disabled || self.enabling.tells_apart());
+        // Held until the thread has enabled its ring, or can be sure of another to do so.
         let permit = if single { self.enabling.permit(call.tid) } else { None };
         let bound = permit.is_some() && self.may_inject(call);
         let mut real = real_flags(flags, bound);
@@ -97,7 +101,7 @@ impl Session {
         let wanted = Wanted {
             entries,
             params,
-            list: (!disabled).then_some(&self.held.list),
+            list: (!disabled || bound).then_some(&self.held.list),
             enabled: !disabled && !bound,
             header: own_memory.as_ref().map(OwnMemory::mapping),
             wants_waking: sqpoll,
@@ -119,13 +123,21 @@ impl Session {
         }
         memory.write_bytes(address, told.as_bytes())?;
         if disabled {
-            // From here on nobody enables a ring natively.
-            call.turn.pass_on();
-            self.enabling.forbid()?;
+            match permit.filter(|_| bound) {
+                Some(permit) => permit.promise(ring.as_fd())?,
+                None => {
+                    // Without a list, from here on nobody enables a ring natively.
+                    call.turn.pass_on();
+                    if !self.enabling.forbid()? {
+                        restrict(ring.as_fd(), &self.held.list)?;
+                    }
+                }
+            }
         }
-        if bound || own_memory.is_some() {
+        let in_place = bound && !disabled;
+        if in_place || own_memory.is_some() {
             let indexed = flags.contains(SetupFlags::REGISTERED_FD_ONLY);
-            self.finish_in_place(call, &ring, own_memory.as_ref(), bound, indexed);
+            self.finish_in_place(call, &ring, own_memory.as_ref(), in_place, indexed);
         } else {
             let number = self.listener.add_fd(call.id, ring.as_fd())?;
             // From here on the program's descriptor is the only one.
@@ -142,7 +154,7 @@ impl Session {
         call: Call<'_>,
         ring: &OwnedFd,
         own_memory: Option<&OwnMemory>,
-        bound: bool,
+        enables: bool,
         indexed: bool,
     ) {
         let prepare = || {
@@ -156,10 +168,8 @@ impl Session {
                 result = own.map_into(injection, file);
                 close(injection, file)?;
             }
-            if bound && result.is_ok() {
-                let op = RegisterOp::REGISTER_ENABLE_RINGS.0.into();
-                let args = [ring as u64, op, 0, 0, 0, 0];
-                result = success(injection.syscall(libc::SYS_io_uring_register, args)?).map(drop);
+            if enables && result.is_ok() {
+                result = enable_in_place(injection, ring);
             }
             match (result, own_memory) {
                 (Ok(()), Some(own)) if indexed => {
@@ -177,9 +187,15 @@ impl Session {
     }
 
     /// Whether calls can be made in the caller's place: nobody else traces it, and it may be done here.
-    fn may_inject(&self, call: Call<'_>) -> bool {
+    pub(super) fn may_inject(&self, call: Call<'_>) -> bool {
         self.held.may_trace && TaskStatus::of(call.tid).is_ok_and(|caller| !caller.is_traced())
     }
+}
+
+/// Has the thread enable its ring, which makes it the one task that may submit.
+pub(super) fn enable_in_place(injection: &mut Injection, ring: i32) -> Result<(), Errno> {
+    let args = [ring as u64, RegisterOp::REGISTER_ENABLE_RINGS.0.into(), 0, 0, 0, 0];
+    success(injection.syscall(libc::SYS_io_uring_register, args)?).map(drop)
 }
 
 /// Has the thread register its ring, and gives the index.
