@@ -53,7 +53,7 @@ impl Session {
             _ if by_index => Err(Errno::INVAL),
             RegisterOp::REGISTER_ENABLE_RINGS => match self.enable(call, fd) {
                 Ok(By::Maker) => Ok(()),
-                Ok(By::Thread { ring, permit }) => return self.have_enabled(call, fd, &ring, &permit),
+                Ok(By::Thread { ring, permit }) => return self.have_enabled(call, fd, &ring, permit),
                 Err(error) => Err(error),
             },
             RegisterOp::REGISTER_RESTRICTIONS => self.restrict(call, fd),
@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// Has the calling thread enable its ring, which becomes the one that may submit.
-    fn have_enabled(&self, call: Call<'_>, fd: i32, ring: &OwnedFd, permit: &Permit<'_>) {
+    fn have_enabled(&self, call: Call<'_>, fd: i32, ring: &OwnedFd, permit: Permit<'_>) {
         if !self.may_inject(call) {
             return self.fail(call, Errno::PERM);
         }
@@ -104,6 +104,8 @@ impl Session {
             call,
             || Ok(()),
             |injection, ()| {
+                // Ends before the thread goes on.
+                let permit = permit;
                 enable_in_place(injection, fd)?;
                 permit.keep_promise(ring.as_fd());
                 Ok(After::Return(0))

@@ -1,6 +1,7 @@
 //! `io_uring_setup`: the program gets a ring that the kernel holds.
 
 use super::caller::Caller;
+use super::enabling::Permit;
 use super::own_memory::OwnMemory;
 use super::ring::{Wanted, try_out};
 use super::session::{Call, Session};
@@ -65,8 +66,8 @@ impl Session {
             && enabling
             && (!disabled || self.enabling.tells_apart());
         // Held until the thread has enabled its ring, or can be sure of another to do so.
-        let permit = if single { self.enabling.permit(call.tid) } else { None };
-        let bound = permit.is_some() && self.may_inject(call);
+        let permit = if single && self.may_inject(call) { self.enabling.permit(call.tid) } else { None };
+        let bound = permit.is_some();
         let mut real = real_flags(flags, bound);
         if sqpoll && self.held.kernel.submits_all {
             // A submission thread goes on past a request that fails.
@@ -122,22 +123,24 @@ impl Session {
             (told.sq_off.user_addr, told.cq_off.user_addr) = (asked.sq_off.user_addr, asked.cq_off.user_addr);
         }
         memory.write_bytes(address, told.as_bytes())?;
-        if disabled {
-            match permit.filter(|_| bound) {
-                Some(permit) => permit.promise(ring.as_fd())?,
-                None => {
-                    // Without a list, from here on nobody enables a ring natively.
-                    call.turn.pass_on();
-                    if !self.enabling.forbid()? {
-                        restrict(ring.as_fd(), &self.held.list)?;
-                    }
-                }
+        let permit = match permit {
+            Some(permit) if disabled => {
+                permit.promise(ring.as_fd())?;
+                None
             }
-        }
-        let in_place = bound && !disabled;
-        if in_place || own_memory.is_some() {
+            None if disabled => {
+                // Without a list, from here on nobody enables a ring natively.
+                call.turn.pass_on();
+                if !self.enabling.forbid()? {
+                    restrict(ring.as_fd(), &self.held.list)?;
+                }
+                None
+            }
+            permit => permit,
+        };
+        if permit.is_some() || own_memory.is_some() {
             let indexed = flags.contains(SetupFlags::REGISTERED_FD_ONLY);
-            self.finish_in_place(call, &ring, own_memory.as_ref(), in_place, indexed);
+            self.finish_in_place(call, &ring, own_memory.as_ref(), permit, indexed);
         } else {
             let number = self.listener.add_fd(call.id, ring.as_fd())?;
             // From here on the program's descriptor is the only one.
@@ -147,14 +150,14 @@ impl Session {
         Ok(())
     }
 
-    /// Has the calling thread map the ring's memory, enable the ring, which makes it the one task that may submit,
-    /// and register it, as far as need be. The call is answered in any case.
+    /// Has the calling thread map the ring's memory, enable the ring where it has a permit, which makes it the one task
+    /// that may submit, and register it, as far as need be. The call is answered in any case.
     fn finish_in_place(
         &self,
         call: Call<'_>,
         ring: &OwnedFd,
         own_memory: Option<&OwnMemory>,
-        enables: bool,
+        permit: Option<Permit<'_>>,
         indexed: bool,
     ) {
         let prepare = || {
@@ -168,7 +171,10 @@ impl Session {
                 result = own.map_into(injection, file);
                 close(injection, file)?;
             }
-            if enables && result.is_ok() {
+            // Ends before the thread goes on, which may want another at once.
+            if let Some(_permit) = permit
+                && result.is_ok()
+            {
                 result = enable_in_place(injection, ring);
             }
             match (result, own_memory) {
