@@ -19,6 +19,7 @@ fn main() -> io::Result<()> {
     said("enabled", enable(&other));
     said("used", nop(&other));
     enabled_elsewhere("first", &first);
+    said("a hundred at once", a_hundred());
 
     let listed = Ring::new(4, SetupFlags::R_DISABLED)?;
     said("a list afterwards", restrict_to_nop(&listed));
@@ -30,6 +31,15 @@ fn main() -> io::Result<()> {
 
 fn single_issuer() -> io::Result<Ring> {
     Ring::new(4, SetupFlags::R_DISABLED | SetupFlags::SINGLE_ISSUER | SetupFlags::DEFER_TASKRUN)
+}
+
+/// How many of a hundred rings, each made as soon as the one before is there, belong to who made them.
+fn a_hundred() -> io::Result<i32> {
+    let make = |_| Ring::new(4, SetupFlags::SINGLE_ISSUER);
+    let rings: Vec<_> = (0..100).map(make).collect::<io::Result<_>>()?;
+    let denied = |ring: &&Ring| nop(ring).is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST));
+    let count = || rings.iter().filter(denied).count();
+    Ok(thread::scope(|scope| scope.spawn(count).join()).map_err(|_| io::Error::other("a panic"))? as i32)
 }
 
 /// Has another thread enable and use the ring, before this one does.
