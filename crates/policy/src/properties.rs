@@ -3,7 +3,7 @@
 //! Policies may come from strangers. The tests below feed in random texts for a moment; the fuzz
 //! target in `fuzz/` feeds in texts chosen by coverage for as long as it is left running.
 
-use crate::import::{Import, ImportError, Imported};
+use crate::import::{Import, ImportError, Imported, ReadError};
 use crate::{Decision, Diagnostics, Policy, compile};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::{KernelModel, OPCODES};
@@ -65,11 +65,11 @@ pub fn any_profile(text: &str) -> bool {
             compile(&[policy], KernelModel::default()).unwrap_or_else(|errors| panic!("{errors}"));
             true
         }
-        Err(ImportError::Profile { line, .. }) => {
+        Err(ImportError::Profile(ReadError::Place { line, .. })) => {
             assert!((1..=text.split('\n').count().max(1)).contains(&line), "{line}: {text}");
             false
         }
-        Err(ImportError::Choice { .. }) => false,
+        Err(ImportError::Profile(ReadError::Choice { .. })) => false,
         Err(error) => panic!("nothing was asked for: {error}"),
     }
 }

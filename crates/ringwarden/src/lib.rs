@@ -28,5 +28,6 @@ pub use ringwarden_kernel as kernel;
 pub use ringwarden_launch as launch;
 pub use ringwarden_learn as learn;
 pub use ringwarden_policy as policy;
+pub use ringwarden_profile as profile;
 pub use ringwarden_refusals as refusals;
 pub use ringwarden_uapi as uapi;

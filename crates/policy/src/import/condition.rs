@@ -6,8 +6,8 @@
 //! half is zero, or it repeats the sign bit. Where the two come out differently, the profile's
 //! stricter answer counts.
 
-use super::profile::{Arg, Operator};
 use super::ranges::Ranges;
+use ringwarden_profile::{Arg, Operator};
 
 /// The highest value of an argument that filters see.
 pub(super) const MOST: u64 = u32::MAX as u64;

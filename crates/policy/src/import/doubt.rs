@@ -1,7 +1,7 @@
 //! What a profile says that may not be what it was meant to say, or that no policy can say.
 
 use super::call;
-use super::profile::{Action, Profile};
+use ringwarden_profile::{Action, Profile};
 
 /// How many names are told; the others are counted.
 const MOST: usize = 20;

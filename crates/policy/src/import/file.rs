@@ -1,13 +1,12 @@
 //! The policy as a file, for people to review.
 
-use super::profile::Profile;
-use super::setting::{ARCHITECTURE, NATIVE, Setting};
 use super::verdict::{Verdict, decide};
 use super::{Import, Rule, Ruling, sample};
 use crate::field::Field;
 use crate::group::GROUPS;
 use crate::request::FieldValue;
 use crate::twin::Argument;
+use ringwarden_profile::{ARCHITECTURE, NATIVE, Profile, Setting};
 use ringwarden_uapi::Opcode;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -132,7 +131,7 @@ impl File {
     /// Whether the profile lets programs use io_uring at all.
     fn io_uring(&mut self, profile: &Profile, setting: &Setting<'_>) {
         let is_denied =
-            |call: &&str| !matches!(decide(profile, setting, Opcode::NOP, call).verdict, Verdict::Allowed);
+            |call: &&str| !matches!(decide(profile, *setting, Opcode::NOP, call).verdict, Verdict::Allowed);
         let denied: Vec<_> = IO_URING.into_iter().filter(is_denied).collect();
         if !denied.is_empty() {
             self.comment(

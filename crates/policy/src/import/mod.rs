@@ -1,7 +1,7 @@
 //! A seccomp profile to a policy: the widest one that lets nothing through which the profile denies
 //! as a system call.
 //!
-//! The profile is read ([`profile`]); its rules that apply ([`setting`]) say of each call that an
+//! The profile is read ([`Profile`]); its rules that apply ([`Setting`]) say of each call that an
 //! operation stands for ([`twin`](crate::twin)) whether it is allowed ([`verdict`]), under
 //! conditions that are sets of an argument's values ([`condition`], [`formula`]); those are written
 //! as expressions ([`expression`]), and all of it as a file ([`file`]).
@@ -12,15 +12,11 @@ mod doubt;
 mod expression;
 mod file;
 mod formula;
-mod profile;
 mod ranges;
-mod resource;
 mod sample;
-mod setting;
 mod verdict;
-mod yaml;
 
-pub use setting::{Capability, kernel_version};
+pub use ringwarden_profile::{Capability, ReadError, kernel_version};
 
 use crate::check;
 use crate::compile::compile;
@@ -29,8 +25,8 @@ use crate::policy::Policy;
 use crate::source::Source;
 use crate::twin::{StandsFor, TWINS, Twin};
 use formula::Formula;
+use ringwarden_profile::{Profile, Setting};
 use ringwarden_uapi::{KernelModel, Opcode};
-use setting::Setting;
 use std::sync::Arc;
 use verdict::{Decided, Verdict};
 
@@ -66,22 +62,9 @@ pub struct Imported {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// The text is no JSON, or not a profile.
-    #[error("{line}:{column}: {message}")]
-    Profile {
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1; 0 at the end of a line.
-        column: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// A list has no profile of the name that was asked for, or several and none was.
-    #[error("{}", choice(names))]
-    Choice {
-        /// The profiles that it has, with their namespaces.
-        names: Vec<String>,
-    },
+    /// The text is not a profile.
+    #[error(transparent)]
+    Profile(#[from] ReadError),
     /// An operation was asked for by [`Import::allow`] that is the profile's to allow.
     #[error("`{operation}` stands for {}, which the profile decides", calls.join(", "))]
     HasTwin {
@@ -90,22 +73,6 @@ pub enum ImportError {
         /// The system calls that it stands for.
         calls: &'static [&'static str],
     },
-}
-
-fn choice(names: &[String]) -> String {
-    match names {
-        [] => "there is no seccomp profile in this list".to_owned(),
-        names => format!("choose a profile by `--name`: {}", names.join(", ")),
-    }
-}
-
-impl From<serde_json::Error> for ImportError {
-    fn from(error: serde_json::Error) -> Self {
-        let (line, column) = (error.line(), error.column());
-        let text = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        Self::Profile { line, column, message: text.strip_suffix(&place).unwrap_or(&text).to_owned() }
-    }
 }
 
 /// An operation in the policy.
@@ -145,20 +112,20 @@ impl Import {
                 return Err(ImportError::HasTwin { operation, calls });
             }
         }
-        let profile = profile::read(text, self.profile.as_deref())?;
+        let profile = Profile::read(text, self.profile.as_deref())?;
         let setting = Setting { capabilities: &self.capabilities, kernel: self.kernel };
         let rulings = TWINS.iter().map(|twin| self.ruling(&profile, &setting, twin)).collect::<Vec<_>>();
         let warnings = doubt::all(&profile);
         Ok(Imported { policy: file::write(self, &profile, &setting, &rulings, &warnings), warnings })
     }
 
-    fn ruling(&self, profile: &profile::Profile, setting: &Setting<'_>, twin: &'static Twin) -> Ruling {
+    fn ruling(&self, profile: &Profile, setting: &Setting<'_>, twin: &'static Twin) -> Ruling {
         let mut ruling = Ruling { twin, rule: Rule::Allow, notes: Vec::new() };
         if twin.stands_for == StandsFor::Unlike && !self.allow.contains(&twin.operation) {
             ruling.rule = Rule::Unasked;
         }
         for &call in twin.calls() {
-            let Decided { verdict, notes } = verdict::decide(profile, setting, twin.operation, call);
+            let Decided { verdict, notes } = verdict::decide(profile, *setting, twin.operation, call);
             ruling.rule = match verdict {
                 Verdict::Allowed => continue,
                 Verdict::Denied(why) => {

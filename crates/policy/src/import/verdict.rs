@@ -7,10 +7,9 @@
 
 use super::condition::{Reading, Values};
 use super::formula::{Formula, Match, Simplified};
-use super::profile::{Action, Profile, Rule};
-use super::setting::Setting;
 use crate::field::Field;
 use crate::twin::Argument;
+use ringwarden_profile::{Action, Profile, Rule, Setting};
 use ringwarden_uapi::Opcode;
 
 /// What becomes of a call.
@@ -30,14 +29,14 @@ pub(super) struct Decided {
 }
 
 /// What a profile says of a call that an operation stands for.
-pub(super) fn decide(profile: &Profile, setting: &Setting<'_>, operation: Opcode, call: &str) -> Decided {
+pub(super) fn decide(profile: &Profile, setting: Setting<'_>, operation: Opcode, call: &str) -> Decided {
     let (mut any, mut none) = (Vec::new(), Vec::new());
     let mut found = Found::default();
-    for rule in profile.syscalls.iter().filter(|rule| rule.names.iter().any(|name| name == call)) {
+    for rule in profile.syscalls.iter().filter(|rule| rule.is_about(call)) {
         match setting.hinders(rule) {
             Some(why) if rule.action.allows() => found.hindered.push(why),
             Some(_) => {}
-            None if repeats_default(profile, rule) => {}
+            None if profile.repeats_default(rule) => {}
             None => {
                 let matches = if rule.action.allows() { &mut any } else { &mut none };
                 matches.extend(matches_of(rule, operation, call, &mut found));
@@ -97,17 +96,6 @@ impl Found {
     }
 }
 
-/// Whether a rule does what happens without it.
-fn repeats_default(profile: &Profile, rule: &Rule) -> bool {
-    /// What runtimes take where no number is given: EPERM.
-    const DEFAULT_ERRNO: u32 = 1;
-    rule.action == profile.default_action
-        && (!rule.action.has_errno()
-            || rule.errno == profile.default_errno
-                && rule.errno_ret.unwrap_or(DEFAULT_ERRNO)
-                    == profile.default_errno_ret.unwrap_or(DEFAULT_ERRNO))
-}
-
 /// The conditions of a rule that can hold, each with those that have to hold with it.
 fn matches_of(rule: &Rule, operation: Opcode, call: &str, found: &mut Found) -> Vec<Match> {
     let allows = rule.action.allows();
@@ -124,8 +112,7 @@ fn matches_of(rule: &Rule, operation: Opcode, call: &str, found: &mut Found) -> 
         (arg.index, Values::of(arg, reading).among(possible))
     });
     let conditions: Vec<_> = conditions.collect();
-    let is_repeated = |at: usize| conditions[..at].iter().any(|(index, _)| *index == conditions[at].0);
-    if (0..conditions.len()).any(is_repeated) {
+    if rule.is_several() {
         conditions.into_iter().filter_map(|condition| Match::new([condition])).collect()
     } else {
         Match::new(conditions).into_iter().collect()

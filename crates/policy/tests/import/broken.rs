@@ -1,6 +1,6 @@
 //! Files that are no profiles: each is refused, at the place where it goes wrong.
 
-use ringwarden_policy::import::{Import, ImportError};
+use ringwarden_policy::import::{Import, ImportError, ReadError};
 
 /// Where reading ends, and words of the reason.
 fn refused(json: &str) -> (usize, usize, String) {
@@ -13,7 +13,7 @@ fn refused(json: &str) -> (usize, usize, String) {
         profile: None,
     };
     match import.seccomp(json) {
-        Err(ImportError::Profile { line, column, message }) => (line, column, message),
+        Err(ImportError::Profile(ReadError::Place { line, column, message })) => (line, column, message),
         other => panic!("{other:?} of {json}"),
     }
 }
@@ -157,7 +157,7 @@ fn parts_of_files_are_refused_or_read() {
             profile: None,
         };
         if let Err(error) = import.seccomp(&without) {
-            assert!(matches!(error, ImportError::Profile { line: 1..=3, .. }), "{error:?}");
+            assert!(matches!(error, ImportError::Profile(ReadError::Place { line: 1..=3, .. })), "{error:?}");
         }
     }
 }

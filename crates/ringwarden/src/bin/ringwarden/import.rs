@@ -4,7 +4,7 @@ use crate::format::{self, Format};
 use crate::style::{self, BOLD, say};
 use crate::{FAILED, UNUSABLE, compile, input};
 use clap::{Args, Subcommand};
-use ringwarden::policy::import::{self, Capability, ImportError};
+use ringwarden::policy::import::{self, Capability, ImportError, ReadError};
 use ringwarden::policy::{Argument, StandsFor, TWINS};
 use ringwarden::uapi::Opcode;
 use serde::Serialize;
@@ -144,7 +144,7 @@ impl Seccomp {
                 }
                 imported.policy
             }
-            Err(error @ ImportError::Profile { .. }) => {
+            Err(error @ ImportError::Profile(ReadError::Place { .. })) => {
                 return style::fail(format_args!("{profile}:{error}"), UNUSABLE);
             }
             Err(error) => return style::fail(error, UNUSABLE),

@@ -1,6 +1,6 @@
 //! Where a profile is to be in force: what its `includes` and `excludes` ask.
 
-use super::profile::Rule;
+use crate::Rule;
 
 /// Every capability, without `CAP_` (`include/uapi/linux/capability.h`, Linux 7.2).
 const CAPABILITIES: &[&str] = &[
@@ -72,11 +72,10 @@ impl std::fmt::Display for Capability {
 }
 
 /// What Docker calls the architecture that this was built for.
-pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+pub const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 
 /// What profiles call it.
-pub(super) const NATIVE: &str =
-    if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" };
+pub const NATIVE: &str = if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" };
 
 /// The major and minor number of a kernel version such as `6.10`; `None` if it has another form.
 pub fn kernel_version(text: &str) -> Option<(u32, u32)> {
@@ -86,15 +85,17 @@ pub fn kernel_version(text: &str) -> Option<(u32, u32)> {
 }
 
 /// Where the profile is to be in force.
-#[derive(Debug)]
-pub(super) struct Setting<'a> {
-    pub(super) capabilities: &'a [Capability],
-    pub(super) kernel: (u32, u32),
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// What the container may do besides.
+    pub capabilities: &'a [Capability],
+    /// Major and minor number of the kernel, or of the oldest of several.
+    pub kernel: (u32, u32),
 }
 
 impl Setting<'_> {
     /// What keeps a rule from applying; `None` if it applies.
-    pub(super) fn hinders(&self, rule: &Rule) -> Option<String> {
+    pub fn hinders(&self, rule: &Rule) -> Option<String> {
         let has = |name: &String| self.capabilities.iter().any(|capability| capability.is(name));
         let here = |name: &String| name == ARCHITECTURE;
         let (wanted, unwanted) = (&rule.includes, &rule.excludes);

@@ -1,18 +1,17 @@
 //! Profiles as Kubernetes has them: objects around a `spec`, and lists of objects.
 
-use super::ImportError;
-use super::profile::Profile;
+use crate::{Profile, ReadError};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// The kind of objects that hold a profile; in lists of that kind the items need not say it.
-pub(super) const KIND: &str = "SeccompProfile";
+pub(crate) const KIND: &str = "SeccompProfile";
 
 /// An object. What an API server adds, `metadata` and `status`, says nothing of calls.
 #[derive(Deserialize)]
-pub(super) struct Resource {
-    pub(super) spec: Profile,
+pub(crate) struct Resource {
+    pub(crate) spec: Profile,
 }
 
 /// What tells the objects of a list apart.
@@ -39,7 +38,7 @@ struct List {
 ///
 /// # Errors
 /// There is none, or there are several, or it is not a profile.
-pub(super) fn of_list(json: &str, wanted: Option<&str>) -> Result<Profile, ImportError> {
+pub(crate) fn of_list(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
     let List { items } = serde_json::from_str(json)?;
     let is_profile =
         |item: &Item| item.spec.is_some() && item.kind.as_deref().is_none_or(|kind| kind == KIND);
@@ -57,9 +56,9 @@ pub(super) fn of_list(json: &str, wanted: Option<&str>) -> Result<Profile, Impor
         [&(index, _)] => {
             let mut reader = serde_json::Deserializer::from_str(json);
             let resource = (&mut reader).deserialize_map(Only(index))?;
-            resource.map(|resource| resource.spec).ok_or(ImportError::Choice { names })
+            resource.map(|resource| resource.spec).ok_or(ReadError::Choice { names })
         }
-        _ => Err(ImportError::Choice { names }),
+        _ => Err(ReadError::Choice { names }),
     }
 }
 

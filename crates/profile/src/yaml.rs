@@ -4,7 +4,7 @@
 //! What YAML has beyond JSON is refused: anchors, tags, and keys that are not text. Plain words are what
 //! YAML 1.2 makes of them.
 
-use super::ImportError;
+use crate::ReadError;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ const DEPTH: usize = 64;
 ///
 /// # Errors
 /// It is no YAML, or more than JSON can say.
-pub(super) fn as_json(text: &str) -> Result<String, ImportError> {
+pub(crate) fn as_json(text: &str) -> Result<String, ReadError> {
     let mut writer = Writer { json: String::new(), line: 1, open: Vec::new() };
     let mut documents = Vec::new();
     for event in Parser::new_from_str(text) {
@@ -44,26 +44,26 @@ pub(super) fn as_json(text: &str) -> Result<String, ImportError> {
 }
 
 /// An error in the JSON of a text, where it is in the text: lines are the same, columns are not.
-pub(super) fn placed(error: ImportError, text: &str) -> ImportError {
+pub(crate) fn placed(error: ReadError, text: &str) -> ReadError {
     match error {
-        ImportError::Profile { line, message, .. } => {
+        ReadError::Place { line, message, .. } => {
             let line = line.min(text.lines().count().max(1));
             let written = text.lines().nth(line - 1).unwrap_or_default();
             let column = 1 + written.chars().take_while(|letter| *letter == ' ').count();
-            ImportError::Profile { line, column, message }
+            ReadError::Place { line, column, message }
         }
         other => other,
     }
 }
 
-impl From<ScanError> for ImportError {
+impl From<ScanError> for ReadError {
     fn from(error: ScanError) -> Self {
         fault(error.marker(), error.info())
     }
 }
 
-fn fault(at: &Marker, message: &str) -> ImportError {
-    ImportError::Profile { line: at.line().max(1), column: at.col() + 1, message: message.to_owned() }
+fn fault(at: &Marker, message: &str) -> ReadError {
+    ReadError::Place { line: at.line().max(1), column: at.col() + 1, message: message.to_owned() }
 }
 
 /// What is open around the next value.
@@ -81,7 +81,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn event(&mut self, event: Event<'_>, at: &Marker) -> Result<(), ImportError> {
+    fn event(&mut self, event: Event<'_>, at: &Marker) -> Result<(), ReadError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if anchor != 0 || tag.is_some() {
@@ -137,7 +137,7 @@ impl Writer {
         anchor: usize,
         tagged: bool,
         at: &Marker,
-    ) -> Result<(), ImportError> {
+    ) -> Result<(), ReadError> {
         if anchor != 0 || tagged {
             return Err(fault(at, "anchors and tags are not read"));
         }
@@ -200,7 +200,7 @@ mod tests {
     fn json(text: &str) -> Result<serde_json::Value, (usize, String)> {
         match as_json(text) {
             Ok(json) => Ok(serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"))),
-            Err(ImportError::Profile { line, message, .. }) => Err((line, message)),
+            Err(ReadError::Place { line, message, .. }) => Err((line, message)),
             Err(other) => panic!("{other}"),
         }
     }

@@ -1,0 +1,89 @@
+//! From a file to a profile.
+
+use crate::resource::{self, Resource};
+use crate::{Profile, ReadError, yaml};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
+    /// What tells the files apart.
+    #[derive(Deserialize)]
+    struct Outside {
+        linux: Option<IgnoredAny>,
+        #[serde(rename = "ociVersion")]
+        oci_version: Option<IgnoredAny>,
+        kind: Option<String>,
+        spec: Option<IgnoredAny>,
+        items: Option<IgnoredAny>,
+    }
+    #[derive(Deserialize)]
+    struct Container {
+        linux: Linux,
+    }
+    #[derive(Deserialize)]
+    struct Linux {
+        seccomp: Option<Profile>,
+    }
+    let outside: Outside = serde_json::from_str(json)?;
+    if outside.items.is_some() {
+        return resource::of_list(json, wanted)?.enabled();
+    }
+    if outside.spec.is_some() {
+        if let Some(kind) = outside.kind.filter(|kind| kind != resource::KIND) {
+            return Err(whole(format!("this is a {kind}, and not a {}", resource::KIND)));
+        }
+        return serde_json::from_str::<Resource>(json)?.spec.enabled();
+    }
+    let profile: Profile = if outside.linux.is_some() || outside.oci_version.is_some() {
+        let Linux { seccomp } = serde_json::from_str::<Container>(json)?.linux;
+        let message = "this container has no seccomp profile: there is no `linux.seccomp`";
+        seccomp.ok_or_else(|| whole(message.to_owned()))?
+    } else {
+        serde_json::from_str(json)?
+    };
+    let strangers = [
+        ("disabled", profile.disabled.is_some()),
+        ("state", profile.state.is_some()),
+        ("baseProfileName", profile.base_profile_name.is_some()),
+    ];
+    match strangers.iter().find(|(_, there)| *there) {
+        Some((key, _)) => Err(whole(format!("unknown field `{key}`, which only objects of Kubernetes have"))),
+        None => Ok(profile),
+    }
+}
+
+/// The error that is about the file, and no place in it.
+fn whole(message: String) -> ReadError {
+    ReadError::Place { line: 1, column: 1, message }
+}
+
+impl Profile {
+    /// Reads a profile, or the file of which one is a part: a container's `config.json`, a `SeccompProfile` of
+    /// Kubernetes, or a list of those, of which `wanted` is the name of one. The file is JSON or YAML.
+    ///
+    /// # Errors
+    /// It is neither, or not a profile.
+    pub fn read(text: &str, wanted: Option<&str>) -> Result<Self, ReadError> {
+        match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
+            None | Some('{' | '[' | '"') => of_json(text, wanted),
+            _ => of_json(&yaml::as_json(text)?, wanted).map_err(|error| yaml::placed(error, text)),
+        }
+    }
+
+    /// The profile of an object, unless that says not to use it, or is only a part of one.
+    fn enabled(self) -> Result<Self, ReadError> {
+        if self.disabled == Some(true) {
+            return Err(whole("this profile is not in force: `spec.disabled` is true".to_owned()));
+        }
+        if let Some(state) = self.state.as_deref().filter(|state| *state != "Enabled") {
+            return Err(whole(format!("this profile is not in force: `spec.state` is `{state}`")));
+        }
+        if let Some(base) = self.base_profile_name.as_deref().filter(|base| !base.is_empty()) {
+            return Err(whole(format!(
+                "this profile adds to another one, `spec.baseProfileName` `{base}`: import what the operator makes \
+                 of both"
+            )));
+        }
+        Ok(self)
+    }
+}
