@@ -89,6 +89,10 @@ impl Enforcement {
         &self.filters
     }
 
+    pub(crate) fn layers(&self) -> &[Policy] {
+        &self.layers
+    }
+
     /// A guard that holds all of it.
     pub fn guard(&self) -> Guard {
         Guard::new(self.filters.clone()).with_calls(self.calls)

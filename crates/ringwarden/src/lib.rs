@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod enforcement;
+pub mod oci;
 mod operations;
 
 pub use enforcement::{Enforcement, Origin, Refused};

@@ -4,6 +4,7 @@ use crate::{Enforcement, Origin};
 use ringwarden_cbpf::asm::assemble;
 use ringwarden_diff::{Effort, Relation, compare};
 use ringwarden_filter::{FilterSet, OperationRules, Registration};
+use ringwarden_policy::RuleOrigin;
 use ringwarden_uapi::ring::SqeFlags;
 use ringwarden_uapi::{OPCODES, Opcode};
 
@@ -50,14 +51,17 @@ impl std::fmt::Display for Beyond {
             }
         };
         match origin {
-            Some(Origin { rule, .. }) => {
-                // A rule of several lines is one here.
-                let text = rule.text.split_whitespace().collect::<Vec<_>>().join(" ");
-                write!(f, ": `{} = {text}` at {}:{}", rule.key, rule.file, rule.line)
-            }
+            Some(Origin { rule, .. }) => write!(f, ": {}", at(rule)),
             None => Ok(()),
         }
     }
+}
+
+/// A rule and where it is written, for people.
+pub(crate) fn at(rule: &RuleOrigin) -> String {
+    // A rule of several lines is one here.
+    let text = rule.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("`{} = {text}` at {}:{}", rule.key, rule.file, rule.line)
 }
 
 /// What is required of the flags of requests.

@@ -2,12 +2,10 @@
 
 mod form;
 
-use crate::style::{self, BOLD};
-use crate::{FAILED, UNUSABLE, layers};
+use crate::{UNUSABLE, layers, output, style};
 use clap::{Args, ValueEnum};
 use ringwarden::policy::{self, Compiled, TWINS, closest};
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,7 +91,7 @@ impl Compile {
         }
         match self.written(&compiled) {
             Err(reason) => style::fail(reason, UNUSABLE),
-            Ok(bytes) => self.write(&bytes),
+            Ok(bytes) => output::write(self.output.as_deref(), &bytes),
         }
     }
 
@@ -110,22 +108,6 @@ impl Compile {
                     filters.len()
                 )),
             },
-        }
-    }
-
-    fn write(&self, bytes: &[u8]) -> ExitCode {
-        let (done, name) = match &self.output {
-            Some(path) => (std::fs::write(path, bytes), path.display().to_string()),
-            None => {
-                let mut stdout = std::io::stdout().lock();
-                (stdout.write_all(bytes).and_then(|()| stdout.flush()), "standard output".to_owned())
-            }
-        };
-        match done {
-            Ok(()) => ExitCode::SUCCESS,
-            // Whoever reads has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
-            Err(error) => style::fail(format_args!("cannot write {BOLD}{name}{BOLD:#}: {error}"), UNUSABLE),
         }
     }
 }

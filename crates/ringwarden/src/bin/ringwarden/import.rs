@@ -1,8 +1,10 @@
 //! `ringwarden import`: policies from what other sandboxes have.
 
+mod oci;
+
 use crate::format::{self, Format};
 use crate::style::{self, BOLD, say};
-use crate::{FAILED, UNUSABLE, compile, input};
+use crate::{UNUSABLE, compile, input, output};
 use clap::{Args, Subcommand};
 use ringwarden::policy::import::{self, Capability, ImportError, ReadError};
 use ringwarden::policy::{Argument, StandsFor, TWINS};
@@ -21,6 +23,7 @@ pub(crate) struct Import {
 #[derive(Subcommand)]
 enum From {
     Seccomp(Seccomp),
+    Oci(oci::Oci),
 }
 
 /// Make a policy of a seccomp profile: as wide as can be, and nothing passes that the profile denies.
@@ -41,7 +44,7 @@ Example:
   ringwarden run -p policy.toml -- PROGRAM
 
 Exit status: 0 when there is a policy;
-  2  the profile cannot be read, or is not one")]
+  2  the profile cannot be read, or is not one, or FILE cannot be written")]
 struct Seccomp {
     /// The profile, or - for standard input
     #[arg(required_unless_present = "map")]
@@ -110,6 +113,7 @@ impl Import {
         match self.from {
             From::Seccomp(seccomp) if seccomp.map => seccomp.map(),
             From::Seccomp(seccomp) => seccomp.import(),
+            From::Oci(oci) => oci.import(),
         }
     }
 }
@@ -121,17 +125,10 @@ impl Seccomp {
             Ok(text) => text,
             Err(error) => return style::fail(format_args!("cannot read `{profile}`: {error}"), UNUSABLE),
         };
-        let path = Path::new(profile);
+        let (name, origin) = called(profile);
         let import = import::Import {
-            name: match (&self.name, profile) {
-                (Some(name), _) => name.clone(),
-                (None, "-") => "imported".to_owned(),
-                (None, _) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            },
-            origin: match profile {
-                "-" => "from standard input".to_owned(),
-                _ => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            },
+            name: self.name.clone().unwrap_or(name),
+            origin,
             capabilities: self.capabilities,
             kernel: self.kernel_version,
             allow: self.allow,
@@ -149,15 +146,7 @@ impl Seccomp {
             }
             Err(error) => return style::fail(error, UNUSABLE),
         };
-        match &self.output {
-            None => anstream::print!("{policy}"),
-            Some(file) => {
-                if let Err(error) = std::fs::write(file, policy) {
-                    return style::fail(format_args!("cannot write `{}`: {error}", file.display()), FAILED);
-                }
-            }
-        }
-        ExitCode::SUCCESS
+        output::write(self.output.as_deref(), policy.as_bytes())
     }
 
     fn map(self) -> ExitCode {
@@ -193,6 +182,16 @@ impl Seccomp {
             say!("{BOLD}{:<17}{BOLD:#} {calls:<26} {}", twin.operation.to_string(), twin.reason);
         }
         ExitCode::SUCCESS
+    }
+}
+
+/// What a policy that is imported from there is called, and what its comments call the file.
+fn called(file: &str) -> (String, String) {
+    let path = Path::new(file);
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    match file {
+        input::STDIN => ("imported".to_owned(), "from standard input".to_owned()),
+        _ => (text(path.file_stem()), text(path.file_name())),
     }
 }
 

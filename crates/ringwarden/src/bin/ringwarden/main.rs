@@ -11,6 +11,7 @@ mod diff;
 mod disasm;
 mod doctor;
 mod explain;
+mod export;
 mod format;
 mod import;
 mod input;
@@ -19,6 +20,7 @@ mod layers;
 mod learn;
 mod lines;
 mod ops;
+mod output;
 mod permitted;
 mod presets;
 mod request;
@@ -70,6 +72,7 @@ enum Command {
     Disasm(disasm::Disasm),
     Diff(diff::Diff),
     Explain(explain::Explain),
+    Export(export::Export),
     Import(import::Import),
     Learn(learn::Learn),
     Ops(ops::Ops),
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Command::Disasm(disasm) => disasm.execute(),
         Command::Diff(diff) => diff.execute(),
         Command::Explain(explain) => explain.execute(),
+        Command::Export(export) => export.execute(),
         Command::Import(import) => import.execute(),
         Command::Learn(learn) => learn.execute(),
         Command::Ops(ops) => ops.execute(),
