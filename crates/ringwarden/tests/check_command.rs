@@ -213,6 +213,31 @@ fn files_that_are_no_policies_are_told_with_the_place() {
 }
 
 #[test]
+fn what_can_be_imported_is_told_how() {
+    let other = folder(&[
+        ("profile.json", "{\"defaultAction\": \"SCMP_ACT_ALLOW\"}"),
+        ("profile.yaml", "defaultAction: SCMP_ACT_ALLOW\n"),
+        ("oci.json", "{\"defaultAction\": \"deny\"}"),
+        ("other.json", "{\"defaultAction\": \"maybe\"}"),
+    ]);
+    for (name, expected) in [
+        ("profile.json", Some("seccomp")),
+        ("profile.yaml", Some("seccomp")),
+        ("oci.json", Some("oci")),
+        ("other.json", None),
+    ] {
+        let output = ringwarden(other.path(), &["check", name], "");
+        assert_eq!(status(&output), 1, "{output:?}");
+        let note = expected
+            .map(|import| format!("note: `ringwarden import {import} {name}` makes a policy of this"));
+        match note {
+            Some(note) => assert!(stderr(&output).contains(&note), "{output:?}"),
+            None => assert!(!stderr(&output).contains("ringwarden import"), "{output:?}"),
+        }
+    }
+}
+
+#[test]
 fn operations_that_are_none_are_guessed() {
     let other = folder(&[("policy.toml", "version = 1\ndefault = \"deny\"\n")]);
     for (op, expected) in [

@@ -8,7 +8,9 @@ use crate::style::{self, GOOD, say};
 use crate::{FAILED, UNUSABLE};
 use clap::Args;
 use ringwarden::guard::SPLITS_RINGS;
+use ringwarden::oci::IoUring;
 use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Severity};
+use ringwarden::profile::{Profile, ReadError};
 use ringwarden::uapi::KernelModel;
 use ringwarden::{Enforcement, Refused};
 use serde::Serialize;
@@ -126,6 +128,19 @@ struct Found {
     /// Unless it cannot be enforced.
     fit: Option<Fit>,
     diagnostics: Vec<Diagnostics>,
+    /// The command that makes a policy of what is none.
+    import: Option<&'static str>,
+}
+
+/// The command that makes a policy of such a text.
+fn import(text: &str) -> Option<&'static str> {
+    // What is in a list counts, too, whichever of its profiles is meant.
+    let is_profile = matches!(Profile::read(text, None), Ok(_) | Err(ReadError::Choice { .. }));
+    match (is_profile, IoUring::read(text)) {
+        (true, _) => Some("seccomp"),
+        (false, Ok(_)) => Some("oci"),
+        (false, Err(_)) => None,
+    }
 }
 
 /// Why nothing can be said of a policy.
@@ -163,9 +178,12 @@ impl Check {
             let report = Report { kernel, errors, warnings, diagnostics, policies };
             return format::json(&report, status);
         }
-        for (name, Found { policy, fit, diagnostics }) in found {
+        for (name, Found { policy, fit, diagnostics, import }) in found {
             for diagnostics in &diagnostics {
                 anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
+            }
+            if let Some(import) = import {
+                style::note(format_args!("`ringwarden import {import} {name}` makes a policy of this"));
             }
             match policy {
                 Some(policy) if self.show => say!("{}", policy.listing().trim_end()),
@@ -184,7 +202,10 @@ impl Check {
         let text = layers::read(name).map_err(NotChecked::Unreadable)?;
         let policy = match layers::policy(&text, name) {
             Ok(policy) => policy,
-            Err(errors) => return Ok(Found { policy: None, fit: None, diagnostics: vec![errors] }),
+            Err(errors) => {
+                let (diagnostics, import) = (vec![errors], import(&text));
+                return Ok(Found { policy: None, fit: None, diagnostics, import });
+            }
         };
         let errors = match Enforcement::new(std::slice::from_ref(&policy), self.kernel) {
             Ok(enforcement) => Ok(enforcement),
@@ -201,6 +222,6 @@ impl Check {
         let warnings = policy.warnings().into_iter().chain(loosened.into_iter().flatten());
         let warnings = warnings.flat_map(|of_one| of_one.iter().cloned().collect::<Vec<_>>());
         let diagnostics = errors.into_iter().chain(Diagnostics::of(warnings.collect())).collect();
-        Ok(Found { policy: Some(policy), fit, diagnostics })
+        Ok(Found { policy: Some(policy), fit, diagnostics, import: None })
     }
 }
