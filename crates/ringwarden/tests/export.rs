@@ -196,6 +196,39 @@ fn what_a_lane_cannot_hold_or_a_profile_cannot_say_is_refused() {
     assert_eq!(ringwarden(folder.path(), &newer).status.code(), Some(0));
 }
 
+/// What the documentation shows is there.
+#[test]
+fn the_documentation_shows_options_that_there_are() {
+    let docs = include_str!("../../../docs/export.md");
+    let folder = folder();
+    let commands = [
+        &["export", "seccomp"][..],
+        &["export", "kubernetes"],
+        &["export", "systemd"],
+        &["export", "oci"],
+        &["import", "oci"],
+    ];
+    let mut help = String::new();
+    for command in commands {
+        help += stdout(&ringwarden(folder.path(), &[command, &["--help"]].concat()));
+    }
+    let words = docs.split(|letter: char| !(letter.is_ascii_lowercase() || letter == '-'));
+    let options: Vec<_> =
+        words.filter(|word| word.starts_with("--") && word.len() > 2 && !word.starts_with("---")).collect();
+    assert!(options.len() > 15, "{options:?}");
+    for option in options.iter().filter(|option| **option != "--security-opt" && **option != "--now") {
+        assert!(help.contains(option), "{option}");
+    }
+    let shape = docs.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a shape");
+    fs::write(folder.path().join("shape.json"), shape).expect("writable");
+    let policy = ringwarden(folder.path(), &["import", "oci", "shape.json"]);
+    fs::write(folder.path().join("shape.toml"), stdout(&policy)).expect("writable");
+    let back = ringwarden(folder.path(), &["export", "oci", "shape.toml"]);
+    let [shown, back] = [shape, stdout(&back)].map(|json| serde_json::from_str::<Value>(json).expect("JSON"));
+    // But for a flag that none of these operations can have.
+    assert_eq!((&shown["ops"], &shown["socketFamilies"]), (&back["ops"], &back["socketFamilies"]));
+}
+
 /// The documents of a YAML text; numbers and truth values are left text.
 fn documents(text: &str) -> Vec<Value> {
     enum Open {

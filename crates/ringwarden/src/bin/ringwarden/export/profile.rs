@@ -211,7 +211,11 @@ impl Options {
             }
             _ => When::Always,
         };
-        let needed = needs::needs().iter().filter(|need| need.when <= when && need.number.is_some());
+        // The kernel's filters need nobody to look after the program.
+        let is_needed = |name| lane != Lane::Tasks || ["prctl", "seccomp"].contains(&name);
+        let needed = needs::needs()
+            .iter()
+            .filter(|need| need.when <= when && need.number.is_some() && is_needed(need.name));
         let mut calls = vec!["io_uring_setup", "io_uring_enter", "io_uring_register"];
         calls.extend(needed.map(|need| need.name).filter(|name| !name.starts_with("io_uring_")));
         let (profile, conditional) = base.for_calls(&calls);
