@@ -26,7 +26,7 @@ pub(crate) enum Lane {
 }
 
 /// What to do about a policy that is beyond another lane.
-const ANY_POLICY: &str = if SPLITS_RINGS {
+pub(crate) const ANY_POLICY: &str = if SPLITS_RINGS {
     "`--lane split` holds every policy"
 } else {
     "`--lane split`, which holds every policy, is x86-64 only"

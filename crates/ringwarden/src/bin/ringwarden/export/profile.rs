@@ -2,11 +2,13 @@
 //! `export kubernetes` packs.
 
 use super::SOCKET;
+use crate::lane::{ANY_POLICY, SETUP};
 use crate::style::BOLD;
 use crate::{UNUSABLE, input, layers, style};
 use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
 use ringwarden::filter::RegisterRules;
+use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::guard::needs::{self, When};
 use ringwarden::policy::Preset;
 use ringwarden::profile::{Capability, Listener, Profile, ReadError, Setting, kernel_version};
@@ -173,7 +175,7 @@ impl Options {
             (Err(beyond), None) => {
                 let told = format!(
                     "before Linux 7.0 the agent cannot hold this: {beyond}; if all kernels are newer, say so by `--kernel \
-                     7.0`; else `--lane split`, with `ringwarden run` in the container"
+                     7.0`; with `ringwarden run` in the container, {ANY_POLICY}"
                 );
                 return Err(NoProfile(told, BEYOND));
             }
@@ -197,6 +199,7 @@ impl Options {
         let looks =
             || [Opcode::OPENAT2, Opcode::CONNECT].iter().any(|&op| enforcement.filters().reads_payload(op));
         let when = match lane {
+            Lane::Split if !SPLITS_RINGS => return Err(NoProfile(ANY_POLICY.to_owned(), BEYOND)),
             Lane::Split if looks() => When::Arguments,
             Lane::Split => When::Split,
             Lane::Restricted => {
@@ -207,7 +210,7 @@ impl Options {
                 When::Always
             }
             Lane::Tasks if enforcement.kernel().is_none() => {
-                return Err(NoProfile(crate::lane::SETUP.to_owned() + ": use `--lane filtered`", BEYOND));
+                return Err(NoProfile(format!("{SETUP}: use `--lane filtered`"), BEYOND));
             }
             _ => When::Always,
         };
