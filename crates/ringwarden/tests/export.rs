@@ -273,7 +273,7 @@ fn documents(text: &str) -> Vec<Value> {
 #[test]
 fn kubernetes_objects_agree_with_each_other() {
     let folder = folder();
-    let arguments = ["export", "kubernetes", "--from", "profile.json", "--image", "registry.example/rw:1"];
+    let arguments = ["export", "kubernetes", "--from", "profile.json", "--image", "example/rw:1"];
     for policy in ["web.toml", "@container-default"] {
         let output = ringwarden(folder.path(), &[&arguments[..], &[policy]].concat());
         let objects = documents(stdout(&output));

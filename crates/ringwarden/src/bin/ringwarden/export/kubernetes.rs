@@ -19,7 +19,7 @@ Exit status: 0 when it is done;
   2  a policy or the profile cannot be read or used, or FILE cannot be written
 
 Examples:
-  ringwarden export kubernetes web.toml --image registry.example/ringwarden:1 -o ringwarden.yaml
+  ringwarden export kubernetes web.toml --image ringwarden:1 -o ringwarden.yaml
   kubectl apply -f ringwarden.yaml")]
 pub(super) struct Kubernetes {
     /// A policy file, - for standard input, or a preset such as @container-default
