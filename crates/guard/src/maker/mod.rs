@@ -33,6 +33,8 @@
 mod caller;
 mod enabling;
 mod enter;
+mod ledger;
+mod listener;
 mod own_memory;
 mod register;
 #[allow(unsafe_code)] // clone
@@ -40,5 +42,7 @@ mod ring;
 mod run;
 mod session;
 mod setup;
+mod watch;
 
+pub use ledger::{Limits, RingCount};
 pub use run::Maker;

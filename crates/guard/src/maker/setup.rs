@@ -1,6 +1,7 @@
 //! `io_uring_setup`: the program gets a ring that the kernel holds.
 
 use super::caller::Caller;
+use super::ledger::{Limits, Unentered};
 use super::own_memory::OwnMemory;
 use super::ring::{Wanted, try_out};
 use super::session::{Call, Session};
@@ -51,7 +52,7 @@ impl Session {
             let request = Refused::Setup { entries: entries as u32, params: asked };
             self.refused(call, caller.pid(), request);
         }
-        if flags.intersects(rules.denied) || enabled_later {
+        if flags.intersects(rules.denied | self.held.unavailable) || enabled_later {
             return Err(Errno::PERM);
         }
         let (entries, mut params) = within(rules.max_entries, entries as u32, asked, flags)?;
@@ -60,6 +61,7 @@ impl Session {
         let sqpoll = flags.contains(SetupFlags::SQPOLL);
         // The thread's own call, which it may not be allowed to make.
         let single = flags.contains(SetupFlags::SINGLE_ISSUER) && !disabled && !sqpoll && enabling;
+        let single = single && self.held.may_wait;
         // Held until the thread has enabled its ring.
         let permit = if single { self.enabling.permit(call.tid) } else { None };
         let bound = permit.is_some() && self.may_inject(call);
@@ -103,7 +105,16 @@ impl Session {
             wants_waking: sqpoll,
             owner: caller.owner(),
         };
-        let (ring, told) = wanted.make()?;
+        let (ring, told) = match &self.ledger {
+            None => wanted.make()?,
+            Some(ledger) => ledger.enter(|| wanted.make()).map_err(|error| match error {
+                Unentered::Failed(error) => error,
+                Unentered::Over(Limits { rings, entries }) => {
+                    self.refused(call, caller.pid(), Refused::OverLimit { rings, entries });
+                    Errno::NOMEM
+                }
+            })?,
+        };
         if own_memory.as_ref().is_some_and(|own| !own.holds(&told, flags)) {
             return Err(Errno::INVAL);
         }
@@ -118,6 +129,7 @@ impl Session {
             (told.sq_off.user_addr, told.cq_off.user_addr) = (asked.sq_off.user_addr, asked.cq_off.user_addr);
         }
         memory.write_bytes(address, told.as_bytes())?;
+        self.made(call);
         if disabled {
             // From here on nobody enables a ring natively.
             call.turn.pass_on();

@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod agent;
 mod audit;
 mod check;
 mod compile;
@@ -63,6 +64,7 @@ Run a program under it:
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Agent(agent::Agent),
     Watch(watch::Watch),
     Check(check::Check),
     Test(test::Test),
@@ -77,6 +79,8 @@ enum Command {
     Schema(schema::Schema),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
+    #[command(hide = true)]
+    AgentWorker(agent::Worker),
     #[command(hide = true)]
     DemoClient(demo::Client),
     #[command(hide = true)]
@@ -100,6 +104,8 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(run) => run.execute(),
+        Command::Agent(agent) => agent.execute(),
+        Command::AgentWorker(worker) => worker.execute(),
         Command::Watch(watch) => watch.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),

@@ -1,0 +1,81 @@
+//! Serving somebody else's listener: that of a container, whose runtime hands it over.
+
+use super::ledger::{Ledger, Limits, RingCount};
+use super::run::Maker;
+use super::session::{Held, Session};
+use super::watch::Watch;
+use crate::kernel_ring::KernelRing;
+use crate::launch::{Error, check_yama};
+use crate::profile::Profile;
+use crate::rlimits::raise_open_files;
+use crate::seccomp::Listener;
+use ringwarden_uapi::RegisterOp;
+use ringwarden_uapi::ring::SetupFlags;
+use rustix::event::poll;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use std::sync::Arc;
+
+impl Maker {
+    /// Holds the rings that a program has at a time to limits. More are refused (`ENOMEM`), and so is a ring that is
+    /// to be made larger.
+    #[must_use]
+    pub fn with_limits(mut self, most: Limits, count: RingCount) -> Self {
+        self.ledger = Some(Ledger::new(most, count));
+        self
+    }
+
+    /// Whether programs may send messages to rings that have no ring themselves.
+    pub fn allows_messages(&self) -> bool {
+        self.messages
+    }
+
+    /// Answers the calls that stop at `listener` until no task is left under its filter. Nobody is started, and where
+    /// the calling process ends, everybody goes on without getting any more rings (`ENOSYS`).
+    ///
+    /// What stops there is somebody else's decision: the `profile` of those tasks. What it does not stop and would have
+    /// to is not offered to programs: rings that they enable themselves, and submission threads. Where it is not known
+    /// it is taken to stop the making of rings alone. Whether it can be relied on otherwise says [`Profile::check`].
+    ///
+    /// The calling process must have the right to look into those tasks, which takes CAP_SYS_PTRACE unless they are its
+    /// user's. It becomes undumpable, and is under the filters, if there are any, from then on; so it should
+    /// have a single thread, or others that have nothing to do with rings.
+    ///
+    /// # Errors
+    /// [`Error::Yama`], [`Error::NoIoUring`], [`Error::Confine`] and [`Error::Start`] before any call was answered;
+    /// [`Error::Died`] afterwards.
+    pub fn serve(self, listener: OwnedFd, profile: Option<&Profile>) -> Result<(), Error> {
+        let error = |error: Errno| Error::Start(error.into());
+        check_yama()?;
+        let Self { operations, mut calls, filters, audit, ledger, .. } = self;
+        if ledger.is_some() {
+            // It would count for what it was.
+            calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
+        }
+        let mut held = Held::new(operations, calls, KernelRing::probe().map_err(Error::NoIoUring)?);
+        held.unavailable = profile
+            .map_or(SetupFlags::R_DISABLED | SetupFlags::SQPOLL, |profile| profile.unavailable(&calls));
+        held.may_wait = profile.is_some_and(|profile| profile.holds_disabled_rings(&calls));
+        // From here on what this process makes is filtered.
+        filters.map_or(Ok(()), |filters| filters.apply())?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(error)?;
+        // Rings need descriptors for a moment, and calls that hang.
+        raise_open_files();
+        let session = Session::new(Listener::new(listener), held, audit.clone()).map_err(error)?;
+        let mut watch = Watch::begin(Arc::new(session.with_ledger(ledger))).map_err(error)?;
+        let died = |error: Errno| Error::Died(error.into());
+        loop {
+            let mut fds = watch.poll_fds();
+            match poll(&mut fds, Some(&watch.timeout(false))) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(died(error)),
+            }
+            let ready = fds.map(|fd| !fd.revents().is_empty());
+            if watch.look(ready).map_err(died)? {
+                audit.end();
+                return Ok(());
+            }
+        }
+    }
+}

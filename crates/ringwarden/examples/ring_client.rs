@@ -1,0 +1,50 @@
+//! Makes rings and submits requests as it is told to on standard input, a line each; answers with a line each:
+//! `ring ENTRIES [FLAGS]`, `nop`, `write`, `call OPCODE` (a register call on the newest ring), `close` (the oldest ring).
+//! Answers are results, or the error as a negative number.
+
+use ringwarden_testring::{EnterFlags, Ring, SetupFlags, Sqe};
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::sys;
+use std::io::{self, BufRead, Write};
+use std::os::fd::{AsFd, AsRawFd};
+
+fn main() -> io::Result<()> {
+    let mut rings = Vec::new();
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<_> = line.split(' ').collect();
+        let number = |index: usize| words.get(index).map_or(0, |word| word.parse().expect("a number"));
+        let answer = match words[0] {
+            "ring" => Ring::new(number(1), SetupFlags::from_bits_retain(number(2))).map(|ring| {
+                rings.push(ring);
+                0
+            }),
+            "nop" => request(rings.last(), Opcode::NOP),
+            "write" => request(rings.last(), Opcode::WRITE),
+            "call" => {
+                let fd = rings.last().map_or(-1, |ring: &Ring| ring.as_fd().as_raw_fd());
+                // SAFETY: without an argument.
+                unsafe { sys::register(fd, number(1), std::ptr::null_mut(), 0) }.map(|result| result as i32)
+            }
+            "close" => {
+                drop(rings.remove(0));
+                Ok(0)
+            }
+            other => panic!("{other}"),
+        };
+        let answer = answer.unwrap_or_else(|error| -error.raw_os_error().unwrap_or(i32::MAX));
+        println!("{answer}");
+        io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// What becomes of one.
+fn request(ring: Option<&Ring>, opcode: Opcode) -> io::Result<i32> {
+    let ring = ring.ok_or(io::ErrorKind::NotFound)?;
+    // Of nothing, to standard error.
+    assert!(ring.push(&Sqe { opcode: opcode.0, fd: 2, ..Sqe::default() }));
+    // SAFETY: neither request has memory to it.
+    unsafe { sys::enter(ring.as_fd(), 1, 1, EnterFlags::GETEVENTS.bits())? };
+    ring.pop().map(|completion| completion.res).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}

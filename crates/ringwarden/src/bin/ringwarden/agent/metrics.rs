@@ -1,0 +1,218 @@
+//! What Prometheus is told, by HTTP.
+
+use super::container::Container;
+use super::socket;
+use super::wire::Counts;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The most bytes of a request.
+const LONGEST: usize = 8 << 10;
+/// How long a scraper may take for each step.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Everything that is counted.
+pub(super) struct Metrics {
+    started: f64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    next: u64,
+    sessions: BTreeMap<u64, (Container, Counts)>,
+    /// Of sessions that are over.
+    past: Counts,
+    served: u64,
+    refused: u64,
+    messages_refused: u64,
+}
+
+/// A worker at work, until it is dropped.
+pub(super) struct Session<'a> {
+    metrics: &'a Metrics,
+    number: u64,
+    serves: std::cell::Cell<bool>,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        Self { started, inner: Mutex::default() }
+    }
+
+    /// A message was none, or came from nobody who may send one.
+    pub(super) fn refuse_message(&self) {
+        self.inner().messages_refused += 1;
+    }
+
+    /// A worker begins.
+    pub(super) fn begin(&self, container: &Container) -> Session<'_> {
+        let mut inner = self.inner();
+        let number = inner.next;
+        inner.next += 1;
+        inner.sessions.insert(number, (container.clone(), Counts::default()));
+        Session { metrics: self, number, serves: false.into() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In Prometheus' text format.
+    fn text(&self) -> String {
+        let inner = self.inner();
+        let all = inner.sessions.values().map(|(_, counts)| counts).fold(inner.past, |all, one| Counts {
+            made: all.made + one.made,
+            refused: all.refused + one.refused,
+        });
+        let mut text = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
+            let _ = write!(
+                text,
+                "# HELP ringwarden_agent_{name} {help}\n# TYPE ringwarden_agent_{name} {kind}\n"
+            );
+            for (labels, value) in samples {
+                let _ = writeln!(text, "ringwarden_agent_{name}{labels} {value}");
+            }
+        };
+        let one = |value: f64| [(String::new(), value)];
+        family(
+            "start_time_seconds",
+            "gauge",
+            "When the agent has started, in Unix time.",
+            &one(self.started),
+        );
+        let help = "Workers that this agent has started and that run: one for each listener.";
+        family("workers", "gauge", help, &one(inner.sessions.len() as f64));
+        let outcome = |outcome: &str, count: u64| (format!("{{outcome=\"{outcome}\"}}"), count as f64);
+        let listeners = [outcome("served", inner.served), outcome("refused", inner.refused)];
+        let help = "Listeners that runtimes have handed over, whose container gets rings or not.";
+        family("listeners_total", "counter", help, &listeners);
+        let help = "Connections that were refused, or brought no listener.";
+        family("messages_refused_total", "counter", help, &one(inner.messages_refused as f64));
+        family("rings_made_total", "counter", "Rings that were made.", &one(all.made as f64));
+        family("setups_refused_total", "counter", "Rings that were refused.", &one(all.refused as f64));
+        let of = |count: fn(&Counts) -> u64| {
+            let mut sums = BTreeMap::<String, f64>::new();
+            for (container, counts) in inner.sessions.values() {
+                *sums.entry(labels(container)).or_default() += count(counts) as f64;
+            }
+            sums.into_iter().collect::<Vec<_>>()
+        };
+        let help = "Rings that were made for a container whose worker runs.";
+        family("container_rings_made_total", "counter", help, &of(|counts| counts.made));
+        let help = "Rings that were refused to a container whose worker runs.";
+        family("container_setups_refused_total", "counter", help, &of(|counts| counts.refused));
+        text
+    }
+
+    /// Answers one request.
+    fn answer(&self, mut stream: impl Read + Write) -> io::Result<()> {
+        let mut request = Vec::new();
+        let mut buffer = [0; 1024];
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < LONGEST {
+            match stream.read(&mut buffer)? {
+                0 => break,
+                read => request.extend_from_slice(&buffer[..read]),
+            }
+        }
+        let (status, body) = match request {
+            _ if request.starts_with(b"GET /metrics ") => ("200 OK", self.text()),
+            _ if request.starts_with(b"GET ") => ("404 Not Found", "the metrics are at /metrics\n".into()),
+            _ => ("405 Method Not Allowed", String::new()),
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())
+    }
+}
+
+impl Session<'_> {
+    /// Its container gets rings.
+    pub(super) fn serves(&self) {
+        self.serves.set(true);
+        self.metrics.inner().served += 1;
+    }
+
+    /// So many rings, since it began.
+    pub(super) fn counts(&self, counts: Counts) {
+        if let Some((_, all)) = self.metrics.inner().sessions.get_mut(&self.number) {
+            *all = counts;
+        }
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.metrics.inner();
+        let counts = inner.sessions.remove(&self.number).map_or_else(Counts::default, |(_, counts)| counts);
+        inner.past.made += counts.made;
+        inner.past.refused += counts.refused;
+        inner.refused += u64::from(!self.serves.get());
+    }
+}
+
+fn labels(container: &Container) -> String {
+    let Container { id, pod, namespace, policy } = container;
+    let empty = String::new();
+    let (pod, namespace) = (pod.as_ref().unwrap_or(&empty), namespace.as_ref().unwrap_or(&empty));
+    let labels = [("container", id), ("namespace", namespace), ("pod", pod), ("policy", policy)];
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let labels = labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+    format!("{{{}}}", labels.join(","))
+}
+
+/// Answers whoever asks at `address`, on a thread of its own: a loopback address, or the path of a socket.
+///
+/// # Errors
+/// It is neither, or not free.
+pub(super) fn offer(address: &str, metrics: Arc<Metrics>) -> Result<(), String> {
+    let failed = |error: io::Error| format!("cannot offer metrics at {address}: {error}");
+    let answer: Box<dyn FnMut() -> io::Result<()> + Send> = if address.contains('/') {
+        let listener: UnixListener = socket::bind(Path::new(address)).map_err(failed)?;
+        Box::new(move || {
+            let (stream, _) = listener.accept()?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            metrics.answer(stream)
+        })
+    } else {
+        let parsed: Result<SocketAddr, _> = address.parse();
+        let at = parsed
+            .map_err(|_| format!("`{address}` is neither an address and port nor the path of a socket"))?;
+        if !at.ip().is_loopback() {
+            return Err(format!(
+                "{address} can be reached by others: metrics are offered at loopback addresses only"
+            ));
+        }
+        let listener = TcpListener::bind(at).map_err(failed)?;
+        Box::new(move || {
+            let (stream, _) = listener.accept()?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            metrics.answer(stream)
+        })
+    };
+    let thread = std::thread::Builder::new().name("metrics".into());
+    thread.spawn(move || for_ever(answer)).map(drop).map_err(failed)
+}
+
+fn for_ever(mut answer: impl FnMut() -> io::Result<()>) {
+    loop {
+        // Who asks and goes away is nobody's business; without descriptors it does not get better by hurrying.
+        if answer().is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
