@@ -74,7 +74,7 @@ impl Profile {
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, messages: bool) -> Result<(), Distrust> {
+    pub(crate) fn check(&self, messages: bool) -> Result<(), Distrust> {
         let setup = libc::SYS_io_uring_setup as u32;
         for table in tables() {
             let fate = self.fate(table.arch, setup | table.mark, [0; 6]);

@@ -6,7 +6,7 @@ use super::session::{Held, Session};
 use super::watch::Watch;
 use crate::kernel_ring::KernelRing;
 use crate::launch::{Error, check_yama};
-use crate::profile::Profile;
+use crate::profile::{Distrust, Profile};
 use crate::rlimits::raise_open_files;
 use crate::seccomp::Listener;
 use ringwarden_uapi::RegisterOp;
@@ -26,9 +26,16 @@ impl Maker {
         self
     }
 
-    /// Whether programs may send messages to rings that have no ring themselves.
-    pub fn allows_messages(&self) -> bool {
-        self.messages
+    /// Whether a listener can be [served](Self::serve) whose tasks are under that profile.
+    ///
+    /// # Errors
+    /// Why the policy would not be held.
+    pub fn check(&self, profile: &Profile) -> Result<(), Distrust> {
+        // Until Linux 6.13 nobody without a ring can send messages.
+        let kernel = KernelRing::probe().map(|kernel| kernel.registers);
+        let send = RegisterOp::REGISTER_SEND_MSG_RING;
+        let cannot_send = kernel.is_ok_and(|registers| u32::from(registers) <= send.0);
+        profile.check(self.messages || cannot_send)
     }
 
     /// Answers the calls that stop at `listener` until no task is left under its filter. Nobody is started, and where
@@ -36,7 +43,7 @@ impl Maker {
     ///
     /// What stops there is somebody else's decision: the `profile` of those tasks. What it does not stop and would have
     /// to is not offered to programs: rings that they enable themselves, and submission threads. Where it is not known
-    /// it is taken to stop the making of rings alone. Whether it can be relied on otherwise says [`Profile::check`].
+    /// it is taken to stop the making of rings alone. Whether it can be relied on otherwise says [`check`](Self::check).
     ///
     /// The calling process must have the right to look into those tasks, which takes CAP_SYS_PTRACE unless they are its
     /// user's. It becomes undumpable, and is under the filters, if there are any, from then on; so it should

@@ -65,7 +65,7 @@ fn serve(assignment: Assignment, listener: OwnedFd, count: Option<OwnedFd>) -> R
         policy::choose(&container.policy, &policies, ceiling.as_deref())?;
     let profile = match Profile::of(process) {
         Ok(profile) => {
-            profile.check(maker.allows_messages()).map_err(|distrust| distrust.to_string())?;
+            maker.check(&profile).map_err(|distrust| distrust.to_string())?;
             Some(profile)
         }
         Err(error) => {
