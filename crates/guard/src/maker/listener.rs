@@ -74,7 +74,7 @@ impl Maker {
         let died = |error: Errno| Error::Died(error.into());
         loop {
             let mut fds = watch.poll_fds();
-            match poll(&mut fds, Some(&watch.timeout(false))) {
+            match poll(&mut fds, watch.timeout_if_any().as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(died(error)),
             }

@@ -56,6 +56,16 @@ impl Watch {
         Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
     }
 
+    /// The same where there is nothing else to look for; `None` while no call is being served, of which the first is
+    /// [told](Serve::call_main_thread).
+    pub(super) fn timeout_if_any(&self) -> Option<Timespec> {
+        let turns = self.session.turns();
+        let resting = self.tick_at.is_none()
+            && !turns.is_vacant()
+            && !turns.deadlines().iter().any(|deadline| deadline.is_busy());
+        (!resting).then(|| self.timeout(false))
+    }
+
     /// Does what is due, after what was polled was `ready` or not. Whether no task is left.
     ///
     /// # Errors

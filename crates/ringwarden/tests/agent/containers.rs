@@ -1,8 +1,9 @@
 //! Containers of `runc`, whose images know nothing of it.
 
-use crate::daemon::{Client, NO_NOP, NO_WRITE, Node, can_run, kill};
+use crate::daemon::{Client, NO_NOP, NO_WRITE, Node, can_run, kill, scrape};
 use crate::launch::{built, skip};
 use crate::{ACCES, NOSYS, ONE_ISSUER};
+use ringwarden::refusals;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -141,6 +142,42 @@ fn containers_get_rings_each_under_its_policy_and_so_does_who_is_executed_in_the
     let mut unknown = containers.run("ringwarden-unknown", "unknown");
     assert_eq!(unknown.client.ask("ring 8"), NOSYS);
     agent.expect("container=ringwarden-unknown policy=unknown: gets no ring");
+}
+
+#[test]
+fn requests_that_the_kernel_refuses_are_told_of_by_container() {
+    if !can_contain() {
+        return;
+    }
+    if let Err(unavailable) = refusals::available() {
+        return skip(&unavailable.to_string());
+    }
+    let node = Node::new(&[("web", NO_WRITE), ("db", NO_NOP)]);
+    let [audit, metrics] = ["audit.jsonl", "metrics.sock"].map(|name| node.path(name));
+    let [audit_text, metrics_text] = [&audit, &metrics].map(|path| path.to_str().expect("text"));
+    let agent = node.start(&["--audit", audit_text, "--metrics", metrics_text]);
+    let containers = Containers::new(&node);
+    let mut web = containers.run("ringwarden-told-web", "web");
+    let mut db = containers.run("ringwarden-told-db", "db");
+    assert_eq!(web.client.all(["ring 8", "write", "nop"]), [0, ACCES, 0]);
+    assert_eq!(db.client.all(["ring 8", "write", "nop"]), [0, 0, ACCES]);
+    for (policy, operation) in [("web", "write"), ("db", "nop")] {
+        let sample = format!(
+            "ringwarden_agent_container_requests_refused_total{{container=\"ringwarden-told-{policy}\",namespace=\"\",\
+             pod=\"\",policy=\"{policy}\",operation=\"{operation}\"}} 1\n"
+        );
+        // The kernel tells of it by and by.
+        while !scrape(&metrics).contains(&sample) {
+            std::thread::yield_now();
+        }
+    }
+    let text = fs::read_to_string(&audit).expect("records");
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let mut told: Vec<_> =
+        records.map(|record| [record["container"].clone(), record["op"].clone()]).collect();
+    told.sort_by_key(|record| record[1].to_string());
+    assert_eq!(json!(told), json!([["ringwarden-told-db", "nop"], ["ringwarden-told-web", "write"]]));
+    drop(agent);
 }
 
 #[test]

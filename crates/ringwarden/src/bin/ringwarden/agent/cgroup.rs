@@ -9,15 +9,13 @@ use std::path::{Path, PathBuf};
 /// service manager inside wants to have (cgroups(7), "no internal processes").
 const OWN: &str = "ringwarden";
 
-/// Moves the calling process to the group in which the memory of `process` is counted; gives its path.
+/// Moves the calling process to the group in which the memory of `process` is counted.
 ///
 /// # Errors
 /// What the system says.
-pub(super) fn join(process: Pid) -> io::Result<PathBuf> {
-    let text = |path: &str| fs::read_to_string(path);
-    let groups = text(&format!("/proc/{}/cgroup", process.as_raw_nonzero()))?;
-    let group = memory_of(&groups, &text("/proc/self/mountinfo")?)
-        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, "no control groups are mounted"))?;
+pub(super) fn join(process: Pid) -> io::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let group = memory_of(&groups_of(process)?, &mounts).ok_or_else(not_found)?;
     let path = match group {
         Group::Unified(path) => {
             let own = path.join(OWN);
@@ -28,7 +26,38 @@ pub(super) fn join(process: Pid) -> io::Result<PathBuf> {
         }
         Group::Legacy(path) => path,
     };
-    fs::write(path.join("cgroup.procs"), "0").map(|()| path)
+    fs::write(path.join("cgroup.procs"), "0")
+}
+
+/// The path of that group below the root of its hierarchy, whether it is mounted or not.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn path_of(process: Pid) -> io::Result<PathBuf> {
+    let groups = groups_of(process)?;
+    let path = path_in(&groups, Some("memory")).or_else(|| path_in(&groups, None));
+    path.map(Path::to_owned).ok_or_else(not_found)
+}
+
+fn groups_of(process: Pid) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/{}/cgroup", process.as_raw_nonzero()))
+}
+
+fn not_found() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "it is in no control group that is mounted here")
+}
+
+/// The path in version 1's hierarchy with a controller, or in version 2's, as `/proc/PID/cgroup` has it.
+fn path_in<'a>(groups: &'a str, controller: Option<&str>) -> Option<&'a Path> {
+    groups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let is = match controller {
+            None => controllers.is_empty(),
+            Some(controller) => controllers.split(',').any(|other| other == controller),
+        };
+        is.then(|| Path::new(path.trim_start_matches('/')))
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -52,19 +81,8 @@ fn memory_of(groups: &str, mounts: &str) -> Option<Group> {
             (has && root == "/").then(|| PathBuf::from(at))
         })
     };
-    let path_in = |controller: Option<&str>| {
-        groups.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (controllers, path) = (parts.next()?, parts.next()?);
-            let is = match controller {
-                None => controllers.is_empty(),
-                Some(controller) => controllers.split(',').any(|other| other == controller),
-            };
-            is.then(|| Path::new(path.trim_start_matches('/')))
-        })
-    };
-    let legacy = path_in(Some("memory")).zip(place_of("cgroup", Some("memory")));
-    let unified = || path_in(None).zip(place_of("cgroup2", None));
+    let legacy = path_in(groups, Some("memory")).zip(place_of("cgroup", Some("memory")));
+    let unified = || path_in(groups, None).zip(place_of("cgroup2", None));
     match legacy {
         Some((path, at)) => Some(Group::Legacy(at.join(path))),
         None => unified().map(|(path, at)| Group::Unified(at.join(path))),

@@ -28,6 +28,15 @@ pub(super) struct Container {
     pub(super) policy: String,
 }
 
+/// A line of the audit about a container. The order of the keys is part of the format.
+#[derive(Serialize)]
+pub(super) struct Record<'a, T> {
+    #[serde(flatten)]
+    pub(super) container: &'a Container,
+    #[serde(flatten)]
+    pub(super) line: T,
+}
+
 impl Container {
     pub(super) fn new(state: &State, metadata: &str) -> Self {
         let annotations = state.annotations.as_ref();

@@ -1,9 +1,10 @@
 //! The front: takes listeners from runtimes and starts a worker for each. It looks into no container and reads no
 //! policy.
 
+use super::cgroup;
 use super::container::{Container, say};
 use super::message::{self, Handed};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Session};
 use super::wire::{self, Assignment, Most, Report};
 use ringwarden::guard::RingCount;
 use rustix::fd::{AsFd, OwnedFd};
@@ -31,7 +32,7 @@ pub(super) struct Front {
     policies: PathBuf,
     ceiling: Option<String>,
     most: Option<Most>,
-    audit: Option<File>,
+    pub(super) audit: Option<File>,
     pub(super) metrics: Arc<Metrics>,
     waiting: AtomicUsize,
     /// By a container's id: its rings, which the workers of all its listeners count together.
@@ -121,7 +122,10 @@ impl Front {
         };
         let started = self.start(&assignment, listener, count.as_deref());
         match started {
-            Ok((worker, reports)) => self.follow(&container, worker, &reports),
+            Ok((worker, reports)) => {
+                let session = self.metrics.begin(&container, cgroup::path_of(process).ok());
+                follow(&container, &session, worker, &reports);
+            }
             Err(error) => container.say(format_args!("gets no ring: its worker cannot be started: {error}")),
         }
         drop(count);
@@ -148,24 +152,6 @@ impl Front {
         Ok((worker, ours))
     }
 
-    /// Hears a worker's reports until it has ended.
-    fn follow(&self, container: &Container, mut worker: Child, reports: &OwnedFd) {
-        let session = self.metrics.begin(container);
-        while let Ok(Some(report)) = wire::next_report(reports) {
-            match report {
-                Report::Serves => session.serves(),
-                Report::Counts(counts) => session.counts(counts),
-            }
-        }
-        match worker.wait() {
-            Ok(status) if status.code().is_none() => {
-                container.say(format_args!("gets no more rings: its worker has ended by {status}"));
-            }
-            Ok(_) => {}
-            Err(error) => container.say(format_args!("what became of its worker is not known: {error}")),
-        }
-    }
-
     /// The count of a container's rings, if there are limits.
     fn count_of(&self, id: &str) -> io::Result<Option<Arc<RingCount>>> {
         if self.most.is_none() {
@@ -182,5 +168,22 @@ impl Front {
 
     fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<RingCount>>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hears a worker's reports until it has ended.
+fn follow(container: &Container, session: &Session<'_>, mut worker: Child, reports: &OwnedFd) {
+    while let Ok(Some(report)) = wire::next_report(reports) {
+        match report {
+            Report::Serves => session.serves(),
+            Report::Counts(counts) => session.counts(counts),
+        }
+    }
+    match worker.wait() {
+        Ok(status) if status.code().is_none() => {
+            container.say(format_args!("gets no more rings: its worker has ended by {status}"));
+        }
+        Ok(_) => {}
+        Err(error) => container.say(format_args!("what became of its worker is not known: {error}")),
     }
 }

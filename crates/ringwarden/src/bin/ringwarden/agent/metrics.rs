@@ -3,12 +3,13 @@
 use super::container::Container;
 use super::socket;
 use super::wire::Counts;
+use ringwarden::uapi::Opcode;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,12 +27,24 @@ pub(super) struct Metrics {
 #[derive(Default)]
 struct Inner {
     next: u64,
-    sessions: BTreeMap<u64, (Container, Counts)>,
+    sessions: BTreeMap<u64, Begun>,
     /// Of sessions that are over.
     past: Counts,
+    /// Requests that the kernel has refused, by operation.
+    requests: BTreeMap<String, u64>,
+    requests_lost: u64,
     served: u64,
     refused: u64,
     messages_refused: u64,
+}
+
+/// A session that is not over.
+struct Begun {
+    container: Container,
+    /// The path of its control group.
+    path: Option<PathBuf>,
+    counts: Counts,
+    requests: BTreeMap<String, u64>,
 }
 
 /// A worker at work, until it is dropped.
@@ -52,12 +65,39 @@ impl Metrics {
         self.inner().messages_refused += 1;
     }
 
-    /// A worker begins.
-    pub(super) fn begin(&self, container: &Container) -> Session<'_> {
+    /// The kernel has refused a request.
+    pub(super) fn refuse_request(&self, container: &Container, operation: Opcode) {
+        let mut inner = self.inner();
+        let operation = operation.to_string();
+        *inner.requests.entry(operation.clone()).or_default() += 1;
+        if let Some(begun) = inner.sessions.values_mut().find(|begun| begun.container == *container) {
+            *begun.requests.entry(operation).or_default() += 1;
+        }
+    }
+
+    /// So many more, which nobody has heard of.
+    pub(super) fn lose_requests(&self, lost: u64) {
+        self.inner().requests_lost += lost;
+    }
+
+    /// The container whose control group has that path, or is above it.
+    pub(super) fn container_in(&self, path: &Path) -> Option<Container> {
+        let inner = self.inner();
+        let above =
+            inner.sessions.values().filter_map(|begun| Some((begun.path.as_deref()?, &begun.container)));
+        let above = above.filter(|(group, _)| path.starts_with(group));
+        above.max_by_key(|(group, _)| group.components().count()).map(|(_, container)| container.clone())
+    }
+
+    /// A worker begins, for a container in the control group with that path.
+    pub(super) fn begin(&self, container: &Container, path: Option<PathBuf>) -> Session<'_> {
+        // Everybody is in the root, which is no container's.
+        let path = path.filter(|path| path.components().next().is_some());
         let mut inner = self.inner();
         let number = inner.next;
         inner.next += 1;
-        inner.sessions.insert(number, (container.clone(), Counts::default()));
+        let (counts, requests) = (Counts::default(), BTreeMap::new());
+        inner.sessions.insert(number, Begun { container: container.clone(), path, counts, requests });
         Session { metrics: self, number, serves: false.into() }
     }
 
@@ -68,7 +108,7 @@ impl Metrics {
     /// In Prometheus' text format.
     fn text(&self) -> String {
         let inner = self.inner();
-        let all = inner.sessions.values().map(|(_, counts)| counts).fold(inner.past, |all, one| Counts {
+        let all = inner.sessions.values().map(|begun| begun.counts).fold(inner.past, |all, one| Counts {
             made: all.made + one.made,
             refused: all.refused + one.refused,
         });
@@ -99,17 +139,29 @@ impl Metrics {
         family("messages_refused_total", "counter", help, &one(inner.messages_refused as f64));
         family("rings_made_total", "counter", "Rings that were made.", &one(all.made as f64));
         family("setups_refused_total", "counter", "Rings that were refused.", &one(all.refused as f64));
+        let all =
+            inner.requests.iter().map(|(operation, &count)| (by_operation("", operation), count as f64));
+        let help = "Requests of containers that the kernel has refused.";
+        family("requests_refused_total", "counter", help, &all.collect::<Vec<_>>());
+        let help = "Requests that were refused to whomever, and came too fast to be told of.";
+        family("requests_lost_total", "counter", help, &one(inner.requests_lost as f64));
         let of = |count: fn(&Counts) -> u64| {
-            let mut sums = BTreeMap::<String, f64>::new();
-            for (container, counts) in inner.sessions.values() {
-                *sums.entry(labels(container)).or_default() += count(counts) as f64;
-            }
-            sums.into_iter().collect::<Vec<_>>()
+            let counts = inner
+                .sessions
+                .values()
+                .map(|begun| (braced(&labels(&begun.container)), count(&begun.counts)));
+            summed(counts)
         };
         let help = "Rings that were made for a container whose worker runs.";
         family("container_rings_made_total", "counter", help, &of(|counts| counts.made));
         let help = "Rings that were refused to a container whose worker runs.";
         family("container_setups_refused_total", "counter", help, &of(|counts| counts.refused));
+        let requests = inner.sessions.values().flat_map(|Begun { container, requests, .. }| {
+            let labels = labels(container);
+            requests.iter().map(move |(operation, &count)| (by_operation(&labels, operation), count))
+        });
+        let help = "Requests that the kernel has refused to a container whose worker runs.";
+        family("container_requests_refused_total", "counter", help, &summed(requests));
         text
     }
 
@@ -147,8 +199,8 @@ impl Session<'_> {
 
     /// So many rings, since it began.
     pub(super) fn counts(&self, counts: Counts) {
-        if let Some((_, all)) = self.metrics.inner().sessions.get_mut(&self.number) {
-            *all = counts;
+        if let Some(begun) = self.metrics.inner().sessions.get_mut(&self.number) {
+            begun.counts = counts;
         }
     }
 }
@@ -156,7 +208,7 @@ impl Session<'_> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         let mut inner = self.metrics.inner();
-        let counts = inner.sessions.remove(&self.number).map_or_else(Counts::default, |(_, counts)| counts);
+        let counts = inner.sessions.remove(&self.number).map_or_else(Counts::default, |begun| begun.counts);
         inner.past.made += counts.made;
         inner.past.refused += counts.refused;
         inner.refused += u64::from(!self.serves.get());
@@ -170,7 +222,25 @@ fn labels(container: &Container) -> String {
     let labels = [("container", id), ("namespace", namespace), ("pod", pod), ("policy", policy)];
     let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let labels = labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
-    format!("{{{}}}", labels.join(","))
+    labels.join(",")
+}
+
+fn braced(labels: &str) -> String {
+    format!("{{{labels}}}")
+}
+
+fn by_operation(labels: &str, operation: &str) -> String {
+    let comma = if labels.is_empty() { "" } else { "," };
+    braced(&format!("{labels}{comma}operation=\"{operation}\""))
+}
+
+/// What is counted by the same labels together.
+fn summed(counts: impl Iterator<Item = (String, u64)>) -> Vec<(String, f64)> {
+    let mut sums = BTreeMap::<String, f64>::new();
+    for (labels, count) in counts {
+        *sums.entry(labels).or_default() += count as f64;
+    }
+    sums.into_iter().collect()
 }
 
 /// Answers whoever asks at `address`, on a thread of its own: a loopback address, or the path of a socket.

@@ -9,6 +9,7 @@
 //! The front (`front.rs`) accepts, reads one message (`message.rs`) and starts a worker (`worker.rs`), which finds the
 //! policy (`policy.rs`, `ceiling.rs`), looks at the container's seccomp profile, goes to its control group
 //! (`cgroup.rs`), and makes its rings. Workers go on when the front dies. What the two tell each other is in `wire.rs`.
+//! Of requests that the kernel refuses the front hears by itself (`refusals.rs`).
 
 mod ceiling;
 mod cgroup;
@@ -17,6 +18,7 @@ mod front;
 mod message;
 mod metrics;
 mod policy;
+mod refusals;
 mod socket;
 mod wire;
 mod worker;
@@ -29,6 +31,8 @@ use ringwarden::guard::{
     self,
     needs::{self, When},
 };
+use ringwarden::launch::descriptors;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,7 +68,7 @@ pub(crate) struct Agent {
     /// So many entries in all rings of a container together, at a time; more are refused (ENOMEM)
     #[arg(long, value_name = "N")]
     entries: Option<u64>,
-    /// Append one line of JSON to FILE for each ring that is refused
+    /// Append one line of JSON to FILE for each ring and each request that is refused
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
     /// Offer metrics for Prometheus by HTTP, at a loopback address such as 127.0.0.1:9644 or at the path of a socket
@@ -99,7 +103,7 @@ impl Agent {
     }
 
     /// Everything that can fail, but for the serving itself.
-    fn begin(self) -> Result<(Front, std::os::unix::net::UnixListener), String> {
+    fn begin(self) -> Result<(Front, UnixListener), String> {
         if !rustix::process::geteuid().is_root() {
             return Err("the agent looks into the processes of containers, which takes root".into());
         }
@@ -122,10 +126,20 @@ impl Agent {
             rings: self.rings.unwrap_or(u64::MAX),
             entries: self.entries.unwrap_or(u64::MAX),
         });
+        let listener = socket::listen(self.listen.as_deref())?;
+        // What else was left open is not for workers, either.
+        descriptors::close_for_own_part();
         let front = Front::new(self.policies, self.ceiling, most, audit);
+        if front.audit.is_some() || self.metrics.is_some() {
+            let audit = front.audit.as_ref().map(std::fs::File::try_clone).transpose();
+            let audit = audit.map_err(|error| error.to_string())?;
+            if let Err(reason) = refusals::listen(Arc::clone(&front.metrics), audit) {
+                say(format_args!("requests that the kernel refuses are not told of: {reason}"));
+            }
+        }
         if let Some(address) = &self.metrics {
             metrics::offer(address, Arc::clone(&front.metrics))?;
         }
-        Ok((front, socket::listen(self.listen.as_deref())?))
+        Ok((front, listener))
     }
 }

@@ -2,6 +2,7 @@
 
 use listenfd::ListenFd;
 use rustix::fs::Mode;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::umask;
 use std::io::ErrorKind;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,6 +17,8 @@ pub(super) fn listen(path: Option<&Path>) -> Result<UnixListener, String> {
     if let Some(listener) =
         handed.map_err(|error| format!("what LISTEN_FDS hands over is unusable: {error}"))?
     {
+        // Workers must not have it: whoever connects would wait for them when the front is gone.
+        fcntl_setfd(&listener, FdFlags::CLOEXEC).map_err(|error| error.to_string())?;
         return Ok(listener);
     }
     let path = path.ok_or("no socket was handed over (LISTEN_FDS): name one by `--listen`")?;

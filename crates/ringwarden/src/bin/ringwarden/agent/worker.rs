@@ -1,7 +1,7 @@
 //! A worker: makes the rings of one listener's tasks until none is left, whatever becomes of the front.
 
 use super::cgroup;
-use super::container::Container;
+use super::container::{Container, Record};
 use super::policy::{self, Chosen};
 use super::wire::{self, Assignment, Counts, Report};
 use crate::FAILED;
@@ -11,7 +11,6 @@ use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Resource, getrlimit, setrlimit, setsid};
-use serde::Serialize;
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Write};
@@ -115,15 +114,6 @@ struct Log {
     counts: Arc<Reporter>,
     /// The limits have been reached before.
     over: bool,
-}
-
-/// The order of the keys is part of the format.
-#[derive(Serialize)]
-struct Record<'a> {
-    #[serde(flatten)]
-    container: &'a Container,
-    #[serde(flatten)]
-    line: Line,
 }
 
 impl Audit for Log {
