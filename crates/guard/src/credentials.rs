@@ -249,4 +249,28 @@ mod tests {
             assert_eq!(lines(&thread(), name), lines(&before, name));
         }
     }
+
+    #[test]
+    fn a_capability_in_a_user_namespace_of_ones_own_locks_no_memory() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+        if !rustix::process::geteuid().is_root() || !stays_undumpable() {
+            return;
+        }
+        let locks = |program: &[&str]| {
+            let mut command = Command::new(program[0]);
+            command.args(&program[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().expect("a program");
+            let mut line = String::new();
+            // It is where it wants to be when it says so.
+            BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+            let owner = Owner::of(&TaskStatus::of(Pid::from_child(&child)).expect("a status"));
+            drop(child.stdin.take());
+            child.wait().expect("its end");
+            owner.is_none_or(|owner| owner.locks_memory)
+        };
+        let waits = ["sh", "-c", "echo; read x"];
+        assert!(locks(&waits));
+        assert!(!locks(&[&["unshare", "--user", "--map-root-user"], &waits[..]].concat()));
+    }
 }

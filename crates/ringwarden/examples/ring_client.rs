@@ -1,12 +1,14 @@
 //! Makes rings and submits requests as it is told to on standard input, a line each; answers with a line each:
-//! `ring ENTRIES [FLAGS]`, `nop`, `write`, `call OPCODE` (a register call on the newest ring), `close` (the oldest ring).
+//! `ring ENTRIES [FLAGS]`, `nop`, `write`, `call OPCODE` (a register call on the newest ring), `close` (the oldest ring),
+//! `time COUNT` (nanoseconds that it takes to make a ring and to close it, of so many).
 //! Answers are results, or the error as a negative number.
 
-use ringwarden_testring::{EnterFlags, Ring, SetupFlags, Sqe};
+use ringwarden_testring::{EnterFlags, Params, Ring, SetupFlags, Sqe};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::sys;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
 
 fn main() -> io::Result<()> {
     let mut rings = Vec::new();
@@ -26,6 +28,7 @@ fn main() -> io::Result<()> {
                 // SAFETY: without an argument.
                 unsafe { sys::register(fd, number(1), std::ptr::null_mut(), 0) }.map(|result| result as i32)
             }
+            "time" => time(number(1)),
             "close" => {
                 drop(rings.remove(0));
                 Ok(0)
@@ -37,6 +40,16 @@ fn main() -> io::Result<()> {
         io::stdout().flush()?;
     }
     Ok(())
+}
+
+fn time(count: u32) -> io::Result<i32> {
+    let start = Instant::now();
+    for _ in 0..count {
+        let mut params = Params::default();
+        // SAFETY: without NO_MMAP the parameters hold no pointers.
+        drop(unsafe { sys::setup(8, &mut params)? });
+    }
+    Ok((start.elapsed().as_nanos() / u128::from(count)) as i32)
 }
 
 /// What becomes of one.

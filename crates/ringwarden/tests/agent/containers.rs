@@ -132,6 +132,11 @@ fn containers_get_rings_each_under_its_policy_and_so_does_who_is_executed_in_the
     let mut web = containers.run("ringwarden-web", "web");
     assert_eq!(web.client.all(["ring 8", "nop", "write"]), [0, 0, ACCES]);
     agent.expect("container=ringwarden-web policy=web: gets rings");
+    // It pays for them.
+    let [worker] = agent.workers()[..] else { panic!("one worker") };
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", worker.as_raw_nonzero())).expect("groups");
+    let memory = groups.lines().find(|line| line.contains(":memory:") || line.starts_with("0::"));
+    assert!(memory.expect("a group").contains("/ringwarden-web"), "{groups}");
     let mut db = containers.run("ringwarden-db", "db");
     assert_eq!(db.client.all(["ring 8", "nop", "write"]), [0, ACCES, 0]);
     assert_eq!(web.client.all([ONE_ISSUER, "nop", "write"]), [0, 0, ACCES], "its thread enables it");

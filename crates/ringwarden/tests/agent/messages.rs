@@ -2,6 +2,7 @@
 
 use crate::ACCES;
 use crate::daemon::{NO_WRITE, Node, can_run};
+use crate::launch::{Stage, finish};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs;
@@ -9,9 +10,7 @@ use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 const MESSAGE: &str =
     r#"{"ociVersion": "1", "fds": ["seccompFd"], "pid": 1, "metadata": "web", "state": {"id": "c"}}"#;
@@ -113,10 +112,9 @@ fn only_root_is_listened_to() {
     for path in [node.path(""), node.socket()] {
         fs::set_permissions(path, PermissionsExt::from_mode(0o777)).expect("chmod");
     }
-    let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\ns.recv(1)\n";
-    let mut python = Command::new("python3");
-    let output =
-        python.args(["-c", script]).arg(node.socket()).uid(65534).gid(65534).output().expect("python3");
-    assert!(output.status.success(), "{output:?}");
+    let stage = Stage::unprivileged();
+    let mut runtime = stage.native(stage.example("handing_runtime"));
+    runtime.arg(node.socket()).args([MESSAGE, "whole", "/bin/true"]);
+    finish(runtime);
     agent.expect("of user 65534 connected, who is not root");
 }

@@ -59,13 +59,13 @@ impl Ear {
             });
             // Others are none of the agent's business.
             let Some(container) = container else { continue };
-            self.metrics.refuse_request(container, refusal.request.opcode);
             let written = lines.entry(container.id.clone()).or_default();
             *written += 1;
             if *written <= MOST_LINES {
                 let line = Line::of_the_kernel(refusal, None);
                 write(&mut self.audit, &Record { container: &*container, line })?;
             }
+            self.metrics.refuse_request(container, refusal.request.opcode);
         }
         for (id, lost) in lines.into_iter().map(|(id, written)| (id, written.saturating_sub(MOST_LINES))) {
             let container = containers.values().flatten().find(|container| container.id == id);
