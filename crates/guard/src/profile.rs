@@ -3,11 +3,11 @@
 
 use crate::inject;
 use ringwarden_cbpf::Program;
-use ringwarden_filter::CallRules;
+use ringwarden_filter::RegisterRules;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::arch::{AUDIT_ARCH, AUDIT_ARCH_32, MARKS, SECCOMP_32};
-use ringwarden_uapi::register::{REGISTER_OPS, USE_REGISTERED_RING};
-use ringwarden_uapi::ring::{EnterFlags, SetupFlags};
+use ringwarden_uapi::register::USE_REGISTERED_RING;
+use ringwarden_uapi::ring::EnterFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -75,20 +75,15 @@ impl Profile {
     /// # Errors
     /// Why not.
     pub(crate) fn check(&self, messages: bool) -> Result<(), Distrust> {
+        if !self.refuses_listeners() {
+            return Err(Distrust::Listener);
+        }
         let setup = libc::SYS_io_uring_setup as u32;
         for table in tables() {
             let fate = self.fate(table.arch, setup | table.mark, [0; 6]);
-            if fate == Fate::Passes || table.mark == 0 && table.arch == AUDIT_ARCH && fate != Fate::IsNotified
-            {
+            let native = table.mark == 0 && table.arch == AUDIT_ARCH;
+            if fate == Fate::Passes || native && fate != Fate::IsNotified {
                 return Err(Distrust::Setup);
-            }
-            // All flags that there are, and what no kernel reads.
-            let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-            let set = libc::SECCOMP_SET_MODE_FILTER.into();
-            let flags = (0..64).chain((0..64).map(|flags| flags | 1 << 32)).map(|flags| flags | listener);
-            if flags.into_iter().any(|flags| self.passes(table.arch, table.seccomp, [set, flags, 0, 0, 0, 0]))
-            {
-                return Err(Distrust::Listener);
             }
             let send = RegisterOp::REGISTER_SEND_MSG_RING;
             if !messages && self.registers(table, u64::from(u32::MAX), send) {
@@ -98,27 +93,31 @@ impl Profile {
         Ok(())
     }
 
-    /// Flags of rings that a maker cannot offer with it.
-    pub(crate) fn unavailable(&self, rules: &CallRules) -> SetupFlags {
-        let mut flags = SetupFlags::empty();
-        if !self.holds_disabled_rings(rules) {
-            flags |= SetupFlags::R_DISABLED;
-        }
-        let enter = libc::SYS_io_uring_enter as u32;
-        let wake = EnterFlags::SQ_WAKEUP.bits().into();
-        if self.fate(AUDIT_ARCH, enter, [3, 0, 0, wake, 0, 0]) != Fate::IsNotified {
-            flags |= SetupFlags::SQPOLL;
-        }
-        flags
+    /// Whether nobody under it can have a listener of their own. Where they can, one that exists must not be closed before
+    /// they are gone: until then the kernel refuses a second.
+    pub fn refuses_listeners(&self) -> bool {
+        // All flags that there are, and what no kernel reads.
+        let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        let set = libc::SECCOMP_SET_MODE_FILTER.into();
+        let flags = (0..64).flat_map(|flags| [flags | listener, flags | listener | 1 << 32]);
+        let calls = flags.flat_map(|flags| tables().map(move |table| (table, [set, flags, 0, 0, 0, 0])));
+        !calls.into_iter().any(|(table, args)| self.passes(table.arch, table.seccomp, args))
     }
 
-    /// Whether rings that are not enabled yet, when their list is not in force, are held to the rules all the same, and
-    /// nobody but the maker enables one.
-    pub(crate) fn holds_disabled_rings(&self, rules: &CallRules) -> bool {
+    /// Register calls that must not be made on rings which are not enabled, whose list is not in force yet, and that it
+    /// lets through; of those that a kernel has.
+    pub(crate) fn unheld(&self, rules: RegisterRules, registers: u8) -> Vec<RegisterOp> {
         let never = [RegisterOp::REGISTER_RESTRICTIONS, RegisterOp::REGISTER_ENABLE_RINGS];
-        let refused = REGISTER_OPS.iter().map(|&(op, _)| op).filter(|&op| !rules.register.allow(op));
-        let mut refused = never.into_iter().chain(refused);
-        !refused.any(|op| tables().any(|table| self.registers(table, 3, op)))
+        let ops = (0..u32::from(registers)).map(RegisterOp);
+        let held = ops.filter(|op| never.contains(op) || !rules.allow(*op));
+        held.filter(|&op| tables().any(|table| self.registers(table, 3, op))).collect()
+    }
+
+    /// Whether a call stops that wakes a submission thread with nothing to submit.
+    pub(crate) fn stops_waking(&self) -> bool {
+        let enter = libc::SYS_io_uring_enter as u32;
+        let wake = EnterFlags::SQ_WAKEUP.bits().into();
+        self.fate(AUDIT_ARCH, enter, [3, 0, 0, wake, 0, 0]) == Fate::IsNotified
     }
 
     /// Whether a register call gets through, however its opcode is written.
@@ -159,7 +158,6 @@ mod tests {
     use crate::seccomp::rings::{self, Calls};
     use libc::sock_filter;
     use ringwarden_cbpf::Insn;
-    use ringwarden_filter::RegisterRules;
 
     fn profile(filters: &[&[sock_filter]]) -> Profile {
         let insns = |filter: &&[sock_filter]| {
@@ -179,20 +177,30 @@ mod tests {
         let calls = |register, messages, sqpoll| {
             rings::program(&Calls { register, sqpoll, messages, probes: true, task_filters: false })
         };
-        let rules = CallRules { register, ..CallRules::default() };
         let all = RegisterRules::default();
         let own = calls(&register, false, true);
         for filters in [&[&*own][..], &[&[ALLOW], &own], &[&own, &[ALLOW]]] {
             let own = profile(filters);
             assert_eq!(own.check(false), Ok(()));
-            assert_eq!(own.unavailable(&rules), SetupFlags::empty());
+            assert!(own.unheld(register, 38).is_empty() && own.stops_waking());
         }
         let looser = profile(&[&calls(&all, true, false)]);
         assert_eq!(looser.check(true), Ok(()));
         assert_eq!(looser.check(false), Err(Distrust::Messages));
-        assert_eq!(looser.unavailable(&rules), SetupFlags::SQPOLL | SetupFlags::R_DISABLED);
-        assert_eq!(looser.unavailable(&CallRules::default()), SetupFlags::SQPOLL);
-        assert_eq!(profile(&[]).check(true), Err(Distrust::Setup));
-        assert_eq!(profile(&[&[ALLOW]]).check(true), Err(Distrust::Setup));
+        assert_eq!(looser.unheld(register, 38), [RegisterOp::REGISTER_BUFFERS]);
+        assert!(looser.unheld(all, 38).is_empty() && !looser.stops_waking());
+        let [native, compat] = [libc::SYS_seccomp as u32, SECCOMP_32];
+        let marked = MARKS.first().map_or(native, |mark| native | mark);
+        let text = format!(
+            "ld [0]\n jeq #{native}, no\n jeq #{compat}, no\n jeq #{marked}, no\n ret #{:#x}\n no: ret #{:#x}",
+            libc::SECCOMP_RET_ALLOW,
+            libc::SECCOMP_RET_ERRNO
+        );
+        let insns = ringwarden_cbpf::asm::assemble(&text).expect("a program");
+        let closed = Profile(vec![Program::new(&insns, 4 * WORDS).expect("a filter")]);
+        assert_eq!(closed.check(true), Err(Distrust::Setup));
+        for open in [&[][..], &[&[ALLOW][..]]] {
+            assert_eq!(profile(open).check(true), Err(Distrust::Listener));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Makes rings and submits requests as it is told to on standard input, a line each; answers with a line each:
-//! `ring ENTRIES [FLAGS]`, `nop`, `write`, `call OPCODE` (a register call on the newest ring), `close` (the oldest ring),
+//! `ring ENTRIES [FLAGS]`, `nop`, `write`, `call OPCODE` (a register call on the newest ring), `close` (the oldest ring), `listener` (a
+//! seccomp listener of its own),
 //! `time COUNT` (nanoseconds that it takes to make a ring and to close it, of so many).
 //! Answers are results, or the error as a negative number.
 
@@ -28,6 +29,7 @@ fn main() -> io::Result<()> {
                 // SAFETY: without an argument.
                 unsafe { sys::register(fd, number(1), std::ptr::null_mut(), 0) }.map(|result| result as i32)
             }
+            "listener" => listener(),
             "time" => time(number(1)),
             "close" => {
                 drop(rings.remove(0));
@@ -40,6 +42,17 @@ fn main() -> io::Result<()> {
         io::stdout().flush()?;
     }
     Ok(())
+}
+
+/// Takes a listener for a filter that lets everything pass.
+fn listener() -> io::Result<i32> {
+    let pass = libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
+    let program = libc::sock_fprog { len: 1, filter: (&raw const pass).cast_mut() };
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // SAFETY: the program lives for the call. The listener stays open.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(0) }
 }
 
 fn time(count: u32) -> io::Result<i32> {

@@ -11,7 +11,7 @@ use crate::rlimits::raise_open_files;
 use crate::seccomp::Listener;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::SetupFlags;
-use rustix::event::poll;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -61,9 +61,16 @@ impl Maker {
             calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
         }
         let mut held = Held::new(operations, calls, KernelRing::probe().map_err(Error::NoIoUring)?);
-        held.unavailable = profile
-            .map_or(SetupFlags::R_DISABLED | SetupFlags::SQPOLL, |profile| profile.unavailable(&calls));
-        held.may_wait = profile.is_some_and(|profile| profile.holds_disabled_rings(&calls));
+        let unheld = profile.map(|profile| profile.unheld(held.calls.register, held.kernel.registers));
+        held.may_wait = unheld.as_ref().is_some_and(Vec::is_empty);
+        // Rings that programs enable themselves have no DEFER_TASKRUN, without which they cannot be resized.
+        let resize = [RegisterOp::REGISTER_RESIZE_RINGS];
+        if unheld.is_none_or(|unheld| unheld.iter().any(|op| !resize.contains(op))) {
+            held.unavailable |= SetupFlags::R_DISABLED;
+        }
+        if !profile.is_some_and(Profile::stops_waking) {
+            held.unavailable |= SetupFlags::SQPOLL;
+        }
         // From here on what this process makes is filtered.
         filters.map_or(Ok(()), |filters| filters.apply())?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(error)?;
@@ -83,6 +90,34 @@ impl Maker {
                 audit.end();
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Refuses every call that stops at a listener (`ENOSYS`) until no task is left under its filter: for those that could
+/// have a listener of their own if this one were closed.
+///
+/// # Errors
+/// The listener cannot be used.
+pub fn refuse_all(listener: OwnedFd) -> Result<(), Errno> {
+    let listener = Listener::new(listener);
+    loop {
+        // On kernels before 6.11 whoever waits in the call itself does not hear of the end.
+        match poll(&mut [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)], None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        if listener.is_abandoned() {
+            return Ok(());
+        }
+        if !listener.has_more() {
+            continue;
+        }
+        match listener.receive() {
+            Ok(notification) => listener.fail(notification.id, Errno::NOSYS),
+            // The caller died meanwhile.
+            Err(Errno::INTR | Errno::NOENT) => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -45,4 +45,5 @@ mod setup;
 mod watch;
 
 pub use ledger::{Limits, RingCount};
+pub use listener::refuse_all;
 pub use run::Maker;

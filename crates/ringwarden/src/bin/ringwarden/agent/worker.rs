@@ -10,8 +10,8 @@ use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, getrlimit, setrlimit, setsid};
-use std::fmt::Display;
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,46 +41,51 @@ impl Worker {
         };
         fds.reverse();
         let (listener, count) = (fds.pop(), fds.pop());
+        let Some(listener) = listener else {
+            assignment.container.say("gets no ring: no listener has come with it");
+            return ExitCode::from(FAILED);
+        };
+        let Some(process) = Pid::from_raw(assignment.process) else { return ExitCode::from(FAILED) };
+        // Before there is any other thread.
+        let profile = Profile::of(process);
         let container = assignment.container.clone();
-        let Some(listener) = listener else { return refuse(&container, "no listener has come with it") };
-        match serve(assignment, listener, count) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(reason) => refuse(&container, reason),
+        let Err(reason) = serve(assignment, process, &listener, count, profile.as_ref()) else {
+            return ExitCode::SUCCESS;
+        };
+        container.say(format_args!("gets no ring: {reason}"));
+        // When this ends, the container could have a listener of its own, and rings that nobody holds.
+        if !profile.is_ok_and(|profile| profile.refuses_listeners()) {
+            let _ = guard::refuse_all(listener);
         }
+        ExitCode::from(FAILED)
     }
 }
 
-/// The container gets no ring, or none any more: by the end of this process its listener closes.
-fn refuse(container: &Container, reason: impl Display) -> ExitCode {
-    container.say(format_args!("gets no ring: {reason}"));
-    ExitCode::from(FAILED)
-}
-
 /// Serves a container from the beginning to its end.
-fn serve(assignment: Assignment, listener: OwnedFd, count: Option<OwnedFd>) -> Result<(), String> {
-    let Assignment { container, process, policies, ceiling, most, audit } = assignment;
-    let process = Pid::from_raw(process).ok_or("it has no process")?;
+fn serve(
+    assignment: Assignment,
+    process: Pid,
+    listener: &OwnedFd,
+    count: Option<OwnedFd>,
+    profile: Result<&Profile, &Errno>,
+) -> Result<(), String> {
+    let Assignment { container, policies, ceiling, most, audit, .. } = assignment;
+    // Its memory is small and no use to anybody; the rings end with the container's own processes.
+    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     let Chosen { mut maker, enforcement, lane } =
         policy::choose(&container.policy, &policies, ceiling.as_deref())?;
-    let profile = match Profile::of(process) {
-        Ok(profile) => {
-            maker.check(&profile).map_err(|distrust| distrust.to_string())?;
-            Some(profile)
-        }
-        Err(error) => {
-            container.say(format_args!(
-                "its seccomp profile cannot be looked at ({error}): whether it refuses listeners of the container's own \
-                 is not known, and rings that programs enable themselves are not offered"
-            ));
-            None
-        }
-    };
+    match profile {
+        Ok(profile) => maker.check(profile).map_err(|distrust| distrust.to_string())?,
+        Err(error) => container.say(format_args!(
+            "its seccomp profile cannot be looked at ({error}): whether it refuses listeners of the container's own \
+             is not known, and rings that programs enable themselves are not offered"
+        )),
+    }
+    let copy = listener.try_clone().map_err(|error| error.to_string())?;
     if let Err(error) = cgroup::join(process) {
         container.say(format_args!("the memory of its rings is not counted for it: {error}"));
     }
     lock_no_more_than(process);
-    // Its memory is small and no use to anybody; the rings end with the container's own processes.
-    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     let counts = Reporter::start().map_err(|error| error.to_string())?;
     if let (Some(most), Some(count)) = (most, count) {
         maker = maker.with_limits(most.into(), RingCount::from(count));
@@ -88,7 +93,7 @@ fn serve(assignment: Assignment, listener: OwnedFd, count: Option<OwnedFd>) -> R
     let log = Log { container: container.clone(), enforcement, audit, counts, over: false };
     wire::report(io::stdin(), Report::Serves);
     container.say(format_args!("gets rings, in the lane {lane}"));
-    maker.with_audit(log).serve(listener, profile.as_ref()).map_err(|error| match error {
+    maker.with_audit(log).serve(copy, profile.ok()).map_err(|error| match error {
         guard::Error::Died(error) => format!("its worker could not go on: {error}"),
         error => error.to_string(),
     })
