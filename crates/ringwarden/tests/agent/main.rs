@@ -52,7 +52,7 @@ fn whoever_has_no_usable_policy_gets_no_ring_and_it_is_said_why() {
         return;
     }
     let limited = format!("{NO_WRITE}[setup]\nmax_entries = 64\n");
-    let conditional = "version = 1\ndefault = \"allow\"\n[ops]\nread = \"user_data == 7\"\n";
+    let conditional = "version = 1\ndefault = \"allow\"\n[ops]\nwrite = \"user_data == 7\"\n";
     let node = Node::new(&[
         ("below", &format!("{limited}deny_flags = [\"SQPOLL\"]\n")),
         ("same", &limited),
@@ -74,7 +74,7 @@ fn whoever_has_no_usable_policy_gets_no_ring_and_it_is_said_why() {
         ("broken", "writ"),
         ("above", "it allows `write"),
         ("larger", "it allows rings of more than 64 entries"),
-        ("conditional", "it allows `write"),
+        ("conditional", "it allows `write user_data="),
     ] {
         let mut client = node.contained_as("c7", policy, "whole");
         assert_eq!(client.ask("ring 8"), NOSYS, "{policy}");
@@ -88,10 +88,10 @@ fn whoever_has_no_usable_policy_gets_no_ring_and_it_is_said_why() {
     let mut agent = node.start(&[]);
     let mut client = node.contained("conditional");
     match held {
-        true => assert_eq!(client.all(["ring 8", "nop"]), [0, 0]),
+        true => assert_eq!(client.all(["ring 8", "nop", "write"]), [0, 0, ACCES]),
         false => {
             assert_eq!(client.ask("ring 8"), NOSYS);
-            agent.expect("whether `read` is allowed depends on the request");
+            agent.expect("whether `write` is allowed depends on the request");
         }
     }
 }
