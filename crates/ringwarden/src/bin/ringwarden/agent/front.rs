@@ -6,7 +6,7 @@ use super::container::{Container, say};
 use super::message::{self, Handed};
 use super::metrics::{Metrics, Session};
 use super::wire::{self, Assignment, Most, Report};
-use ringwarden::guard::RingCount;
+use ringwarden::guard::{RingCount, refuse_all};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
@@ -106,37 +106,40 @@ impl Front {
             Err(error) => return self.turn_away(error),
         };
         let container = Container::new(&state, &metadata);
-        let count = match self.count_of(&container.id) {
-            Ok(count) => count,
+        let count = self.count_of(&container.id);
+        let started = count.and_then(|count| {
+            let assignment = Assignment {
+                container: container.clone(),
+                process: process.as_raw_nonzero().get(),
+                policies: self.policies.clone(),
+                ceiling: self.ceiling.clone(),
+                most: self.most,
+                audit: self.audit.is_some(),
+            };
+            self.start(&assignment, &listener, count.as_deref()).map(|worker| (worker, count))
+        });
+        let ((worker, reports), count) = match started {
+            Ok(started) => started,
             Err(error) => {
-                return container.say(format_args!("gets no ring: its rings cannot be counted: {error}"));
+                container.say(format_args!("gets no ring: its worker cannot be started: {error}"));
+                // Whether it could have a listener of its own instead nobody has found out.
+                let _ = refuse_all(listener);
+                return;
             }
         };
-        let assignment = Assignment {
-            container: container.clone(),
-            process: process.as_raw_nonzero().get(),
-            policies: self.policies.clone(),
-            ceiling: self.ceiling.clone(),
-            most: self.most,
-            audit: self.audit.is_some(),
-        };
-        let started = self.start(&assignment, listener, count.as_deref());
-        match started {
-            Ok((worker, reports)) => {
-                let session = self.metrics.begin(&container, cgroup::path_of(process).ok());
-                follow(&container, &session, worker, &reports);
-            }
-            Err(error) => container.say(format_args!("gets no ring: its worker cannot be started: {error}")),
-        }
+        // Were it still open here, calls would wait for ever when the worker dies.
+        drop(listener);
+        let session = self.metrics.begin(&container, cgroup::path_of(process).ok());
+        follow(&container, &session, worker, &reports);
         drop(count);
         self.counts().retain(|_, count| count.strong_count() > 0);
     }
 
-    /// Starts a worker, which gets the listener: nobody else has it from then on.
+    /// Starts a worker, which gets the listener.
     fn start(
         &self,
         assignment: &Assignment,
-        listener: OwnedFd,
+        listener: &OwnedFd,
         count: Option<&RingCount>,
     ) -> io::Result<(Child, OwnedFd)> {
         let (ours, theirs) = wire::pair()?;
