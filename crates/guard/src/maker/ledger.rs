@@ -95,8 +95,8 @@ impl Ledger {
         Self { most, count, bound: Mutex::new(Limits { rings: u64::MAX, entries: u64::MAX }) }
     }
 
-    /// Has a ring made, and keeps it if there may be one of its size. One at a time: so nobody makes use of what another is about
-    /// to take.
+    /// Has a ring made, and keeps it if there may be one of its size. One at a time: so nobody makes use of what another
+    /// is about to take.
     ///
     /// # Errors
     /// See [`Unentered`].

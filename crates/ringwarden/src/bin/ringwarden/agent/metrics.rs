@@ -1,22 +1,13 @@
-//! What Prometheus is told, by HTTP.
+//! What Prometheus is told.
 
 use super::container::Container;
-use super::socket;
 use super::wire::Counts;
 use ringwarden::uapi::Opcode;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The most bytes of a request.
-const LONGEST: usize = 8 << 10;
-/// How long a scraper may take for each step.
-const PATIENCE: Duration = Duration::from_secs(2);
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Everything that is counted.
 pub(super) struct Metrics {
@@ -106,7 +97,7 @@ impl Metrics {
     }
 
     /// In Prometheus' text format.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let inner = self.inner();
         let all = inner.sessions.values().map(|begun| begun.counts).fold(inner.past, |all, one| Counts {
             made: all.made + one.made,
@@ -164,30 +155,6 @@ impl Metrics {
         family("container_requests_refused_total", "counter", help, &summed(requests));
         text
     }
-
-    /// Answers one request.
-    fn answer(&self, mut stream: impl Read + Write) -> io::Result<()> {
-        let mut request = Vec::new();
-        let mut buffer = [0; 1024];
-        while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < LONGEST {
-            match stream.read(&mut buffer)? {
-                0 => break,
-                read => request.extend_from_slice(&buffer[..read]),
-            }
-        }
-        let (status, body) = match request {
-            _ if request.starts_with(b"GET /metrics ") => ("200 OK", self.text()),
-            _ if request.starts_with(b"GET ") => ("404 Not Found", "the metrics are at /metrics\n".into()),
-            _ => ("405 Method Not Allowed", String::new()),
-        };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body.as_bytes())
-    }
 }
 
 impl Session<'_> {
@@ -241,48 +208,4 @@ fn summed(counts: impl Iterator<Item = (String, u64)>) -> Vec<(String, f64)> {
         *sums.entry(labels).or_default() += count as f64;
     }
     sums.into_iter().collect()
-}
-
-/// Answers whoever asks at `address`, on a thread of its own: a loopback address, or the path of a socket.
-///
-/// # Errors
-/// It is neither, or not free.
-pub(super) fn offer(address: &str, metrics: Arc<Metrics>) -> Result<(), String> {
-    let failed = |error: io::Error| format!("cannot offer metrics at {address}: {error}");
-    let answer: Box<dyn FnMut() -> io::Result<()> + Send> = if address.contains('/') {
-        let listener: UnixListener = socket::bind(Path::new(address)).map_err(failed)?;
-        Box::new(move || {
-            let (stream, _) = listener.accept()?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            metrics.answer(stream)
-        })
-    } else {
-        let parsed: Result<SocketAddr, _> = address.parse();
-        let at = parsed
-            .map_err(|_| format!("`{address}` is neither an address and port nor the path of a socket"))?;
-        if !at.ip().is_loopback() {
-            return Err(format!(
-                "{address} can be reached by others: metrics are offered at loopback addresses only"
-            ));
-        }
-        let listener = TcpListener::bind(at).map_err(failed)?;
-        Box::new(move || {
-            let (stream, _) = listener.accept()?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            metrics.answer(stream)
-        })
-    };
-    let thread = std::thread::Builder::new().name("metrics".into());
-    thread.spawn(move || for_ever(answer)).map(drop).map_err(failed)
-}
-
-fn for_ever(mut answer: impl FnMut() -> io::Result<()>) {
-    loop {
-        // Who asks and goes away is nobody's business; without descriptors it does not get better by hurrying.
-        if answer().is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
 }

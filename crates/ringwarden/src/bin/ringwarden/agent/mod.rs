@@ -15,6 +15,7 @@ mod ceiling;
 mod cgroup;
 mod container;
 mod front;
+mod http;
 mod message;
 mod metrics;
 mod policy;
@@ -138,7 +139,7 @@ impl Agent {
             }
         }
         if let Some(address) = &self.metrics {
-            metrics::offer(address, Arc::clone(&front.metrics))?;
+            http::offer(address, Arc::clone(&front.metrics))?;
         }
         Ok((front, listener))
     }
