@@ -64,6 +64,13 @@ pub enum Refused {
         /// So many the tree can have at a time.
         most: usize,
     },
+    /// A ring, for the [limits](crate::Limits) of what all rings come to.
+    OverLimit {
+        /// So many there can be at a time.
+        rings: u64,
+        /// With so many entries all together.
+        entries: u64,
+    },
     /// A ring, for want of memory in which its arguments could be kept: other rings have it.
     NoRoomForArguments,
     /// A ring that the rules do not let the program have.
@@ -103,6 +110,9 @@ pub trait Audit: Send {
     /// record, say by lowering the guard's `RLIMIT_FSIZE`, could otherwise go on without one.
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()>;
 
+    /// A ring is about to be handed over. Only a [maker](crate::Maker) tells of it.
+    fn made(&mut self) {}
+
     /// The program and all its descendants have ended, and the guard is about to: whatever was put off is to
     /// be done now.
     fn ended(&mut self) {}
@@ -135,6 +145,11 @@ impl SharedAudit {
     /// As [`Audit::refused`], by whoever has it.
     pub(crate) fn tell(&self, refusal: &Refusal) -> std::io::Result<()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).refused(refusal)
+    }
+
+    /// As [`Audit::made`], likewise.
+    pub(crate) fn tell_of_ring(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).made();
     }
 }
 

@@ -128,7 +128,7 @@ impl Owner {
     pub(crate) fn of(task: &TaskStatus) -> Option<Self> {
         Self::with(|| {
             let effective = u64::from_str_radix(task.line("CapEff:")?, 16).ok()?;
-            Some((ids_of(&task.text), CapabilitySet::from_bits_retain(effective)))
+            Some((ids_of(&task.text), CapabilitySet::from_bits_retain(effective), task.process))
         })
     }
 
@@ -138,12 +138,12 @@ impl Owner {
             let [[uid, gid], effective, saved] = thread.ids;
             let one_for_all = [effective, saved] == [[uid, gid]; 2];
             let capabilities = capabilities(Some(thread.tid)).ok()?.effective;
-            Some((one_for_all.then_some(Ids { uid, gid }), capabilities))
+            Some((one_for_all.then_some(Ids { uid, gid }), capabilities, thread.tid))
         })
     }
 
-    /// The same of who has those ids, if they are one user's, and capabilities.
-    fn with(who: impl FnOnce() -> Option<(Option<Ids>, CapabilitySet)>) -> Option<Self> {
+    /// The same of the task that has those ids, if they are one user's, and capabilities.
+    fn with(who: impl FnOnce() -> Option<(Option<Ids>, CapabilitySet, Pid)>) -> Option<Self> {
         static PRIVILEGED: OnceLock<bool> = OnceLock::new();
         let privileged = || {
             let useful = CapabilitySet::SETUID | CapabilitySet::IPC_LOCK;
@@ -152,8 +152,9 @@ impl Owner {
         if !PRIVILEGED.get_or_init(privileged) || !stays_undumpable() {
             return None;
         }
-        let (ids, effective) = who()?;
-        let locks_memory = effective.contains(CapabilitySet::IPC_LOCK);
+        let (ids, effective, task) = who()?;
+        // What counts is a capability outside of user namespaces (`capable`), where the guard that has it is.
+        let locks_memory = effective.contains(CapabilitySet::IPC_LOCK) && shares_user_namespace(task);
         // One with several users is rare, and counted for the guard's.
         let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
         let ids = ids.unwrap_or(own);
@@ -173,6 +174,13 @@ impl Owner {
             let _ = set_capabilities(None, sets);
         }
     }
+}
+
+/// Whether a task is in the calling process's user namespace.
+fn shares_user_namespace(task: Pid) -> bool {
+    let of =
+        |task: &str| rustix::fs::stat(format!("/proc/{task}/ns/user")).map(|stat| (stat.st_dev, stat.st_ino));
+    of(&task.as_raw_nonzero().to_string()).is_ok_and(|theirs| of("self") == Ok(theirs))
 }
 
 /// Whether a process whose file system ids change stays one that nobody can look into.
@@ -240,5 +248,29 @@ mod tests {
         for name in ["Uid:", "Gid:", "CapEff:", "CapPrm:"] {
             assert_eq!(lines(&thread(), name), lines(&before, name));
         }
+    }
+
+    #[test]
+    fn a_capability_in_a_user_namespace_of_ones_own_locks_no_memory() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+        if !rustix::process::geteuid().is_root() || !stays_undumpable() {
+            return;
+        }
+        let locks = |program: &[&str]| {
+            let mut command = Command::new(program[0]);
+            command.args(&program[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().expect("a program");
+            let mut line = String::new();
+            // It is where it wants to be when it says so.
+            BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+            let owner = Owner::of(&TaskStatus::of(Pid::from_child(&child)).expect("a status"));
+            drop(child.stdin.take());
+            child.wait().expect("its end");
+            owner.is_none_or(|owner| owner.locks_memory)
+        };
+        let waits = ["sh", "-c", "echo; read x"];
+        assert!(locks(&waits));
+        assert!(!locks(&[&["unshare", "--user", "--map-root-user"], &waits[..]].concat()));
     }
 }

@@ -2,7 +2,7 @@
 
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Notifications are answered in well under a millisecond. One that takes this many ticks of a second
@@ -15,6 +15,8 @@ pub(crate) struct Deadline {
     id: AtomicU64,
     /// 0 between notifications.
     tid: AtomicI32,
+    /// A notification is being served, even where its time does not count.
+    busy: AtomicBool,
     /// The process that made a call, by the notification.
     caller: Mutex<Option<(u64, Arc<OwnedFd>)>>,
     seen: Mutex<Seen>,
@@ -46,6 +48,7 @@ impl Deadline {
 
     /// The notification `id` of the thread `tid` is being served from now on.
     pub(crate) fn serving(&self, id: u64, tid: Pid) {
+        self.busy.store(true, Ordering::Release);
         self.id.store(id, Ordering::Relaxed);
         self.tid.store(tid.as_raw_nonzero().get(), Ordering::Release);
     }
@@ -53,6 +56,12 @@ impl Deadline {
     /// It no longer is.
     pub(crate) fn done(&self) {
         self.tid.store(0, Ordering::Release);
+        self.busy.store(false, Ordering::Release);
+    }
+
+    /// Whether a notification is being served.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
     }
 
     /// The notification is known to be of that process, which keeps its pidfd when an exec takes the thread

@@ -72,6 +72,7 @@ mod pidfd_info;
 #[cfg(target_arch = "x86_64")]
 mod plan;
 mod proc;
+mod profile;
 #[cfg(target_arch = "x86_64")]
 mod registered;
 #[cfg(target_arch = "x86_64")]
@@ -116,6 +117,7 @@ pub const SPLITS_RINGS: bool = cfg!(target_arch = "x86_64");
 
 pub use audit::{Audit, Refusal, Refused};
 pub use launch::{Error, Guard};
-pub use maker::Maker;
+pub use maker::{Limits, Maker, RingCount, refuse_all};
 pub use observe::Observe;
+pub use profile::{Distrust, Profile};
 pub use ringwarden_launch::Status;

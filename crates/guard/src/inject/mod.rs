@@ -9,9 +9,12 @@
 //! seccomp filter of its own can make up a return value. Whoever relies on an effect verifies it
 //! with the kernel (see `arena`).
 
+mod filters;
 #[cfg(target_arch = "x86_64")]
 mod follow;
 mod registers;
+
+pub(crate) use filters::filters_of;
 
 use crate::credentials::as_its_user;
 use crate::proc;

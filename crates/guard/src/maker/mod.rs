@@ -34,6 +34,8 @@
 mod caller;
 mod enabling;
 mod enter;
+mod ledger;
+mod listener;
 mod own_memory;
 mod register;
 #[allow(unsafe_code)] // clone
@@ -41,5 +43,8 @@ mod ring;
 mod run;
 mod session;
 mod setup;
+mod watch;
 
+pub use ledger::{Limits, RingCount};
+pub use listener::refuse_all;
 pub use run::Maker;

@@ -1,49 +1,43 @@
 //! Running a program whose rings the kernel holds.
 
+use super::ledger::Ledger;
 use super::session::{Held, Session};
+use super::watch::Watch;
 use crate::audit::{Audit, SharedAudit};
-use crate::child::read_i32;
 use crate::kernel_ring::KernelRing;
 use crate::launch::{Error, Reach, check_needs, check_yama, command, not_executed, not_started};
 use crate::needs::When;
 use crate::rlimits::raise_open_files;
 use crate::seccomp::rings::{self, Calls};
-use crate::serve::{Serve, serve};
 use crate::start::start;
 use ringwarden_filter::{CallRules, FilterSet, OperationRules};
 use ringwarden_kernel::Confinement;
 use ringwarden_launch::tree::{self, Children};
 use ringwarden_launch::wait::{self, State, Stop};
 use ringwarden_launch::{Bond, HeldSignals, StandIn, Status, stop_like};
+use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::SetupFlags;
-use ringwarden_uapi::{Opcode, RegisterOp};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, child_subreaper, getpid, set_dumpable_behavior};
 use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How often it is looked whether a call hangs.
-const SECOND: Duration = Duration::from_secs(1);
-
-/// How soon it is looked again for what could not be seen.
-const TICK: Duration = Duration::from_millis(5);
 
 /// Runs programs on rings that the kernel holds: to rules about whole operations, by restrictions (Linux 5.10), or
 /// to any, by filters (Linux 7.0).
 pub struct Maker {
-    operations: OperationRules,
-    calls: CallRules,
-    filters: Option<Confinement>,
+    pub(super) operations: OperationRules,
+    pub(super) calls: CallRules,
+    pub(super) filters: Option<Confinement>,
     /// Requests for messages to other rings are allowed, whatever they are.
-    messages: bool,
+    pub(super) messages: bool,
     truthful_probe: bool,
-    audit: SharedAudit,
+    pub(super) audit: SharedAudit,
     bond: Option<Arc<Bond>>,
     before: Option<Before>,
+    pub(super) ledger: Option<Ledger>,
 }
 
 /// What is done about the program's process, whose number it is told, before that executes the program.
@@ -63,6 +57,7 @@ impl Maker {
             audit: SharedAudit::new(Box::new(())),
             bond: None,
             before: None,
+            ledger: None,
         }
     }
 
@@ -143,12 +138,9 @@ impl Maker {
             tree::adopt_orphans();
         }
         let (argv, program) = command(argv)?;
-        let Self { operations, mut calls, filters, messages, truthful_probe, audit, bond: _, before } = self;
-        // A ring that may not have a size must not get it later.
-        if calls.setup.limits_sizes() {
-            calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
-        }
+        let Self { operations, calls, filters, messages, truthful_probe, audit, before, .. } = self;
         let held = Held::new(operations, calls, KernelRing::probe().map_err(Error::NoIoUring)?);
+        let calls = held.calls;
         let traps = Calls {
             register: &calls.register,
             sqpoll: !calls.setup.denied.contains(SetupFlags::SQPOLL),
@@ -168,8 +160,7 @@ impl Maker {
         let session = Arc::new(Session::new(listener, held, audit.clone()).map_err(error)?);
         let mut stand_in = StandIn::new(None).map_err(error)?;
         let state = State::open(started.pid).ok();
-        let hang_up = session.listener.as_fd().try_clone_to_owned().map_err(Error::Start)?;
-        let server = serve(&session).map_err(error)?;
+        let mut watch = Watch::begin(Arc::clone(&session)).map_err(error)?;
         signals.hold_again();
         // Rings need descriptors for a moment, and calls that hang.
         raise_open_files();
@@ -177,33 +168,21 @@ impl Maker {
         started.go().map_err(error)?;
 
         let mut ended: Option<Status> = None;
-        let mut second = Instant::now() + SECOND;
-        let mut tick_at: Option<Instant> = None;
         let (mut held_back, mut changed, mut unreaped) = (false, false, false);
         let orphans = if bond.is_none() && inherits_orphans() { Children::open().ok() } else { None };
         loop {
-            let left = second.saturating_duration_since(Instant::now());
-            let soon = changed || unreaped || tick_at.is_some();
-            let left = if soon { left.min(TICK) } else { left };
-            let look_at_turns = if tick_at.is_none() { PollFlags::IN } else { PollFlags::empty() };
-            let tick = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let timeout = watch.timeout(changed || unreaped);
             let watched = if ended.is_none() && !held_back { PollFlags::IN } else { PollFlags::empty() };
-            let mut fds = [
-                PollFd::new(&server, PollFlags::IN),
-                PollFd::new(&started.pidfd, watched),
-                stand_in.poll_fd(),
-                // No task is left when the listener hangs up.
-                PollFd::new(&hang_up, PollFlags::empty()),
-                // Readable until a tick has come, so of no interest while one is due.
-                PollFd::from_borrowed_fd(session.untidy(), look_at_turns),
-                bond.map_or_else(|| PollFd::new(&hang_up, PollFlags::empty()), Bond::poll_fd),
-            ];
-            match poll(&mut fds, Some(stand_in.timeout().unwrap_or(&tick))) {
+            let [server, hang_up, untidy] = watch.poll_fds();
+            let companion = bond.map_or_else(|| hang_up.clone(), Bond::poll_fd);
+            let main = PollFd::new(&started.pidfd, watched);
+            let mut fds = [server, hang_up, untidy, main, stand_in.poll_fd(), companion];
+            match poll(&mut fds, Some(stand_in.timeout().unwrap_or(&timeout))) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(died(error)),
             }
-            let [stopped_serving, program_ended, _, nobody_left, untidy, parted] =
-                [0, 1, 2, 3, 4, 5].map(|index: usize| !fds[index].revents().is_empty());
+            let ready = fds.map(|fd| !fd.revents().is_empty());
+            let [server, hang_up, untidy, program_ended, _, parted] = ready;
             if let Some(bond) = bond {
                 if parted {
                     return Err(Error::Died(io::Error::other("its companion has ended")));
@@ -215,36 +194,7 @@ impl Maker {
                 let traced = session.traced.traced();
                 unreaped = !orphans.reap_all_but(|child| child == started.pid, |child| traced.spares(child));
             }
-            if stopped_serving && !nobody_left {
-                match read_i32(server.as_fd()) {
-                    // Nobody is left, as will be seen.
-                    Some(0) => {}
-                    // Without a number, a panic.
-                    failed => return Err(died(Errno::from_raw_os_error(failed.unwrap_or(libc::EIO)))),
-                }
-            }
-            match tick_at {
-                Some(at) if Instant::now() >= at => {
-                    let (start, again) = server.turns().tick();
-                    if start {
-                        // Otherwise the next second comes to it.
-                        let _ = server.start_thread();
-                    }
-                    tick_at = again.then(|| Instant::now() + TICK);
-                }
-                None if untidy => {
-                    session.hear();
-                    tick_at = Some(Instant::now() + TICK);
-                }
-                _ => {}
-            }
-            if Instant::now() >= second {
-                second = Instant::now() + SECOND;
-                session.end_overdue().map_err(died)?;
-                if session.turns().is_vacant() {
-                    server.start_thread().map_err(died)?;
-                }
-            }
+            let nobody_left = watch.look([server, hang_up, untidy]).map_err(died)?;
             if let Some(status) = ended {
                 if stand_in.cuts_short() || nobody_left {
                     return Ok(status);

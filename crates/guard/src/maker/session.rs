@@ -2,6 +2,7 @@
 
 use super::caller::Callers;
 use super::enabling::Enabling;
+use super::ledger::Ledger;
 use crate::audit::{Refusal, Refused, SharedAudit};
 use crate::credentials::{TaskStatus, as_its_user};
 use crate::frozen::Freezers;
@@ -16,8 +17,9 @@ use crate::traced::TracedThreads;
 use crate::turns::{Turn, Turns};
 use ringwarden_filter::{CallRules, OperationRules};
 use ringwarden_launch::descriptors::is_ring;
-use ringwarden_uapi::Opcode;
 use ringwarden_uapi::restriction::Restriction;
+use ringwarden_uapi::ring::SetupFlags;
+use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -33,15 +35,23 @@ pub(super) struct Held {
     pub(super) kernel: KernelRing,
     /// Threads can be made to make calls.
     pub(super) may_trace: bool,
+    /// A ring may be in a program's hands before it is enabled.
+    pub(super) may_wait: bool,
+    /// Flags of rings that cannot be had: the calls do not stop here which would have to.
+    pub(super) unavailable: SetupFlags,
     /// The rules as the kernel takes them.
     pub(super) list: Vec<Restriction>,
 }
 
 impl Held {
-    pub(super) fn new(operations: OperationRules, calls: CallRules, kernel: KernelRing) -> Self {
+    pub(super) fn new(operations: OperationRules, mut calls: CallRules, kernel: KernelRing) -> Self {
+        // A ring that may not have a size must not get it later.
+        if calls.setup.limits_sizes() {
+            calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
+        }
         let may_trace = crate::inject::is_allowed();
         let list = operations.entries(&calls.register, kernel.opcodes, kernel.registers);
-        Self { operations, calls, kernel, may_trace, list }
+        Self { operations, calls, kernel, may_trace, may_wait: true, unavailable: SetupFlags::empty(), list }
     }
 
     /// Whether requests for that operation are refused whatever they ask for.
@@ -55,6 +65,7 @@ impl Held {
 pub(crate) struct Session {
     pub(super) listener: Listener,
     pub(super) held: Held,
+    pub(super) ledger: Option<Ledger>,
     audit: SharedAudit,
     /// Why a refusal could not be recorded, as a number; 0 while all could.
     unrecorded: AtomicI32,
@@ -132,6 +143,7 @@ impl Session {
         Ok(Self {
             listener,
             held,
+            ledger: None,
             audit,
             unrecorded: AtomicI32::new(0),
             enabling: Enabling::new()?,
@@ -142,6 +154,11 @@ impl Session {
             waiting: Waiting::default(),
             untidy: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
+    }
+
+    /// Holds all rings together to limits.
+    pub(super) fn with_ledger(self, ledger: Option<Ledger>) -> Self {
+        Self { ledger, ..self }
     }
 
     /// What [`call_main_thread`](Serve::call_main_thread) makes readable.
@@ -171,6 +188,11 @@ impl Session {
             let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
             self.unrecorded.store(error.raw_os_error(), Ordering::Relaxed);
         }
+    }
+
+    /// Tells of a ring that is made.
+    pub(super) fn made(&self, call: Call<'_>) {
+        call.turn.deadline.uncounted(|| self.audit.tell_of_ring());
     }
 
     pub(super) fn fail(&self, call: Call<'_>, error: Errno) {

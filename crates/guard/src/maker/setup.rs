@@ -2,6 +2,7 @@
 
 use super::caller::Caller;
 use super::enabling::Permit;
+use super::ledger::{Limits, Unentered};
 use super::own_memory::OwnMemory;
 use super::ring::{Wanted, try_out};
 use super::session::{Call, Session};
@@ -53,7 +54,7 @@ impl Session {
             let request = Refused::Setup { entries: entries as u32, params: asked };
             self.refused(call, caller.pid(), request);
         }
-        if flags.intersects(rules.denied) || enabled_later {
+        if flags.intersects(rules.denied | self.held.unavailable) || enabled_later {
             return Err(Errno::PERM);
         }
         let (entries, mut params) = within(rules.max_entries, entries as u32, asked, flags)?;
@@ -64,6 +65,7 @@ impl Session {
         let single = flags.contains(SetupFlags::SINGLE_ISSUER)
             && !sqpoll
             && enabling
+            && self.held.may_wait
             && (!disabled || self.enabling.tells_apart());
         // Held until the thread has enabled its ring, or can be sure of another to do so.
         let permit = if single && self.may_inject(call) { self.enabling.permit(call.tid) } else { None };
@@ -108,7 +110,16 @@ impl Session {
             wants_waking: sqpoll,
             owner: caller.owner(),
         };
-        let (ring, told) = wanted.make()?;
+        let (ring, told) = match &self.ledger {
+            None => wanted.make()?,
+            Some(ledger) => ledger.enter(|| wanted.make()).map_err(|error| match error {
+                Unentered::Failed(error) => error,
+                Unentered::Over(Limits { rings, entries }) => {
+                    self.refused(call, caller.pid(), Refused::OverLimit { rings, entries });
+                    Errno::NOMEM
+                }
+            })?,
+        };
         if own_memory.as_ref().is_some_and(|own| !own.holds(&told, flags)) {
             return Err(Errno::INVAL);
         }
@@ -123,6 +134,7 @@ impl Session {
             (told.sq_off.user_addr, told.cq_off.user_addr) = (asked.sq_off.user_addr, asked.cq_off.user_addr);
         }
         memory.write_bytes(address, told.as_bytes())?;
+        self.made(call);
         let permit = match permit {
             Some(permit) if disabled => {
                 permit.promise(ring.as_fd())?;

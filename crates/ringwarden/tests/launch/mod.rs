@@ -159,7 +159,7 @@ impl Stage {
 
 /// What was built beside the test: it lies in `target/PROFILE/deps`, and on another machine in a folder
 /// that is laid out likewise.
-fn built(name: &str) -> PathBuf {
+pub(crate) fn built(name: &str) -> PathBuf {
     let test = env::current_exe().expect("own path");
     let built = test.ancestors().nth(2).expect("a build folder").join(name);
     assert!(built.exists(), "{name} is not built: `cargo test` without --test, or `cargo build --examples`");

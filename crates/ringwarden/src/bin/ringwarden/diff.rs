@@ -1,6 +1,6 @@
 //! `ringwarden diff`: what a change to a policy, or to a filter, allows and refuses.
 
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod example;
 mod report;
 mod side;

@@ -30,6 +30,15 @@ impl Unusable {
             Self::Several(all) => all.iter().for_each(Self::print),
         }
     }
+
+    /// The same in one line, without colours where standard error is no terminal.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Self::Unreadable { name, reason } => format!("cannot read policy `{name}`: {reason}"),
+            Self::Wrong(report) => report.split_whitespace().collect::<Vec<_>>().join(" "),
+            Self::Several(all) => all.iter().map(Self::line).collect::<Vec<_>>().join("; "),
+        }
+    }
 }
 
 /// Reads, parses and compiles the policies; the first is layer 0.

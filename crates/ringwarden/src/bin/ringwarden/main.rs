@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod agent;
 mod audit;
 mod check;
 mod compile;
@@ -65,6 +66,7 @@ Run a program under it:
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Agent(agent::Agent),
     Watch(watch::Watch),
     Check(check::Check),
     Test(test::Test),
@@ -80,6 +82,8 @@ enum Command {
     Schema(schema::Schema),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
+    #[command(hide = true)]
+    AgentWorker(agent::Worker),
     #[command(hide = true)]
     DemoClient(demo::Client),
     #[command(hide = true)]
@@ -103,6 +107,8 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(run) => run.execute(),
+        Command::Agent(agent) => agent.execute(),
+        Command::AgentWorker(worker) => worker.execute(),
         Command::Watch(watch) => watch.execute(),
         Command::Check(check) => check.execute(),
         Command::Test(test) => test.execute(),

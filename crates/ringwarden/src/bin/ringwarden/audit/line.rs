@@ -101,6 +101,10 @@ impl Line {
                 line.op = "io_uring_setup".into();
                 line.rule = format!("the guard can have {most} rings at a time: its limit of open files");
             }
+            Refused::OverLimit { .. } => {
+                line.op = "io_uring_setup".into();
+                line.rule = "the limit of what all rings come to".into();
+            }
             Refused::NoRoomForArguments => {
                 line.op = "io_uring_setup".into();
                 line.rule = "other rings take all the room for arguments, which rules look at".into();

@@ -73,7 +73,7 @@ impl Change {
 }
 
 /// The rings that `one` allows and `other` refuses.
-fn rings(one: SetupRules, other: SetupRules) -> Vec<String> {
+pub(crate) fn rings(one: SetupRules, other: SetupRules) -> Vec<String> {
     let only_other = other.denied.difference(one.denied);
     let flags = SETUP_FLAGS.iter().filter(|flag| only_other.contains(flag.flag));
     let flags = flags.map(|flag| format!("rings with {}", flag.name));
@@ -83,7 +83,7 @@ fn rings(one: SetupRules, other: SetupRules) -> Vec<String> {
 }
 
 /// The register calls that `one` allows and `other` refuses.
-fn registers(one: RegisterRules, other: RegisterRules) -> Vec<String> {
+pub(crate) fn registers(one: RegisterRules, other: RegisterRules) -> Vec<String> {
     let known = one.known(true).filter(|&op| !other.allow(op)).map(|op| op.to_string());
     let newer =
         (one.allow_unknown() && !other.allow_unknown()).then(|| "opcodes of later kernels".to_owned());

@@ -1,0 +1,116 @@
+//! Whom a listener belongs to, as logs and records name it.
+
+use super::message::State;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fmt::{Display, Formatter, Result as Formatted};
+use std::io::Write;
+
+/// The most characters of a name that somebody else has chosen.
+const LONGEST: usize = 256;
+
+/// What outranks the metadata of a profile.
+const POLICY: &str = "io.ringwarden.policy";
+/// Where runtimes for Kubernetes say of which pod a container is: CRI-O, and containerd.
+const POD: [&str; 2] = ["io.kubernetes.pod.name", "io.kubernetes.cri.sandbox-name"];
+const NAMESPACE: [&str; 2] = ["io.kubernetes.pod.namespace", "io.kubernetes.cri.sandbox-namespace"];
+
+/// A container. The order of the keys is part of the audit's format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Container {
+    #[serde(rename = "container")]
+    pub(super) id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pod: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) namespace: Option<String>,
+    /// The name of its policy; empty where it has none.
+    pub(super) policy: String,
+}
+
+/// A line of the audit about a container. The order of the keys is part of the format.
+#[derive(Serialize)]
+pub(super) struct Record<'a, T> {
+    #[serde(flatten)]
+    pub(super) container: &'a Container,
+    #[serde(flatten)]
+    pub(super) line: T,
+}
+
+impl Container {
+    pub(super) fn new(state: &State, metadata: &str) -> Self {
+        let annotations = state.annotations.as_ref();
+        let annotation =
+            |name: &str| annotations.and_then(|all: &HashMap<_, _>| all.get(name)).map(|text| short(text));
+        Self {
+            id: short(&state.id),
+            pod: POD.iter().find_map(|name| annotation(name)),
+            namespace: NAMESPACE.iter().find_map(|name| annotation(name)),
+            policy: annotation(POLICY).unwrap_or_else(|| short(metadata)),
+        }
+    }
+
+    /// One line on standard error.
+    pub(super) fn say(&self, text: impl Display) {
+        say(format_args!("{self}: {text}"));
+    }
+}
+
+/// `container=… policy=…`
+impl Display for Container {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Formatted {
+        let pod = self.pod.iter().map(|name| ("pod", name));
+        let namespace = self.namespace.iter().map(|name| ("namespace", name));
+        let fields = [("container", &self.id)].into_iter().chain(pod).chain(namespace);
+        for (index, (key, value)) in fields.chain([("policy", &self.policy)]).enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            // What others have written must not look like a line, or a field, of its own.
+            let plain =
+                !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+            match plain {
+                true => write!(f, "{space}{key}={value}")?,
+                false => write!(f, "{space}{key}={value:?}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line on standard error, by one call.
+pub(super) fn say(text: impl Display) {
+    let mut line = String::new();
+    // A text that is several lines becomes one.
+    for (index, part) in text.to_string().split_whitespace().enumerate() {
+        let space = if index == 0 { "ringwarden agent: " } else { " " };
+        line.push_str(space);
+        line.push_str(part);
+    }
+    line.push('\n');
+    // Nobody may be there to read it.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(annotations: &[(&str, &str)], metadata: &str) -> Container {
+        let annotations =
+            annotations.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
+        Container::new(&State { id: "c1".into(), annotations: Some(annotations) }, metadata)
+    }
+
+    #[test]
+    fn a_container_is_named_by_its_runtime_and_its_policy_by_annotation_or_profile() {
+        assert_eq!(container(&[], "web").to_string(), "container=c1 policy=web");
+        let pod = [("io.kubernetes.pod.name", "p"), ("io.kubernetes.pod.namespace", "n"), (POLICY, "db")];
+        assert_eq!(container(&pod, "web").to_string(), "container=c1 pod=p namespace=n policy=db");
+        let pod = [("io.kubernetes.cri.sandbox-name", "p\ncontainer=x")];
+        assert_eq!(container(&pod, "").to_string(), r#"container=c1 pod="p\ncontainer=x" policy="""#);
+        assert_eq!(container(&[], &"x".repeat(1 << 20)).policy.len(), LONGEST);
+    }
+}

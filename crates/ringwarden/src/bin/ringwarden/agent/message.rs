@@ -1,0 +1,135 @@
+//! What a runtime says when it hands a listener over: `containerProcessState` of the runtime specification.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::process::Pid;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+/// The most bytes of a message.
+const LONGEST: usize = 1 << 20;
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most descriptors; the kernel closes what is more.
+const DESCRIPTORS: usize = 16;
+/// How the listener is named among descriptors.
+const LISTENER: &str = "seccompFd";
+
+/// The message, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct ContainerProcessState {
+    fds: Vec<String>,
+    pid: i32,
+    #[serde(default)]
+    metadata: String,
+    state: State,
+}
+
+/// The container's state.
+#[derive(Debug, Deserialize)]
+pub(super) struct State {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) annotations: Option<HashMap<String, String>>,
+}
+
+/// A listener that was handed over.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) listener: OwnedFd,
+    /// The process that is under its filter.
+    pub(super) process: Pid,
+    pub(super) metadata: String,
+    pub(super) state: State,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("nothing came within {} s", PATIENCE.as_secs())]
+    Late,
+    #[error("a message of more than {} MiB came", LONGEST >> 20)]
+    Long,
+    #[error("the message is none that runtimes send: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("the message names {named} descriptors, and {sent} came")]
+    Descriptors { named: usize, sent: usize },
+    #[error("the message names no {LISTENER}")]
+    NoListener,
+    #[error("what came as {LISTENER} is no seccomp listener")]
+    Impostor,
+    #[error("the message names no process")]
+    NoProcess,
+    #[error("the connection broke: {0}")]
+    Broken(#[from] Errno),
+}
+
+/// Reads the one message of a connection.
+pub(super) fn receive(stream: impl AsFd) -> Result<Handed, Unusable> {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut text, mut fds) = (Vec::new(), Vec::new());
+    loop {
+        wait(stream.as_fd(), deadline)?;
+        let ended = read(stream.as_fd(), &mut text, &mut fds)? == 0;
+        if text.len() > LONGEST {
+            return Err(Unusable::Long);
+        }
+        match serde_json::from_slice(&text) {
+            // The rest has not come yet.
+            Err(error) if error.is_eof() && !ended => {}
+            message => return understood(message?, fds),
+        }
+    }
+}
+
+fn understood(message: ContainerProcessState, mut fds: Vec<OwnedFd>) -> Result<Handed, Unusable> {
+    let ContainerProcessState { fds: names, pid, metadata, state } = message;
+    if names.len() != fds.len() {
+        return Err(Unusable::Descriptors { named: names.len(), sent: fds.len() });
+    }
+    let index = names.iter().position(|name| name == LISTENER).ok_or(Unusable::NoListener)?;
+    let listener = fds.swap_remove(index);
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd()));
+    if !path.is_ok_and(|path| path.as_os_str() == "anon_inode:seccomp notify") {
+        return Err(Unusable::Impostor);
+    }
+    let process = Some(pid).filter(|&pid| pid > 0).and_then(Pid::from_raw).ok_or(Unusable::NoProcess)?;
+    Ok(Handed { listener, process, metadata, state })
+}
+
+fn wait(stream: BorrowedFd<'_>, deadline: Instant) -> Result<(), Unusable> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::from_borrowed_fd(stream, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return Err(Unusable::Late),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Reads what there is; gives how many bytes that were.
+fn read(stream: BorrowedFd<'_>, text: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> Result<usize, Unusable> {
+    let mut buffer = [0; 64 << 10];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = recvmsg(stream, &mut [IoSliceMut::new(&mut buffer)], &mut control, flags)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(sent) = message {
+            fds.extend(sent);
+        }
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) || fds.len() > DESCRIPTORS {
+        return Err(Unusable::Descriptors { named: 1, sent: DESCRIPTORS + 1 });
+    }
+    text.extend_from_slice(&buffer[..received.bytes]);
+    Ok(received.bytes)
+}
