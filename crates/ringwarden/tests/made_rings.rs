@@ -261,11 +261,15 @@ fn every_race_is_won_natively_and_none_for_rings_that_are_made() {
     }
 }
 
-/// Whatever the maker is about when it is killed, its rings stay held, and there are no more.
+/// Whatever the maker is about when it is killed, its rings stay held, and there are no more. A process in whose place
+/// it was making a call does not live to tell.
 #[test]
 fn rings_stay_held_when_the_maker_is_killed() {
     for stage in stages() {
-        for _ in 0..if is_guest() { 1 } else { 4 } {
+        let (mut killed, mut told) = (0, 0);
+        while killed < if is_guest() { 1 } else { 4 } || told == 0 {
+            killed += 1;
+            assert!(killed < 20, "nobody is left to tell");
             let mut adversary =
                 stage.guarded(&policy("allow", no_nop(&stage)), stage.example("ring_adversary"));
             adversary.args(["--seconds", "600"]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
@@ -281,7 +285,8 @@ fn rings_stay_held_when_the_maker_is_killed() {
             maker.wait().expect("wait");
             assert!(!hangs(), "{lines:?}");
             let reports = reports(&lines);
-            assert!(!reports.is_empty() && ran(&reports).values().all(|&count| count == 0), "{reports:?}");
+            told += reports.len();
+            assert!(ran(&reports).values().all(|&count| count == 0), "{reports:?}");
             for report in reports {
                 let kept = report["afterwards"]["kept"].as_array().expect("results");
                 assert!(kept.iter().all(|result| result.as_i64() < Some(0)), "{report}");
