@@ -1,9 +1,9 @@
 //! A program that tries to get a ring which is not held, by racing with whoever makes its rings.
 //!
-//! Threads of several processes make rings of every kind, put them behind each other's descriptors while they are
-//! made, restricted and enabled, and execute themselves in the place of a thread for which a ring is being made. On
-//! each ring that they get a NOP is submitted: run it where NOP is denied, and nothing else. When the time is over,
-//! or the first process has been killed, each process tries the rings that it still has, and to get another one.
+//! Threads of several processes make rings of every kind, and put them behind each other's descriptors while they are
+//! made, restricted and enabled. On each ring that they get a NOP is submitted: run it where NOP is denied, and nothing
+//! else. When the time is over, or the first process has been killed, each process tries the rings that it still has,
+//! and to get another one.
 //!
 //! Each process prints one JSON object: `made` and `nops` per kind of ring, `nops` being those that ran, which is
 //! what must not be, and `afterwards`, what came of the last attempts (0 or the negated errno).
@@ -11,7 +11,6 @@
 //! `ringwarden run --lane restricted -p POLICY -- ring_adversary --seconds 10`
 
 mod swap;
-mod usurper;
 
 use clap::Parser;
 use fastrand::Rng;
@@ -39,9 +38,6 @@ struct Args {
     /// Be one of the racing processes, until standard input ends
     #[arg(long, hide = true)]
     racer: bool,
-    /// Be a program that was executed in place of a thread, and was told which number its ring may have
-    #[arg(long, hide = true)]
-    usurper: bool,
 }
 
 const PROCESSES: usize = 2;
@@ -72,16 +68,13 @@ struct Counts {
     made: [AtomicU64; KINDS.len()],
     /// NOPs that ran.
     nops: [AtomicU64; KINDS.len()],
-    /// NOPs that ran for who had taken another's place.
-    usurped: AtomicU64,
 }
 
 impl Counts {
     /// One more NOP has run.
     fn won(&self, count: &AtomicU64) {
         count.fetch_add(1, Ordering::Relaxed);
-        let mut all = self.nops.iter().chain([&self.usurped]);
-        if self.until_won && all.all(|count| count.load(Ordering::Relaxed) > 0) {
+        if self.until_won && self.nops.iter().all(|count| count.load(Ordering::Relaxed) > 0) {
             self.over.store(true, Ordering::Relaxed);
         }
     }
@@ -89,9 +82,6 @@ impl Counts {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    if args.usurper {
-        std::process::exit(usurper::take_over());
-    }
     if args.racer {
         return race(args.until_won);
     }
@@ -118,7 +108,6 @@ fn race(until_won: bool) -> io::Result<()> {
         let racers: Vec<_> = (1..=THREADS)
             .map(|n| scope.spawn(move || make_rings(Rng::with_seed(seed + n), counts)))
             .collect();
-        scope.spawn(move || usurper::provoke(Rng::with_seed(seed), counts));
         if !until_won {
             let _ = io::stdin().read(&mut [0]);
             counts.over.store(true, Ordering::Relaxed);
@@ -137,7 +126,6 @@ fn race(until_won: bool) -> io::Result<()> {
     let report = json!({
         "made": by_kind(&counts.made),
         "nops": by_kind(&counts.nops),
-        "usurped": counts.usurped.load(Ordering::Relaxed),
         "afterwards": { "kept": kept, "new": new },
     });
     // One write a line: there are several of these processes.

@@ -1,0 +1,191 @@
+//! A program that takes the place of a thread for which a ring is being made, and has its own call let go on as if it
+//! were made for that ring.
+//!
+//! A single issuer's thread enables its ring by itself, so whoever makes the ring lets that thread's call go on. Here
+//! another thread executes this program anew at that moment. What is executed has the first thread's number, and calls
+//! IORING_REGISTER_ENABLE_RINGS about a descriptor that is not there yet. Should the call be let go on, it comes to
+//! that only when a ring which nobody has restricted is behind the number.
+//!
+//! Both moments last as long as need be: who makes the ring, and who enables it, get no processor meanwhile. A program
+//! may see to that for all processes of its user.
+//!
+//! Prints one JSON object when such a call has been answered: `enabling`, what came of it, and `nop`, what of a NOP on
+//! the ring, 0 or the negated errno. Run it where NOP is denied: neither may be 0.
+//!
+//! `ringwarden run --lane restricted -p POLICY -- usurper`
+
+use ringwarden_testring::{Ring, SetupFlags, Sqe};
+use ringwarden_uapi::{RegisterOp, sys};
+use rustix::process::{getppid, setpriority_process};
+use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
+use serde_json::json;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+use std::{env, fs, hint, io, thread};
+
+/// What this program is when it executes itself.
+const VICTIM: &str = "victim";
+const USURPER: &str = "usurper";
+const HOG: &str = "hog";
+/// Names the process that makes rings.
+const MAKER: &str = "MAKER";
+
+/// So large that it takes a while.
+const ENTRIES: u32 = 4096;
+/// The number that is enabled.
+const NUMBER: RawFd = 500;
+/// How many processes keep one processor busy.
+const HOGS: usize = 4;
+/// The status that asks for another try, as does being killed for holding up a call.
+const TOO_EARLY: i32 = 3;
+/// In place of a result.
+const NONE_YET: i32 = i32::MAX;
+const MOMENT: Duration = Duration::from_micros(50);
+
+fn main() -> io::Result<()> {
+    match env::args().nth(1).as_deref() {
+        Some(VICTIM) => be_usurped(),
+        Some(USURPER) => usurp(),
+        Some(HOG) => {
+            put(None, busy_processor());
+            let parent = getppid();
+            while getppid() == parent {
+                (0..10_000).for_each(|_| hint::spin_loop());
+            }
+            Ok(())
+        }
+        _ => {
+            let hogs = (0..HOGS).map(|_| start(HOG)).collect::<io::Result<Vec<_>>>()?;
+            while !start(VICTIM)?.wait()?.success() {}
+            for mut hog in hogs {
+                hog.kill()?;
+                hog.wait()?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whoever is the first program's parent makes rings for the tree.
+fn start(role: &str) -> io::Result<Child> {
+    let maker = getppid().map_or(0, |maker| maker.as_raw_nonzero().get());
+    Command::new(env::current_exe()?).arg(role).env(MAKER, maker.to_string()).spawn()
+}
+
+/// Has a ring made for the first thread, in whose place the second one executes the usurper meanwhile.
+fn be_usurped() -> io::Result<()> {
+    thread::spawn(move || {
+        let at_work = loop {
+            if let Some(process) = process_that_makes_a_ring() {
+                break process;
+            }
+        };
+        be_last(at_work);
+        let program = env::current_exe().unwrap_or_default();
+        eprintln!("{}", Command::new(program).arg(USURPER).exec());
+    });
+    let ring = Ring::new(ENTRIES, SetupFlags::SINGLE_ISSUER);
+    drop(ring);
+    std::process::exit(TOO_EARLY)
+}
+
+/// In the place of a thread that waits for its ring.
+fn usurp() -> io::Result<()> {
+    static ENABLING: AtomicI32 = AtomicI32::new(NONE_YET);
+    let answered = || ENABLING.load(Ordering::Acquire) != NONE_YET;
+    let caller = gettid();
+    let other = thread::spawn(move || {
+        wait_while(|| runs(caller) && !answered());
+        be_last(caller);
+        // Who has been answered waits no more.
+        wait_while(|| !runs(caller) && !answered());
+        let at_work = process_that_makes_a_ring();
+        if answered() || at_work.is_none() {
+            std::process::exit(TOO_EARLY);
+        }
+        // The call in whose place this one was made comes to an end.
+        put(at_work, free_processor());
+        let ring = loop {
+            // Until then there is none (EAGAIN); and memory of rings that were closed may be still counted (ENOMEM).
+            if let Ok(ring) = Ring::new(4, SetupFlags::R_DISABLED) {
+                break ring;
+            }
+        };
+        // SAFETY: nobody else has that number.
+        unsafe { libc::dup2(ring.as_fd().as_raw_fd(), NUMBER) };
+        put(Some(caller), free_processor());
+        wait_while(|| !answered());
+        let nop = result(nop(&ring));
+        println!("{}", json!({ "enabling": ENABLING.load(Ordering::Acquire), "nop": nop }));
+        io::Result::Ok(())
+    });
+    // SAFETY: takes no argument.
+    let enabled = unsafe { sys::register(NUMBER, RegisterOp::REGISTER_ENABLE_RINGS.0, null_mut(), 0) };
+    ENABLING.store(result(enabled.map(|_| 0)), Ordering::Release);
+    other.join().expect("no panic")
+}
+
+fn nop(ring: &Ring) -> io::Result<i32> {
+    ring.push(&Sqe::default());
+    // SAFETY: a NOP holds no pointers.
+    unsafe { ring.enter(1, 1)? };
+    ring.pop().map(|completion| completion.res).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+fn result(result: io::Result<i32>) -> i32 {
+    result.unwrap_or_else(|error| -error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn wait_while(holds: impl Fn() -> bool) {
+    while holds() {
+        thread::sleep(MOMENT);
+    }
+}
+
+/// Whether a thread of this process has something to do other than to wait (`proc_pid_stat(5)`).
+fn runs(thread: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_nonzero()));
+    stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R')))
+}
+
+/// A child of one of the maker's threads that serve calls.
+fn process_that_makes_a_ring() -> Option<Pid> {
+    let maker = env::var(MAKER).ok()?;
+    let threads = fs::read_dir(format!("/proc/{maker}/task")).ok()?;
+    threads.flatten().filter(|thread| thread.file_name() != *maker).find_map(|thread| {
+        let children = fs::read_to_string(thread.path().join("children")).ok()?;
+        Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+    })
+}
+
+fn put(thread: Option<Pid>, processor: usize) {
+    let mut one = CpuSet::new();
+    one.set(processor);
+    // Where that is refused the race is only harder.
+    let _ = sched_setaffinity(thread, &one);
+}
+
+/// Those that this program may use; the last one is kept busy.
+fn processors() -> Vec<usize> {
+    let all = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU).filter(|&processor| all.is_set(processor)).collect()
+}
+
+fn busy_processor() -> usize {
+    processors().last().copied().unwrap_or(0)
+}
+
+fn free_processor() -> usize {
+    processors().first().copied().unwrap_or(0)
+}
+
+/// The thread gets no processor for a while.
+fn be_last(thread: Pid) {
+    // Of which the first cannot be undone.
+    let _ = setpriority_process(Some(thread), 19);
+    put(Some(thread), busy_processor());
+}
