@@ -228,21 +228,35 @@ fn ptrace(request: libc::c_uint, tid: Pid, address: usize, data: *mut c_void) ->
 }
 
 /// Waits until the traced thread stops, and gives the status.
+///
+/// Whoever waits for one number is not woken when the thread ends by another's exec, which has the number by then
+/// (`de_thread`, `child_wait_callback`). So this waits until something has happened, and then looks whether it was here.
 fn wait_stop(tid: Pid) -> Result<i32, Errno> {
     let id = tid.as_raw_nonzero().get();
     // Only this thread's tracees: the program itself is another thread's child.
     let own = libc::__WALL | libc::__WNOTHREAD;
-    loop {
+    let wait = |kind, id, flags| {
         // SAFETY: plain integers and pointers, for which zero is a value.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let look = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | own;
+        let look = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | own | flags;
         // SAFETY: `info` is a valid out pointer.
-        if unsafe { libc::waitid(libc::P_PID, id as libc::id_t, &mut info, look) } == -1 {
-            if last_errno() == Errno::INTR {
-                continue;
-            }
-            return Err(Errno::SRCH);
+        match unsafe { libc::waitid(kind, id, &mut info, look) } {
+            -1 => Err(last_errno()),
+            _ => Ok(info),
         }
+    };
+    // SAFETY: what a child's change fills in; 0 where there was none.
+    let whose = |info: &libc::siginfo_t| unsafe { info.si_pid() };
+    loop {
+        let info = match wait(libc::P_ALL, 0, 0) {
+            Ok(info) if whose(&info) != id => wait(libc::P_PID, id as libc::id_t, libc::WNOHANG),
+            result => result,
+        };
+        let info = match info {
+            Ok(info) if whose(&info) == id => info,
+            Ok(_) | Err(Errno::INTR) => continue,
+            Err(_) => return Err(Errno::SRCH),
+        };
         if !matches!(info.si_code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
             // The thread has ended. A process of ours is left for the main thread, which wants its
             // status; any other is kept from its parent until its tracer has taken note.
@@ -273,4 +287,63 @@ fn is_own_child(tid: Pid) -> bool {
 
 fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{setpriority_process, waitpid};
+    use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+    use std::io::{Read, Write};
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// A process whose second thread executes something else when it is told to. Keeps to one processor with the
+    /// calling thread and those that this starts, which come first.
+    fn execs_when_told() -> (Pid, std::io::PipeWriter) {
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu());
+        sched_setaffinity(None, &here).expect("this processor");
+        let (mut told, tell) = std::io::pipe().expect("a pipe");
+        // SAFETY: the child starts a thread, which executes another program, and waits.
+        match unsafe { libc::fork() } {
+            0 => {
+                let _ = setpriority_process(None, 19);
+                std::thread::spawn(move || {
+                    let _ = told.read_exact(&mut [0]);
+                    Command::new("true").exec()
+                });
+                loop {
+                    std::thread::park();
+                }
+            }
+            child => (Pid::from_raw(child).expect("a child"), tell),
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_thread_hears_that_another_has_taken_its_place() {
+        let (child, mut tell) = execs_when_told();
+        let (waits, waiting) = mpsc::channel();
+        let (hears, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            ptrace(libc::PTRACE_SEIZE, child, 0, null_mut()).expect("a child that can be traced");
+            waits.send(rustix::thread::gettid()).expect("a listener");
+            hears.send(wait_stop(child)).expect("a listener");
+        });
+        let waiter = waiting.recv().expect("a thread");
+        let is_waiting = || {
+            let call =
+                std::fs::read_to_string(format!("/proc/self/task/{}/syscall", waiter.as_raw_nonzero()));
+            call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_waitid)))
+        };
+        while !is_waiting() {
+            std::thread::yield_now();
+        }
+        tell.write_all(&[0]).expect("a pipe");
+        assert_eq!(heard.recv_timeout(Duration::from_secs(60)), Ok(Err(Errno::SRCH)));
+        waitpid(Some(child), rustix::process::WaitOptions::empty()).expect("the program");
+    }
 }
