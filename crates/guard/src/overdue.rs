@@ -6,6 +6,7 @@ use crate::proc;
 use crate::serve::Serve;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
+use std::path::Path;
 
 /// Serving threads that may hang at a time, in memory of processes that have been killed already, or in
 /// threads that cannot run.
@@ -44,7 +45,7 @@ pub(crate) fn end_overdue(
 }
 
 /// Whether a thread of this process traces the thread `tid`.
-pub(crate) fn is_traced_here(tid: Pid) -> bool {
-    let tracer = proc::status_of(tid, "TracerPid:");
-    tracer.is_ok_and(|tracer| std::path::Path::new("/proc/self/task").join(tracer).exists())
+fn is_traced_here(tid: Pid) -> bool {
+    let is_here = |tracer: Pid| Path::new(&format!("/proc/self/task/{}", tracer.as_raw_nonzero())).exists();
+    proc::tracer_of(tid).is_some_and(is_here)
 }

@@ -54,6 +54,11 @@ pub(crate) fn status_of(tid: Pid, name: &str) -> Result<String, Errno> {
     line.map(|value| value.trim().to_owned()).ok_or(Errno::SRCH)
 }
 
+/// The thread that traces that one.
+pub(crate) fn tracer_of(tid: Pid) -> Option<Pid> {
+    Pid::from_raw(status_of(tid, "TracerPid:").ok()?.parse().ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::collections::HashSet;
+use rustix::thread::gettid;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,8 +35,8 @@ pub(super) struct Enabling {
 struct State {
     /// A ring without a list has been handed over, or is about to be.
     open_rings: bool,
-    /// Threads that may enable a ring.
-    threads: HashSet<Pid>,
+    /// Threads that may enable a ring, and the thread of the maker's that has each do so.
+    threads: HashMap<Pid, Pid>,
     /// Rings that wait for the threads that they will belong to, and have their lists.
     waiting: Vec<Watch>,
 }
@@ -59,12 +61,20 @@ impl Enabling {
         self.state().waiting.iter().any(|watch| watch.is(ring))
     }
 
-    /// Lets the thread enable a ring until the permit is dropped; `None` once a ring without a list has been
-    /// handed over.
+    /// Lets the thread enable a ring until the permit is dropped, on behalf of the calling thread; `None` once a ring
+    /// without a list has been handed over.
     pub(super) fn permit(&self, tid: Pid) -> Option<Permit<'_>> {
         let mut state = self.state();
-        let allowed = !state.open_rings && state.threads.insert(tid);
-        allowed.then(|| Permit { enabling: self, tid })
+        if state.open_rings {
+            return None;
+        }
+        match state.threads.entry(tid) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(none) => {
+                none.insert(gettid());
+                Some(Permit { enabling: self, tid })
+            }
+        }
     }
 
     /// No thread gets a permit from now on, unless a ring waits for one: whether none does. Waits until no thread has
@@ -85,11 +95,11 @@ impl Enabling {
         if state.threads.is_empty() { Ok(true) } else { Err(Errno::AGAIN) }
     }
 
-    /// Calls `proceed` if the thread has a permit, which it has until that is over. What that gives, or that it
-    /// has none.
-    pub(super) fn if_permitted(&self, tid: Pid, proceed: impl FnOnce() -> bool) -> bool {
+    /// Calls `proceed` if the thread has a permit, which it has until that is over, with the thread that gave it. What
+    /// that gives, or that it has none.
+    pub(super) fn if_permitted(&self, tid: Pid, proceed: impl FnOnce(Pid) -> bool) -> bool {
         let state = self.state();
-        state.threads.contains(&tid) && proceed()
+        state.threads.get(&tid).is_some_and(|&permitter| proceed(permitter))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,9 +165,10 @@ mod tests {
             });
             // It is on its way when permits are refused.
             while enabling.permit(tid(3)).is_some() {}
-            assert!(enabling.if_permitted(tid(1), || true) && !enabling.if_permitted(tid(1), || false));
+            assert!(enabling.if_permitted(tid(1), |permitter| permitter == gettid()));
+            assert!(!enabling.if_permitted(tid(1), |_| false));
             drop(first);
-            assert!(!enabling.if_permitted(tid(1), || panic!("no permit")));
+            assert!(!enabling.if_permitted(tid(1), |_| panic!("no permit")));
             assert_eq!(told.try_recv(), Err(mpsc::TryRecvError::Empty));
             drop(second);
             told.recv().expect("no permit is left");

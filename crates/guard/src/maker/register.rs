@@ -6,13 +6,14 @@ use super::session::{Call, Session};
 use super::setup::enable_in_place;
 use crate::inject::After;
 use crate::kernel_ring::{enable, restrict};
-use crate::overdue::is_traced_here;
+use crate::proc::tracer_of;
 use ringwarden_uapi::register::USE_REGISTERED_RING;
 use ringwarden_uapi::restriction::Restriction;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes before the entries of a `struct io_uring_probe`, and of an entry.
@@ -45,7 +46,7 @@ impl Session {
             RegisterOp::REGISTER_PROBE => self.probe(call, fd, by_index),
             // Natively, to become the one issuer of a ring that has its list, as has every other.
             RegisterOp::REGISTER_ENABLE_RINGS
-                if self.enabling.if_permitted(call.tid, || self.proceed_if_injected(call)) =>
+                if self.enabling.if_permitted(call.tid, |by| self.proceed_if_injected(call, by)) =>
             {
                 return;
             }
@@ -62,12 +63,12 @@ impl Session {
         self.answer(call, result.map(|()| 0));
     }
 
-    /// Lets a call go on that a serving thread makes in the caller's place. That thread has the permit until the
-    /// call is over. Nobody else may go on by it: an exec can have put another in the caller's place, whose call
-    /// would be over at any time.
-    fn proceed_if_injected(&self, call: Call<'_>) -> bool {
+    /// Lets a call go on that the serving thread `by` makes in the caller's place. That thread has the permit until
+    /// the call is over. Nobody else may go on by it, whose call would be over at any time: an exec can have put
+    /// another in the caller's place, for whom another thread may be making a call, which the program can have replaced.
+    fn proceed_if_injected(&self, call: Call<'_>, by: Pid) -> bool {
         // In this order: whoever waits still is who was looked at.
-        let injected = is_traced_here(call.tid) && self.listener.is_valid(call.id);
+        let injected = tracer_of(call.tid) == Some(by) && self.listener.is_valid(call.id);
         if injected {
             self.listener.proceed(call.id);
         }

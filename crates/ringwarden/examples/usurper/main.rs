@@ -6,14 +6,21 @@
 //! IORING_REGISTER_ENABLE_RINGS about a descriptor that is not there yet. Should the call be let go on, it comes to
 //! that only when a ring which nobody has restricted is behind the number.
 //!
+//! With `replaced` that call is made while the guard makes another one in the same thread's place, of which the program
+//! replaces the instruction. So the call comes from a thread that is traced by the guard, though not for that ring.
+//!
 //! Both moments last as long as need be: who makes the ring, and who enables it, get no processor meanwhile. A program
 //! may see to that for all processes of its user.
 //!
 //! Prints one JSON object when such a call has been answered: `enabling`, what came of it, and `nop`, what of a NOP on
 //! the ring, 0 or the negated errno. Run it where NOP is denied: neither may be 0.
 //!
-//! `ringwarden run --lane restricted -p POLICY -- usurper`
+//! `ringwarden run --lane restricted -p POLICY -- usurper openly|replaced`
 
+#[cfg_attr(not(target_arch = "x86_64"), path = "open.rs")]
+mod replaced;
+
+use replaced::Trap;
 use ringwarden_testring::{Ring, SetupFlags, Sqe};
 use ringwarden_uapi::{RegisterOp, sys};
 use rustix::process::{getppid, setpriority_process};
@@ -31,6 +38,8 @@ use std::{env, fs, hint, io, thread};
 const VICTIM: &str = "victim";
 const USURPER: &str = "usurper";
 const HOG: &str = "hog";
+/// Names how the call is made.
+const HOW: &str = "HOW";
 /// Names the process that makes rings.
 const MAKER: &str = "MAKER";
 
@@ -39,7 +48,7 @@ const ENTRIES: u32 = 4096;
 /// The number that is enabled.
 const NUMBER: RawFd = 500;
 /// How many processes keep one processor busy.
-const HOGS: usize = 4;
+const HOGS: usize = 8;
 /// The status that asks for another try, as does being killed for holding up a call.
 const TOO_EARLY: i32 = 3;
 /// In place of a result.
@@ -58,7 +67,8 @@ fn main() -> io::Result<()> {
             }
             Ok(())
         }
-        _ => {
+        how => {
+            let start = |role| start(role, how.unwrap_or_default());
             let hogs = (0..HOGS).map(|_| start(HOG)).collect::<io::Result<Vec<_>>>()?;
             while !start(VICTIM)?.wait()?.success() {}
             for mut hog in hogs {
@@ -71,9 +81,9 @@ fn main() -> io::Result<()> {
 }
 
 /// Whoever is the first program's parent makes rings for the tree.
-fn start(role: &str) -> io::Result<Child> {
+fn start(role: &str, how: &str) -> io::Result<Child> {
     let maker = getppid().map_or(0, |maker| maker.as_raw_nonzero().get());
-    Command::new(env::current_exe()?).arg(role).env(MAKER, maker.to_string()).spawn()
+    Command::new(env::current_exe()?).arg(role).env(MAKER, maker.to_string()).env(HOW, how).spawn()
 }
 
 /// Has a ring made for the first thread, in whose place the second one executes the usurper meanwhile.
@@ -93,40 +103,64 @@ fn be_usurped() -> io::Result<()> {
     std::process::exit(TOO_EARLY)
 }
 
+/// What came of the call.
+static ENABLING: AtomicI32 = AtomicI32::new(NONE_YET);
+
+fn answered() -> bool {
+    ENABLING.load(Ordering::Acquire) != NONE_YET
+}
+
 /// In the place of a thread that waits for its ring.
 fn usurp() -> io::Result<()> {
-    static ENABLING: AtomicI32 = AtomicI32::new(NONE_YET);
-    let answered = || ENABLING.load(Ordering::Acquire) != NONE_YET;
     let caller = gettid();
-    let other = thread::spawn(move || {
-        wait_while(|| runs(caller) && !answered());
-        be_last(caller);
-        // Who has been answered waits no more.
-        wait_while(|| !runs(caller) && !answered());
-        let at_work = process_that_makes_a_ring();
-        if answered() || at_work.is_none() {
-            std::process::exit(TOO_EARLY);
-        }
-        // The call in whose place this one was made comes to an end.
-        put(at_work, free_processor());
-        let ring = loop {
-            // Until then there is none (EAGAIN); and memory of rings that were closed may be still counted (ENOMEM).
-            if let Ok(ring) = Ring::new(4, SetupFlags::R_DISABLED) {
-                break ring;
+    let trap = if env::var(HOW).is_ok_and(|how| how == "replaced") { Some(Trap::new()?) } else { None };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            match &trap {
+                Some(trap) => trap.hold_up(caller)?,
+                None => {
+                    wait_while(|| !enables(caller) && !answered());
+                    be_last(caller);
+                }
             }
-        };
-        // SAFETY: nobody else has that number.
-        unsafe { libc::dup2(ring.as_fd().as_raw_fd(), NUMBER) };
-        put(Some(caller), free_processor());
-        wait_while(|| !answered());
-        let nop = result(nop(&ring));
-        println!("{}", json!({ "enabling": ENABLING.load(Ordering::Acquire), "nop": nop }));
-        io::Result::Ok(())
-    });
-    // SAFETY: takes no argument.
-    let enabled = unsafe { sys::register(NUMBER, RegisterOp::REGISTER_ENABLE_RINGS.0, null_mut(), 0) };
-    ENABLING.store(result(enabled.map(|_| 0)), Ordering::Release);
-    other.join().expect("no panic")
+            // Who has been answered waits no more.
+            wait_while(|| !runs(caller) && !answered());
+            enable_unrestricted(caller)
+        });
+        match &trap {
+            Some(trap) => trap.enable(),
+            None => {
+                // SAFETY: takes no argument.
+                let enabled =
+                    unsafe { sys::register(NUMBER, RegisterOp::REGISTER_ENABLE_RINGS.0, null_mut(), 0) };
+                ENABLING.store(result(enabled.map(|_| 0)), Ordering::Release);
+            }
+        }
+        other.join().expect("no panic")
+    })
+}
+
+/// Has the caller, whose call goes on, enable a ring that is held to nothing yet.
+fn enable_unrestricted(caller: Pid) -> io::Result<()> {
+    let at_work = process_that_makes_a_ring();
+    if answered() || at_work.is_none() {
+        std::process::exit(TOO_EARLY);
+    }
+    // The call in whose place this one was made comes to an end.
+    put(at_work, free_processor());
+    let ring = loop {
+        // Until then there is none (EAGAIN); and memory of rings that were closed may be still counted (ENOMEM).
+        if let Ok(ring) = Ring::new(4, SetupFlags::R_DISABLED) {
+            break ring;
+        }
+    };
+    // SAFETY: nobody else has that number.
+    unsafe { libc::dup2(ring.as_fd().as_raw_fd(), NUMBER) };
+    put(Some(caller), free_processor());
+    wait_while(|| !answered());
+    let nop = result(nop(&ring));
+    println!("{}", json!({ "enabling": ENABLING.load(Ordering::Acquire), "nop": nop }));
+    Ok(())
 }
 
 fn nop(ring: &Ring) -> io::Result<i32> {
@@ -146,19 +180,39 @@ fn wait_while(holds: impl Fn() -> bool) {
     }
 }
 
-/// Whether a thread of this process has something to do other than to wait (`proc_pid_stat(5)`).
-fn runs(thread: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_nonzero()));
-    stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R')))
+/// What is told of a thread of this process in a file of its own.
+fn told(thread: Pid, file: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/self/task/{}/{file}", thread.as_raw_nonzero())).ok()
 }
 
-/// A child of one of the maker's threads that serve calls.
+/// Whether a thread of this process has something to do other than to wait (`proc_pid_stat(5)`).
+fn runs(thread: Pid) -> bool {
+    told(thread, "stat")
+        .is_some_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R')))
+}
+
+/// Whether it waits in the call that is to be answered (`proc_pid_syscall(5)`).
+fn enables(thread: Pid) -> bool {
+    told(thread, "syscall").is_some_and(|call| call.starts_with(&format!("{} ", libc::SYS_io_uring_register)))
+}
+
+/// The maker's threads that serve calls.
+fn threads_of_maker() -> impl Iterator<Item = Pid> {
+    let maker = env::var(MAKER).unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{maker}/task")).into_iter().flatten().flatten();
+    let number = |thread: fs::DirEntry| thread.file_name().into_string().ok();
+    threads
+        .filter_map(number)
+        .filter(move |number| *number != maker)
+        .filter_map(|number| Pid::from_raw(number.parse().ok()?))
+}
+
+/// A child of one of those.
 fn process_that_makes_a_ring() -> Option<Pid> {
     let maker = env::var(MAKER).ok()?;
-    let threads = fs::read_dir(format!("/proc/{maker}/task")).ok()?;
-    threads.flatten().filter(|thread| thread.file_name() != *maker).find_map(|thread| {
-        let children = fs::read_to_string(thread.path().join("children")).ok()?;
-        Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+    threads_of_maker().find_map(|thread| {
+        let children = format!("/proc/{maker}/task/{}/children", thread.as_raw_nonzero());
+        Pid::from_raw(fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()?)
     })
 }
 
