@@ -13,7 +13,7 @@ use rustix::process::{
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Enough for a few system calls.
 const STACK: usize = 64 << 10;
@@ -123,18 +123,21 @@ impl Drop for Stay {
 fn by_a_process_of_its_own<T, F: FnOnce() -> Result<T, Errno>>(work: F) -> Result<T, Errno> {
     struct Job<T, F> {
         work: Option<F>,
-        result: Result<T, Errno>,
+        result: MaybeUninit<Result<T, Errno>>,
+        /// There is all of the result: whoever kills the process may do so while it is written.
+        done: AtomicBool,
     }
     /// Ends the process should it panic.
     extern "C" fn run<T, F: FnOnce() -> Result<T, Errno>>(job: *mut c_void) -> c_int {
         // SAFETY: the job outlives the process, and nobody else looks at it meanwhile.
         let job = unsafe { &mut *job.cast::<Job<T, F>>() };
         if let Some(work) = job.work.take() {
-            job.result = work();
+            job.result.write(work());
+            job.done.store(true, Ordering::Release);
         }
         0
     }
-    let mut job = Job { work: Some(work), result: Err(Errno::AGAIN) };
+    let mut job = Job { work: Some(work), result: MaybeUninit::uninit(), done: AtomicBool::new(false) };
     let mut stack = vec![MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
     let top = stack.as_mut_ptr_range().end;
     // Without memory of its own for a library's variables. It has those of the calling thread, which does nothing
@@ -146,7 +149,11 @@ fn by_a_process_of_its_own<T, F: FnOnce() -> Result<T, Errno>>(work: F) -> Resul
     let cloned = unsafe { libc::clone(run::<T, F>, top.cast(), flags, (&raw mut job).cast()) };
     let process = Pid::from_raw(cloned.max(0)).ok_or(Errno::AGAIN)?;
     wait_for(process);
-    job.result
+    if !job.done.load(Ordering::Acquire) {
+        return Err(Errno::AGAIN);
+    }
+    // SAFETY: it was written before, by a process that has ended.
+    unsafe { job.result.assume_init() }
 }
 
 /// `__WALL`: whatever signal tells of a child's end.
