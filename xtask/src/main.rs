@@ -8,13 +8,17 @@ mod conformance;
 mod cross;
 mod deadline;
 mod debian;
+mod empty_root;
 mod guard;
 mod guest;
 mod initramfs;
 mod kernel;
 mod kernel_fuzz;
+mod metadata;
+mod package;
 mod presets;
 mod programs;
+mod static_program;
 mod transparency;
 mod vm;
 
@@ -31,6 +35,8 @@ enum Command {
     KernelFuzz(kernel_fuzz::Args),
     Boot(boot::Args),
     Cross(cross::Args),
+    Static(static_program::Args),
+    Package(package::Args),
     Programs(programs::Args),
     Presets(presets::Args),
     #[command(subcommand, hide = true)]
@@ -42,6 +48,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Transparency(args) => transparency::run(&args)?,
         Command::Programs(args) => programs::run(&args)?,
         Command::Cross(args) => cross::run(&args)?,
+        Command::Static(args) => static_program::run(&args)?,
+        Command::Package(args) => package::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Presets(args) => presets::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),

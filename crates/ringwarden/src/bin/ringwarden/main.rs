@@ -22,6 +22,7 @@ mod learn;
 mod lines;
 mod ops;
 mod output;
+mod pages;
 mod permitted;
 mod presets;
 mod request;
@@ -85,6 +86,8 @@ enum Command {
     #[command(hide = true)]
     AgentWorker(agent::Worker),
     #[command(hide = true)]
+    Pages(pages::Pages),
+    #[command(hide = true)]
     DemoClient(demo::Client),
     #[command(hide = true)]
     DoctorPatient(doctor::Patient),
@@ -124,6 +127,7 @@ fn main() -> ExitCode {
         Command::Schema(schema) => schema.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
+        Command::Pages(pages) => pages.execute(),
         Command::DemoClient(client) => client.execute(),
         Command::DoctorPatient(patient) => patient.execute(),
     }

@@ -36,7 +36,8 @@ pub(super) fn try_out(when: When) -> Result<(), String> {
         let own = std::env::current_exe()?;
         let mut command = Command::new(&own);
         command.args(["run", "--lane", lane, "-p", "/proc/self/fd/0", "--"]).arg(&own).arg("doctor-patient");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // `/dev/null` need not be there.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut guard = command.spawn()?;
         if let Some(mut file) = guard.stdin.take() {
             file.write_all(policy.as_bytes())?;

@@ -1,0 +1,78 @@
+//! `cargo xtask package`: a package for Debian and what descends from it.
+
+mod control;
+mod installation;
+mod tree;
+
+use crate::architecture::Architecture;
+use crate::debian::{output, succeed};
+use crate::{metadata, static_program};
+use anyhow::Context;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Build the Debian package, install it in an empty root file system and use it there
+///
+/// It holds the static program, man pages, completions for bash, zsh and fish, the units of the agent, the
+/// documentation and a folder for policies, and depends on nothing. It is left in `static` in the target folder.
+/// Installing it needs root.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  apt-get install \"$(cargo xtask package)\"")]
+pub(crate) struct Args {
+    /// The processor that it is for; a package for another one than this machine's is not tried
+    #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
+    arch: Architecture,
+    /// Cargo's profile: `dev` takes half the time
+    #[arg(long, default_value = "release")]
+    profile: String,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let (own, parts) = metadata::of("ringwarden", args.arch)?;
+    let program = static_program::build(args.arch, &args.profile)?;
+    // Man pages are the same for every processor.
+    let native = match args.arch {
+        Architecture::X86_64 => program.clone(),
+        Architecture::Aarch64 => static_program::build(Architecture::X86_64, &args.profile)?,
+    };
+    let folder = program.parent().context("a program without a folder")?;
+    let tree = tempfile::tempdir_in(folder)?;
+    tree::lay_out(tree.path(), &program, &native, &control::copyright(&own, &parts))?;
+    control::write(tree.path(), &own, args.arch)?;
+    let package = folder.join(format!("{}_{}_{}.deb", own.name, own.version, args.arch.debian()));
+    let mut build = Command::new("dpkg-deb");
+    // Whoever builds it owns nothing in it, and the same sources give the same file.
+    build.args(["--root-owner-group", "--build"]).arg(tree.path()).arg(&package);
+    build.env("SOURCE_DATE_EPOCH", date()?);
+    succeed(&mut build)?;
+    if args.arch == Architecture::X86_64 {
+        installation::try_out(&package)?;
+    }
+    println!("{}", package.display());
+    Ok(())
+}
+
+/// When these sources were made, in seconds since 1970: what says the environment, or else git.
+fn date() -> anyhow::Result<String> {
+    if let Ok(date) = std::env::var("SOURCE_DATE_EPOCH") {
+        return Ok(date);
+    }
+    let mut log = Command::new("git");
+    log.args(["-C", env!("CARGO_MANIFEST_DIR"), "log", "-1", "--format=%ct"]);
+    Ok(output(&mut log)?.trim().to_owned())
+}
+
+/// The root of the workspace.
+fn sources() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Writes a file below a folder, with the folders on its way.
+fn place(below: &std::path::Path, name: &str, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let path = below.join(name);
+    fs::create_dir_all(path.parent().context("a file without a folder")?)?;
+    fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask static`: a program that needs nothing of the system it runs on but the kernel.
+
+use crate::architecture::Architecture;
+use crate::cross;
+use crate::debian::succeed;
+use crate::empty_root::EmptyRoot;
+use anyhow::{Context, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Build `ringwarden` as one static file and try it in an empty root file system
+///
+/// It lies in `static` in the target folder, stripped, and runs on every distribution. It is built beside others, which
+/// keep what they have built. Trying it needs root.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask static
+  cargo xtask static --arch aarch64        # built, and not tried: `cargo xtask boot` has such machines")]
+pub(crate) struct Args {
+    /// The processor that it is for
+    #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
+    arch: Architecture,
+    /// Cargo's profile: `dev` takes half the time
+    #[arg(long, default_value = "release")]
+    profile: String,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let program = build(args.arch, &args.profile)?;
+    if args.arch == Architecture::X86_64 {
+        try_out(&EmptyRoot::with(&[(&program, "ringwarden")])?, "/ringwarden")?;
+    }
+    println!("{}", program.display());
+    Ok(())
+}
+
+/// The program, stripped.
+pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folder = own.ancestors().nth(2).context("xtask is not in a target folder")?.join("static");
+    // Where Cargo puts what it builds with its two oldest profiles.
+    let output = if profile == "dev" { "debug" } else { profile };
+    let built = match architecture {
+        Architecture::X86_64 => {
+            native(&folder, profile)?;
+            folder.join(architecture.target()).join(output).join("ringwarden")
+        }
+        Architecture::Aarch64 => cross::cargo(&["build", "--profile", profile, "-p", "ringwarden"])?
+            .join(output)
+            .join("ringwarden"),
+    };
+    let stripped = folder.join(format!("ringwarden-{}", architecture.debian()));
+    fs::create_dir_all(&folder)?;
+    match architecture {
+        Architecture::X86_64 => {
+            succeed(Command::new("strip").arg("-o").args([&stripped, &built]))?;
+            let dynamic = crate::debian::output(Command::new("readelf").arg("--dynamic").arg(&stripped))?;
+            ensure!(!dynamic.contains("(NEEDED)"), "{} wants libraries:\n{dynamic}", stripped.display());
+        }
+        // `cross` has left symbols out; this machine's `strip` does not know the processor.
+        Architecture::Aarch64 => drop(fs::copy(built, &stripped)?),
+    }
+    Ok(stripped)
+}
+
+/// A target is named although it is the machine's own: flags are then for programs alone and not for the compiler's
+/// plug-ins, which cannot be static.
+fn native(folder: &Path, profile: &str) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--quiet",
+        "--profile",
+        profile,
+        "--locked",
+        "-p",
+        "ringwarden",
+        "--bin",
+        "ringwarden",
+    ]);
+    command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
+    command.args(["--target", Architecture::X86_64.target()]);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", folder);
+    let status = command.status().context("cannot run cargo")?;
+    ensure!(status.success(), "building a static ringwarden failed");
+    Ok(())
+}
+
+const ALLOWING: &str = "version = 1\ndefault = \"allow\"\n";
+const REFUSING: &str = "version = 1\ndefault = \"allow\"\n[ops]\nopenat2 = \"deny\"\n";
+
+/// Has the program at that path in the root do its work: nothing else is there.
+pub(crate) fn try_out(root: &EmptyRoot, program: &str) -> anyhow::Result<()> {
+    root.write("allowing.toml", ALLOWING)?;
+    root.write("refusing.toml", REFUSING)?;
+    root.succeed(&[program, "doctor"])?;
+    root.succeed(&[program, "run", "-p", "/refusing.toml", "--", "/busybox", "true"])?;
+    // A client of io_uring's that is static, too: it opens a folder by a ring.
+    let client = |policy| [program, "run", "-p", policy, "--", program, "doctor-patient"];
+    root.succeed(&client("/allowing.toml"))?;
+    let refused = root.run(&client("/refusing.toml"))?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        refused.status.code() == Some(1) && said.contains("Permission denied"),
+        "a request that the policy refuses: {}\n{said}",
+        refused.status
+    );
+    Ok(())
+}
