@@ -55,6 +55,10 @@ impl Availability {
             },
             // The sysctl is as old as the kernels that matter: where it is, so is io_uring.
             TrialError::Failed(Errno::NOSYS) if sysctl.is_some() => Self::Seccomp(error),
+            // Before 6.6; profiles of Podman's answer so.
+            TrialError::Failed(Errno::NOSYS) if is_under_seccomp() && is_built_in(&symbols()) => {
+                Self::Seccomp(error)
+            }
             TrialError::Failed(Errno::NOSYS) => Self::Missing,
             TrialError::Failed(Errno::PERM) => match sysctl {
                 // Neither sysctl nor security modules stand before io_uring_enter.
@@ -125,4 +129,30 @@ fn locked_memory() -> Option<u64> {
 fn is_under_seccomp() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
+}
+
+/// The kernel's own functions; everybody may read their names.
+fn symbols() -> String {
+    fs::read_to_string("/proc/kallsyms").unwrap_or_default()
+}
+
+/// Whether they include io_uring's: one that is no system call, since those have an entry in any case.
+fn is_built_in(symbols: &str) -> bool {
+    symbols.lines().any(|line| line.ends_with(" io_uring_release"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_with_io_uring_is_told_by_its_functions() {
+        assert!(is_built_in("0 T __x64_sys_io_uring_setup\n0 t io_uring_release\n"));
+        assert!(!is_built_in("0 W __x64_sys_io_uring_setup\n"));
+        assert!(
+            symbols().is_empty()
+                || Availability::find() != Availability::Available
+                || is_built_in(&symbols())
+        );
+    }
 }

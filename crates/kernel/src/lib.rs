@@ -11,6 +11,7 @@
 //! - [`Facts`] says what the running kernel does, found out by doing it in throw-away children; what
 //!   a version number promises is never believed. [`Facts::usable`] is the self-test.
 //! - [`Supervision`] says whether a supervisor could trace its descendants, on kernels without filters.
+//! - [`RingSize`] and [`LockedMemory`] say what rings take, and what of it is left.
 //! - [`Confinement`] puts the calling thread, and with it all that it starts later, under filters.
 //! - [`Kernel`] runs a program so.
 //!
@@ -33,6 +34,7 @@ mod launch;
 mod registration;
 #[allow(unsafe_code)] // io_uring_setup and io_uring_enter
 mod ring;
+mod room;
 #[allow(unsafe_code)] // seccomp
 mod seccomp;
 mod supervision;
@@ -44,4 +46,5 @@ pub use facts::{Facts, Finding, Lacking};
 pub use launch::{Error, Kernel};
 pub use ringwarden_launch::Status;
 pub use ringwarden_trial::TrialError;
+pub use room::{LockedMemory, RingSize, room_for_a_process};
 pub use supervision::Supervision;

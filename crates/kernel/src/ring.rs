@@ -4,9 +4,20 @@ use io_uring::{IoUring, opcode};
 use ringwarden_trial::errno;
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use ringwarden_uapi::sys;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::io;
+
+/// Makes a ring with room for so many SQEs, without flags.
+///
+/// # Errors
+/// Those of `io_uring_setup(2)`.
+pub(crate) fn open(entries: u32) -> Result<(OwnedFd, Params), Errno> {
+    let mut params = Params::default();
+    // SAFETY: without NO_MMAP the kernel is given no memory.
+    let ring = unsafe { sys::setup(entries, &mut params) }.map_err(|error| errno(&error))?;
+    Ok((ring, params))
+}
 
 /// Makes a ring and closes it.
 ///

@@ -5,10 +5,11 @@
 
 mod launch;
 
-use launch::{Stage, finish, is_root};
+use launch::{Stage, finish, is_root, skip};
 use ringwarden_testring::{Ring, SetupFlags};
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 use std::{env, fs, io};
@@ -123,6 +124,7 @@ fn it_sees_that_a_seccomp_filter_is_in_the_way() {
             assert_eq!(found.answer("filters"), false, "{word}");
             assert!(!found.usable("kernel") && !found.usable("guard"));
             assert!(found.advice().contains("seccomp profile"), "{}", found.advice());
+            assert!(found.advice().contains("ringwarden export seccomp"), "{}", found.advice());
         }
     }
 }
@@ -202,7 +204,7 @@ fn it_sees_what_sysctls_forbid() {
             if !may {
                 let said = format!("kernel.io_uring_disabled is {disabled}");
                 assert!(found.detail("io_uring").contains(&said), "{}", found.report);
-                assert!(found.advice().contains("set kernel.io_uring_disabled to 0"), "{}", found.advice());
+                assert!(found.advice().contains("sysctl kernel.io_uring_disabled=0"), "{}", found.advice());
             }
         }
     }
@@ -212,4 +214,173 @@ fn it_sees_what_sysctls_forbid() {
     assert_eq!((by_root.answer("tracing"), by_nobody.answer("tracing")), (&true.into(), &false.into()));
     assert!(by_root.usable("guard") && !by_nobody.usable("guard"));
     assert!(by_nobody.detail("tracing").contains("ptrace_scope is 2"), "{}", by_nobody.report);
+}
+
+/// Nobody's, so that nothing but the test has locked memory as that user.
+const SOMEBODY: u32 = 65531;
+
+fn with_rings(stage: &Stage, rings: u64, entries: u32) -> Command {
+    let mut command = doctor(stage);
+    command.args(["--rings", &rings.to_string(), "--entries", &entries.to_string()]);
+    command
+}
+
+/// One of the limits that rings are held against.
+fn limit<'a>(found: &'a Diagnosis, id: &str) -> &'a Value {
+    let limits = found.report["workload"]["limits"].as_array().expect("limits");
+    limits.iter().find(|limit| limit["id"] == id).unwrap_or_else(|| panic!("no {id}: {}", found.report))
+}
+
+fn lower(resource: libc::__rlimit_resource_t, to: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
+    // SAFETY: a struct that lives for the call.
+    if unsafe { libc::setrlimit(resource, &raw const limit) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[test]
+fn descriptors_are_counted() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let stage = Stage::new();
+    for (rings, fits) in [(197, true), (198, false)] {
+        let mut command = with_rings(&stage, rings, 1);
+        // SAFETY: a system call between fork and exec.
+        unsafe { command.pre_exec(|| lower(libc::RLIMIT_NOFILE, 200)) };
+        let found = Diagnosis::of(command);
+        assert_eq!(limit(&found, "descriptors")["answer"], fits, "{}", found.report);
+        assert_eq!(limit(&found, "descriptors")["most"], 197);
+        assert_eq!(found.report["workload"]["fits"], fits, "{}", found.report);
+        if !fits {
+            assert_eq!(found.status, 1);
+            assert_eq!(found.report["workload"]["first"], "descriptors");
+            assert!(found.advice().contains("`ulimit -n 201`"), "{}", found.advice());
+        }
+    }
+}
+
+/// The guard numbers descriptors from 64 on.
+#[test]
+fn a_program_that_cannot_be_started_holds_up_nobody() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    for stage in stages() {
+        let mut command = doctor(&stage);
+        // SAFETY: a system call between fork and exec.
+        unsafe { command.pre_exec(|| lower(libc::RLIMIT_NOFILE, 64)) };
+        let found = Diagnosis::of(command);
+        assert!(!found.usable("restricted") && !found.usable("guard"), "{}", found.report);
+    }
+}
+
+/// PostgreSQL's "could not setup io_uring queue: Cannot allocate memory" is foreseen, to the ring.
+#[test]
+fn as_many_rings_can_be_made_as_it_says_there_is_locked_memory_for() {
+    const LIMIT: u64 = 1 << 20;
+    if !is_root() {
+        return skip("locked memory of a user who has none: takes root");
+    }
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let stage = Stage::new();
+    for entries in [1, 100, 1024] {
+        let as_somebody = |mut command: Command| {
+            command.uid(SOMEBODY).gid(SOMEBODY);
+            // SAFETY: a system call between fork and exec.
+            unsafe { command.pre_exec(|| lower(libc::RLIMIT_MEMLOCK, LIMIT)) };
+            command
+        };
+        let found = Diagnosis::of(as_somebody(with_rings(&stage, 10_000, entries)));
+        let most = limit(&found, "locked_memory")["most"].as_u64();
+        let Some(most) = most else {
+            // Linux 5.12 to 6.13.
+            assert_eq!(found.report["workload"]["locked_per_ring"], Value::Null, "{}", found.report);
+            return;
+        };
+        assert!((1..10_000).contains(&most), "{}", found.report);
+        assert_eq!(limit(&found, "locked_memory")["answer"], false);
+        assert!(found.advice().contains("`ulimit -l "), "{}", found.advice());
+        let mut maker = as_somebody(stage.native("/bin/true"));
+        // SAFETY: system calls between fork and exec, and a vector.
+        unsafe { maker.pre_exec(move || make_until_there_is_no_room(most, entries)) };
+        assert!(finish(maker).status.success(), "{most} rings of {entries}");
+    }
+}
+
+/// Succeeds if there is room for that many and no more.
+fn make_until_there_is_no_room(most: u64, entries: u32) -> io::Result<()> {
+    let make = || Ring::new(entries, SetupFlags::empty());
+    let mut rings = Vec::new();
+    loop {
+        match make() {
+            Ok(ring) => rings.push(ring),
+            // Rings of another process that has ended take room until the kernel has come to it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && (rings.len() as u64) < most => {
+                std::thread::yield_now();
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    if rings.len() as u64 == most { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+}
+
+#[test]
+fn a_limit_of_memory_is_named_with_what_raises_it() {
+    if !is_root() {
+        return skip("a memory cgroup: takes root");
+    }
+    let Some(group) = MemoryGroup::new() else { return skip("a memory cgroup: none can be made here") };
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let stage = Stage::new();
+    for (rings, fits) in [(10, true), (4_000, false)] {
+        let mut command = with_rings(&stage, rings, 4096);
+        let processes = group.folder.join("cgroup.procs");
+        // SAFETY: opens and writes a file between fork and exec.
+        unsafe { command.pre_exec(move || fs::write(&processes, "0")) };
+        let found = Diagnosis::of(command);
+        assert_eq!(limit(&found, "memory")["answer"], fits, "{}", found.report);
+        let detail = limit(&found, "memory")["detail"].as_str().expect("a detail").to_owned();
+        assert!(detail.contains(group.limit.to_str().expect("text")), "{detail}");
+        let most = limit(&found, "memory")["most"].as_u64().expect("a number");
+        // 545,260 bytes each were measured.
+        assert!(most > 700 && most < MemoryGroup::LIMIT / 545_260, "{most}");
+        let remedy = limit(&found, "memory")["remedy"].as_str().unwrap_or_default();
+        assert_eq!(remedy.contains(group.limit.to_str().expect("text")), !fits, "{remedy}");
+    }
+}
+
+/// A memory cgroup of either version, gone when this is dropped.
+struct MemoryGroup {
+    folder: PathBuf,
+    limit: PathBuf,
+}
+
+impl MemoryGroup {
+    const LIMIT: u64 = 512 << 20;
+
+    fn new() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").ok()?;
+        mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (at, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+            let name = match kind {
+                "cgroup" if options.split(',').any(|option| option == "memory") => "memory.limit_in_bytes",
+                "cgroup2" => "memory.max",
+                _ => return None,
+            };
+            let folder = Path::new(at).join(format!("ringwarden-doctor-{}", std::process::id()));
+            fs::create_dir(&folder).ok()?;
+            let group = Self { limit: folder.join(name), folder };
+            group.limit.exists().then_some(())?;
+            fs::write(&group.limit, Self::LIMIT.to_string()).ok()?;
+            Some(group)
+        })
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.folder);
+    }
 }

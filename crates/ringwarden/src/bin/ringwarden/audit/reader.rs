@@ -9,6 +9,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,8 @@ impl Reader {
         let mut text = String::new();
         // Where nobody is left, it has told already. It ends by itself, a little later.
         let _ = stream.write_all(&[OVER]);
+        // Where nothing has begun it waits for more than that.
+        let _ = stream.shutdown(Shutdown::Write);
         let told = BufReader::new(stream).read_line(&mut text);
         told.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
     }

@@ -2,16 +2,27 @@
 
 use super::{Backends, Verdict};
 use ringwarden::guard::SPLITS_RINGS;
-use ringwarden::guard::needs::{Missing, remedy};
+use ringwarden::guard::needs::{Culprit, Missing, remedy};
 use ringwarden::kernel::{Availability, Facts, Supervision};
 
-/// What to do next, in one sentence.
+/// Where a seccomp profile is in the way.
+const PROFILE: &str = "Where the container is started, `ringwarden export seccomp --lane split -o profile.json POLICY` \
+                       writes a profile that does; a service takes `SystemCallFilter=@system-service @aio kcmp`.";
+
+/// What to do next, in one sentence; in another what to type, where that is known.
 pub(super) fn advise(
     facts: &Facts,
     machine: &Supervision,
     missing: &[Missing],
     backends: &Backends,
 ) -> String {
+    let advice = next(facts, machine, missing, backends);
+    let profile = matches!(facts.io_uring, Availability::Seccomp(_))
+        || advice.contains("seccomp profile") && missing.iter().any(|missing| missing.by == Culprit::Seccomp);
+    if profile { format!("{advice} {PROFILE}") } else { advice }
+}
+
+fn next(facts: &Facts, machine: &Supervision, missing: &[Missing], backends: &Backends) -> String {
     let Backends { kernel: Verdict { usable: kernel, .. }, restricted, filtered, guard, .. } = backends;
     if !kernel && restricted.usable && restricted.for_policy {
         return "`ringwarden run` has the kernel hold this policy here, by restrictions of the rings that it makes \
@@ -70,11 +81,13 @@ fn nothing(guard: &Verdict) -> &'static str {
 fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String {
     match facts.io_uring {
         Availability::Disabled(sysctl) if sysctl.disabled == 1 && sysctl.group >= 0 => format!(
-            "run Ringwarden as a member of group {}, or set kernel.io_uring_disabled to 0",
+            "run Ringwarden as a member of group {}, or set kernel.io_uring_disabled to 0 (`sysctl kernel.io_uring_disabled=0`)",
             sysctl.group
         ),
         Availability::Disabled(_) => {
-            "set kernel.io_uring_disabled to 0, or to 1 with the user's group in kernel.io_uring_group".into()
+            "on the host, set kernel.io_uring_disabled to 0 (`sysctl kernel.io_uring_disabled=0`), or to 1 with the user's \
+             group in kernel.io_uring_group"
+                .into()
         }
         Availability::Seccomp(_) => {
             let calls = "have the seccomp profile of this container or service allow io_uring_setup, \

@@ -1,5 +1,7 @@
 //! The single questions of `doctor`, and their answers.
 
+use crate::style::{BAD, DIM, GOOD};
+use anstyle::Style;
 use ringwarden::guard::needs::{Culprit, Missing};
 use ringwarden::kernel::{Availability, Facts, Finding, Supervision, TrialError};
 use serde::{Serialize, Serializer};
@@ -43,6 +45,14 @@ impl Answer {
             Self::Yes => "yes",
             Self::No => "no",
             Self::Unknown => "?",
+        }
+    }
+
+    pub(super) fn colour(self) -> Style {
+        match self {
+            Self::Yes => GOOD,
+            Self::No => BAD,
+            Self::Unknown => DIM,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod advice;
 mod check;
+mod memory_cgroup;
 mod patient;
+mod workload;
 
 use crate::layers::{self, Unusable};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
@@ -19,17 +21,25 @@ use ringwarden::uapi::{KernelModel, Opcode};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use workload::{Wanted, Workload};
 
 /// Show what this machine can enforce, by trying it.
 ///
 /// Everything is done in throw-away children, so that nothing is left behind; no version number is
 /// believed. Exit status 0 when some backend can enforce policies here, or those that are named, 1 when none
-/// can, 2 when a policy cannot be used.
+/// can or rings that are asked for do not fit, 2 when a policy cannot be used.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  ringwarden doctor -p policy.toml
+  ringwarden doctor --rings 210 --entries 64        # PostgreSQL with 200 connections and what else it starts
+  setpriv --reuid postgres --clear-groups ringwarden doctor --rings 210 --entries 64")]
 pub(crate) struct Doctor {
     /// A policy file or a preset, to answer for in place of policies in general; may be given several times
     #[arg(short, long = "policy", value_name = "POLICY")]
     policies: Vec<String>,
+    #[command(flatten)]
+    wanted: Wanted,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -52,6 +62,9 @@ struct Report {
     /// What filters see of requests beyond the header, in bytes by operation.
     payloads: BTreeMap<String, u8>,
     backends: Backends,
+    /// Whether rings fit, where that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload: Option<Workload>,
     /// What does not work although a backend is usable.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
@@ -87,7 +100,7 @@ struct Verdict {
 
 impl Doctor {
     pub(crate) fn execute(self) -> ExitCode {
-        let report = match Report::make(&self.policies) {
+        let report = match Report::make(&self.policies, &self.wanted) {
             Ok(report) => report,
             Err(unusable) => {
                 unusable.print();
@@ -101,18 +114,21 @@ impl Doctor {
                 Err(error) => return style::fail(error, crate::FAILED),
             },
         }
-        if report.backends.auto.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let fits = report.workload.is_none_or(|workload| workload.fits != Answer::No);
+        if report.backends.auto.is_some() && fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
 impl Report {
     /// Finds out what holds for the policies, or in general where there are none.
-    fn make(policies: &[String]) -> Result<Self, Unusable> {
+    fn make(policies: &[String], rings: &Wanted) -> Result<Self, Unusable> {
         let load = |model| layers::load(policies, model);
         let wanted = match policies {
             [] => None,
             _ => Some(load(KernelModel::default())?.guard().when()),
         };
+        // Before others make rings here, which count for a moment after they are closed.
+        let workload = rings.examine();
         let (facts, supervision) = (Facts::find(), Supervision::find());
         let missing = needs::missing(wanted.unwrap_or(When::Arguments));
         let compiled = |usable: Result<KernelModel, Lacking>| match wanted {
@@ -154,13 +170,15 @@ impl Report {
         };
         let payloads = facts.payloads.iter().zip(0..).filter(|(size, _)| **size > 0);
         let backends = Backends { kernel, restricted, filtered, guard, auto };
+        let too_many = workload.as_ref().filter(|_| auto.is_some()).and_then(Workload::advice);
         Ok(Self {
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
             checks: check::all(&facts, &supervision, &missing),
             payloads: payloads.map(|(&size, opcode)| (Opcode(opcode).to_string(), size)).collect(),
-            advice: advise(&facts, &supervision, &missing, &backends),
+            advice: too_many.unwrap_or_else(|| advise(&facts, &supervision, &missing, &backends)),
             warning: backends.guard.usable.then(Confined::find).flatten().map(Confined::describe),
             backends,
+            workload,
         })
     }
 
@@ -187,6 +205,12 @@ impl Report {
             };
             let (word, colour) = if verdict.usable { ("yes", GOOD) } else { ("no", BAD) };
             row(word, colour, name, &detail);
+        }
+        if let Some(workload) = &self.workload {
+            say!("\n{BOLD}{}{BOLD:#}", workload.title());
+            for limit in &workload.limits {
+                row(limit.answer.word(), limit.answer.colour(), limit.subject, &limit.detail);
+            }
         }
         if let Some(warning) = self.warning {
             say!("\nwarning: {warning}.");
@@ -260,9 +284,7 @@ fn colour(check: &Check) -> Style {
     match check.answer {
         // Sharing as on Linux 7.2 is neither good nor bad.
         _ if check.id == check::LEAK => Style::new(),
-        Answer::Yes => GOOD,
-        Answer::No => BAD,
-        Answer::Unknown => DIM,
+        answer => answer.colour(),
     }
 }
 
