@@ -216,8 +216,8 @@ fn it_sees_what_sysctls_forbid() {
     assert!(by_nobody.detail("tracing").contains("ptrace_scope is 2"), "{}", by_nobody.report);
 }
 
-/// Nobody's, so that nothing but the test has locked memory as that user.
-const SOMEBODY: u32 = 65531;
+/// Nobody's, as those after it, so that nothing but the test has locked memory as that user.
+const SOMEBODY: u32 = 65521;
 
 fn with_rings(stage: &Stage, rings: u64, entries: u32) -> Command {
     let mut command = doctor(stage);
@@ -261,6 +261,23 @@ fn descriptors_are_counted() {
     }
 }
 
+#[test]
+fn processes_that_cannot_be_started_are_told_from_what_is_refused() {
+    if !is_root() {
+        return skip("a user without any process: takes root");
+    }
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let stage = Stage::new();
+    let mut command = with_rings(&stage, 1, 1);
+    command.uid(SOMEBODY - 1).gid(SOMEBODY - 1);
+    // SAFETY: a system call between fork and exec.
+    unsafe { command.pre_exec(|| lower(libc::RLIMIT_NPROC, 1)) };
+    let found = Diagnosis::of(command);
+    assert_eq!(found.status, 1);
+    assert_eq!(limit(&found, "processes")["answer"], false, "{}", found.report);
+    assert!(found.advice().contains("`ulimit -u`"), "{}", found.advice());
+}
+
 /// The guard numbers descriptors from 64 on.
 #[test]
 fn a_program_that_cannot_be_started_holds_up_nobody() {
@@ -283,9 +300,10 @@ fn as_many_rings_can_be_made_as_it_says_there_is_locked_memory_for() {
     }
     let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let stage = Stage::new();
-    for entries in [1, 100, 1024] {
+    // Another user each time: what has been closed counts until the kernel has come to it.
+    for (user, entries) in (SOMEBODY..).zip([1, 100, 1024]) {
         let as_somebody = |mut command: Command| {
-            command.uid(SOMEBODY).gid(SOMEBODY);
+            command.uid(user).gid(user);
             // SAFETY: a system call between fork and exec.
             unsafe { command.pre_exec(|| lower(libc::RLIMIT_MEMLOCK, LIMIT)) };
             command

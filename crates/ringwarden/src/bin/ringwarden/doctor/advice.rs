@@ -3,7 +3,7 @@
 use super::{Backends, Verdict};
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::guard::needs::{Culprit, Missing, remedy};
-use ringwarden::kernel::{Availability, Facts, Supervision};
+use ringwarden::kernel::{Availability, Facts, Supervision, TrialError};
 
 /// Where a seccomp profile is in the way.
 const PROFILE: &str = "Where the container is started, `ringwarden export seccomp --lane split -o profile.json POLICY` \
@@ -103,6 +103,9 @@ fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String 
         Availability::Missing => "boot a kernel that is built with CONFIG_IO_URING".into(),
         Availability::LockedMemory(_) => {
             "raise the limit of locked memory (`ulimit -l`), or close rings of the same user".into()
+        }
+        Availability::Other(TrialError::NoChild(_)) => {
+            "let this user have more processes (`ulimit -u`, systemd: TasksMax=, containers: --pids-limit)".into()
         }
         Availability::Available if !SPLITS_RINGS => {
             "an x86-64 machine, which alone has the split lane".into()

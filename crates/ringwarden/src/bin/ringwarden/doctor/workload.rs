@@ -170,13 +170,9 @@ fn processes() -> Limit {
     let (answer, detail, remedy) = match ringwarden::kernel::room_for_a_process() {
         Ok(()) => (Answer::Yes, "room for the process that makes a ring".to_owned(), None),
         Err(error) => {
-            let limit = getrlimit(Resource::Nproc).current;
-            let detail = match limit {
-                Some(limit) => {
-                    format!("no room for the process that makes a ring ({error}); {limit} for this user")
-                }
-                None => format!("no room for the process that makes a ring ({error})"),
-            };
+            let most = getrlimit(Resource::Nproc).current;
+            let most = most.map_or(String::new(), |most| format!(", where this user may have {most}"));
+            let detail = format!("no room for the process that makes a ring{most}: {error}");
             let remedy = "`ulimit -u` with a higher number (systemd: TasksMax=, containers: --pids-limit)";
             (Answer::No, detail, Some(remedy.to_owned()))
         }
