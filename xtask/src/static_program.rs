@@ -47,9 +47,12 @@ pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result
             native(&folder, profile)?;
             folder.join(architecture.target()).join(output).join("ringwarden")
         }
-        Architecture::Aarch64 => cross::cargo(&["build", "--profile", profile, "-p", "ringwarden"])?
-            .join(output)
-            .join("ringwarden"),
+        Architecture::Aarch64 => {
+            // This machine's `strip` does not know the processor.
+            let strip = format!("profile.{profile}.strip = \"symbols\"");
+            let build = ["build", "--profile", profile, "-p", "ringwarden", "--config", &strip];
+            cross::cargo(&build)?.join(output).join("ringwarden")
+        }
     };
     let stripped = folder.join(format!("ringwarden-{}", architecture.debian()));
     fs::create_dir_all(&folder)?;
@@ -59,7 +62,6 @@ pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result
             let dynamic = crate::debian::output(Command::new("readelf").arg("--dynamic").arg(&stripped))?;
             ensure!(!dynamic.contains("(NEEDED)"), "{} wants libraries:\n{dynamic}", stripped.display());
         }
-        // `cross` has left symbols out; this machine's `strip` does not know the processor.
         Architecture::Aarch64 => drop(fs::copy(built, &stripped)?),
     }
     Ok(stripped)
@@ -84,6 +86,8 @@ fn native(folder: &Path, profile: &str) -> anyhow::Result<()> {
     command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
     command.args(["--target", Architecture::X86_64.target()]);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", folder);
+    // Which would not be kept.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     let status = command.status().context("cannot run cargo")?;
     ensure!(status.success(), "building a static ringwarden failed");
     Ok(())

@@ -66,7 +66,11 @@ fn locate(mounts: &str, groups: &str) -> Option<(&'static Version, PathBuf, Path
     let mount_point = PathBuf::from(mount_point);
     // In a container without a namespace of its own for them, only its own group is mounted.
     let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
-    let group = if path.contains("..") { mount_point.clone() } else { mount_point.join(below) };
+    let group = match path.contains("..") {
+        true => mount_point.clone(),
+        // Without a slash at its end where nothing is below.
+        false => mount_point.join(below).components().collect(),
+    };
     Some((version, mount_point, group))
 }
 
