@@ -14,6 +14,7 @@ use ringwarden_uapi::{Opcode, RegisterOp};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::time::Duration;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes before the entries of a `struct io_uring_probe`, and of an entry.
@@ -25,6 +26,8 @@ const PROBE_FLAGS: usize = 2;
 const SUPPORTED: u8 = 1;
 /// `IORING_MAX_RESTRICTIONS` of a kernel with as many operations as can be numbered, and more.
 const MOST_ENTRIES: u32 = 1024;
+/// How soon a ring that rests is looked at again.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Who enables a ring.
 enum By<'a> {
@@ -87,13 +90,34 @@ impl Session {
         {
             return Ok(By::Thread { ring, permit });
         }
-        match restrict(ring.as_fd(), &self.held.list) {
+        let enabled = self.once(call, Errno::BADFD, || match restrict(ring.as_fd(), &self.held.list) {
             // It has one: both lists in one, below, or the policy's, since another ring waits.
-            Ok(()) | Err(Errno::BUSY) => enable(ring.as_fd()).map(|()| By::Maker),
+            Ok(()) | Err(Errno::BUSY) => enable(ring.as_fd()),
             // It is enabled, and belongs to another task than this: to the caller, say.
             Err(Errno::EXIST) => Err(Errno::BADFD),
             Err(error) => Err(error),
+        });
+        enabled.map(|()| By::Maker)
+    }
+
+    /// Has a register call made that fails so where it has been made before. Old kernels let a ring rest for such a call,
+    /// and fail others meanwhile (`ENXIO`, `__io_uring_register`, seen in 5.10). And before Linux 5.19 a ring that ends
+    /// interrupts the thread that waits here, whose call is then made again while the first one is still served.
+    fn once(
+        &self,
+        call: Call<'_>,
+        made_before: Errno,
+        make: impl Fn() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut made = make();
+        if made != Err(Errno::NXIO) {
+            return made;
         }
+        while made == Err(Errno::NXIO) && self.listener.is_valid(call.id) {
+            std::thread::sleep(PAUSE);
+            made = make();
+        }
+        if made == Err(made_before) { Ok(()) } else { made }
     }
 
     /// Has the calling thread enable its ring, which becomes the one that may submit.
@@ -133,7 +157,8 @@ impl Session {
         let held = &self.held;
         let open = held.kernel.filters_tasks();
         let (operations, register) = held.operations.joined(held.calls.register, &asked, open);
-        restrict(ring.as_fd(), &operations.entries(&register, held.kernel.opcodes, held.kernel.registers))
+        let list = operations.entries(&register, held.kernel.opcodes, held.kernel.registers);
+        self.once(call, Errno::BUSY, || restrict(ring.as_fd(), &list))
     }
 
     /// Tells of the kernel's operations without those that the policy refuses outright, so that programs fall back
