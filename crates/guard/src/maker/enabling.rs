@@ -47,11 +47,12 @@ impl Enabling {
     pub(super) fn new() -> Result<Self, Errno> {
         let watches = Watches::new()?;
         let anything = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let tells_apart = watches.watch(anything.as_fd())?.is(anything.as_fd());
+        let watch = watches.watch(anything.as_fd());
+        let tells_apart = watch.is_ok_and(|watch| watch.is(anything.as_fd()));
         Ok(Self { state: Mutex::default(), none_is_under_way: Condvar::new(), watches, tells_apart })
     }
 
-    /// Whether a ring can [wait](Permit::promise): not without `kcmp(2)`.
+    /// Whether a ring can [wait](Permit::promise): not without `kcmp(2)`, or with less than 65 descriptors.
     pub(super) fn tells_apart(&self) -> bool {
         self.tells_apart
     }
