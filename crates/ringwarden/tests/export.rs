@@ -304,7 +304,10 @@ fn kubernetes_objects_agree_with_each_other() {
         let command: Vec<_> =
             agent["command"].as_array().expect("words").iter().filter_map(Value::as_str).collect();
         let socket = profile.listener_path.as_deref().expect("a socket");
-        assert_eq!(command, ["ringwarden", "agent", "--listen", socket, "--policies", "/etc/ringwarden"]);
+        assert_eq!(
+            command,
+            ["ringwarden", "agent", "--listen", socket, "--policies", "/etc/ringwarden/policies"]
+        );
         assert_eq!(agent["image"], installer["image"]);
         let volume = |container: &Value, inside: &str| {
             let mounts = container["volumeMounts"].as_array().expect("mounts").iter();
@@ -312,7 +315,10 @@ fn kubernetes_objects_agree_with_each_other() {
             let mut volumes = spec["volumes"].as_array().expect("volumes").iter();
             volumes.find(|volume| volume["name"] == mount["name"]).expect("a volume").clone()
         };
-        assert_eq!(volume(agent, "/etc/ringwarden")["configMap"]["name"], policies["metadata"]["name"]);
+        assert_eq!(
+            volume(agent, "/etc/ringwarden/policies")["configMap"]["name"],
+            policies["metadata"]["name"]
+        );
         let of_socket = Path::new(socket).parent().expect("a folder").to_str().expect("UTF-8");
         // Runtimes connect outside of the container.
         assert_eq!(volume(agent, of_socket)["hostPath"]["path"], of_socket);
@@ -371,8 +377,9 @@ fn units_are_such_as_systemd_takes() {
         ["ringwarden-agent.service", "ringwarden-agent.socket"].map(|name| folder.path().join(name));
     verify(&[&service, &socket]);
     let text = fs::read_to_string(&service).expect("it is there");
-    let command =
-        format!("ExecStart={binary} agent --policies /etc/ringwarden --ceiling \"{into}/a b%%.toml\"\n");
+    let command = format!(
+        "ExecStart={binary} agent --policies /etc/ringwarden/policies --ceiling \"{into}/a b%%.toml\"\n"
+    );
     assert!(text.contains(&command) && text.contains("\nKillMode=process\n"), "{text}");
     assert!(text.contains("\nRequires=ringwarden-agent.socket\n"), "{text}");
     let text = fs::read_to_string(&socket).expect("it is there");

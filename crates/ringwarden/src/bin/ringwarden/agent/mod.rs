@@ -86,8 +86,8 @@ container outranks the profile's metadata. docs/agent.md says more.
 Exit status: it ends only by a signal, or with 125 when it cannot begin
 
 Examples:
-  ringwarden agent --listen /run/ringwarden/agent.sock --policies /etc/ringwarden
-  ringwarden agent --listen /run/ringwarden/agent.sock --policies /etc/ringwarden \\
+  ringwarden agent --listen /run/ringwarden/agent.sock --policies /etc/ringwarden/policies
+  ringwarden agent --listen /run/ringwarden/agent.sock --policies /etc/ringwarden/policies \\
     --ceiling @container-default --rings 64 --metrics 127.0.0.1:9644";
 
 impl Agent {

@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn a_name_leads_to_a_preset_or_into_the_folder_and_nowhere_else() {
-        let place = |name: &str| place(name, Path::new("/etc/ringwarden"));
-        assert_eq!(place("web-1.2_x"), Ok("/etc/ringwarden/web-1.2_x.toml".into()));
+        let place = |name: &str| place(name, Path::new("/etc/ringwarden/policies"));
+        assert_eq!(place("web-1.2_x"), Ok("/etc/ringwarden/policies/web-1.2_x.toml".into()));
         assert_eq!(place("@container-default"), Ok("@container-default".into()));
         let long = "x".repeat(LONGEST + 1);
         for name in

@@ -148,12 +148,12 @@ spec:
       containers:
         - name: agent
           image: "{image}"
-          command: ["ringwarden", "agent", "--listen", "{socket}", "--policies", "/etc/ringwarden"]
+          command: ["ringwarden", "agent", "--listen", "{socket}", "--policies", "/etc/ringwarden/policies"]
           securityContext:
             privileged: true
           volumeMounts:
             - name: policies
-              mountPath: /etc/ringwarden
+              mountPath: /etc/ringwarden/policies
               readOnly: true
             - name: socket
               mountPath: {folder}

@@ -19,7 +19,7 @@ Exit status: 0 when it is done;
   2  a policy or the profile cannot be read or used, or FILE cannot be written
 
 Examples:
-  ringwarden export seccomp /etc/ringwarden/web.toml -o web.json
+  ringwarden export seccomp /etc/ringwarden/policies/web.toml -o web.json
   podman run --security-opt seccomp=web.json IMAGE
   ringwarden export seccomp --from default.json --lane split policy.toml -o split.json
   docker run --security-opt seccomp=split.json IMAGE ringwarden run -p policy.toml -- ./server")]

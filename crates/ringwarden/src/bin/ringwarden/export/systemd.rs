@@ -38,7 +38,7 @@ pub(super) struct Systemd {
     #[arg(long, value_name = "PATH", default_value = SOCKET, conflicts_with = "service")]
     socket: PathBuf,
     /// The folder of the agent's policies
-    #[arg(long, value_name = "DIR", default_value = "/etc/ringwarden", conflicts_with = "service")]
+    #[arg(long, value_name = "DIR", default_value = "/etc/ringwarden/policies", conflicts_with = "service")]
     policies: PathBuf,
     /// A policy, or a preset: what it refuses no container's policy may allow
     #[arg(long, value_name = "POLICY", conflicts_with = "service")]
