@@ -367,7 +367,9 @@ fn orphans_get_rings_where_only_ancestors_may_look_into_them() {
     // The second is an orphan when it is let go on.
     const DAEMON: &str = r#"(sh -c 'read x; exec "$0" 2' "$0" <"$1" >"$2" &); echo go >"$1""#;
     if fs::read_to_string(SCOPE).is_err() || !is_root() {
-        return launch::skip("setting Yama's scope takes Yama, and root");
+        // `in-guest` runs this on kernels that have it.
+        eprintln!("skipped: setting Yama's scope takes Yama, and root");
+        return;
     }
     let before = fs::read_to_string(SCOPE).expect("a scope");
     fs::write(SCOPE, "1").expect("another");
