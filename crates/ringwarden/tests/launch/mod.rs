@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
@@ -36,6 +37,15 @@ impl Stage {
     pub(crate) fn unprivileged() -> Self {
         const NOBODY: u32 = 65534;
         Self { user: is_root().then_some(NOBODY), ..Self::new() }
+    }
+
+    /// The same for an ordinary user whom no other test plays: what is closed counts against a user's limits until the
+    /// kernel has come to it.
+    pub(crate) fn alone(self) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        const FIRST: u32 = 200_000;
+        let next = || FIRST + 100 * (std::process::id() % 1000) + NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { user: self.user.map(|_| next()), ..self }
     }
 
     /// The same with that backend in place of the guard.

@@ -4,6 +4,7 @@ use super::{Backends, Verdict};
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::guard::needs::{Culprit, Missing, remedy};
 use ringwarden::kernel::{Availability, Facts, Supervision, TrialError};
+use rustix::io::Errno;
 
 /// Where a seccomp profile is in the way.
 const PROFILE: &str = "Where the container is started, `ringwarden export seccomp --lane split -o profile.json POLICY` \
@@ -104,7 +105,7 @@ fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String 
         Availability::LockedMemory(_) => {
             "raise the limit of locked memory (`ulimit -l`), or close rings of the same user".into()
         }
-        Availability::Other(TrialError::NoChild(_)) => {
+        Availability::Other(TrialError::NoChild(Errno::AGAIN)) => {
             "let this user have more processes (`ulimit -u`, systemd: TasksMax=, containers: --pids-limit)".into()
         }
         Availability::Available if !SPLITS_RINGS => {
