@@ -43,7 +43,6 @@ mod frozen;
 #[allow(unsafe_code)] // _exit
 mod guard_process;
 pub mod hazards;
-#[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // kcmp
 mod identity;
 #[allow(unsafe_code)] // ptrace
