@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use server::Postgres;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// How long PostgreSQL works, and how often for a comparison.
 #[derive(clap::Args)]
@@ -93,6 +94,10 @@ fn scan(server: &Postgres<'_>, seconds: u32) -> anyhow::Result<(u64, u64)> {
     Ok((scans, requests))
 }
 
+/// How a refusal is told of, and how long that may take.
+const TOLD: &str = "ringwarden: refused readv";
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Shows what a policy that refuses too much looks like, on both sides.
 fn refusal(root: &Root, run: &Path) -> anyhow::Result<()> {
     fs::write(run.join("without-readv.toml"), WITHOUT_READV)?;
@@ -101,12 +106,20 @@ fn refusal(root: &Root, run: &Path) -> anyhow::Result<()> {
     let server = Postgres::start(root, run, launch, &["effective_io_concurrency=1"])?;
     let failed = server.attempt(SCAN)?;
     ensure!(!failed.status.success(), "the scan did not fail: {failed:?}");
-    let log = server.log()?;
+    // The guard waits for nobody who reads what it tells.
+    let told = Instant::now();
+    let log = loop {
+        let log = server.log()?;
+        if log.contains(TOLD) || told.elapsed() > PATIENCE {
+            break log;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
     let line = |start: &str| {
         let found = log.lines().find_map(|line| line.find(start).map(|at| &line[at..]));
         found.with_context(|| format!("no line with `{start}`:\n{log}"))
     };
-    let (error, told) = (line("ERROR:  could not read blocks")?, line("ringwarden: refused readv")?);
+    let (error, told) = (line("ERROR:  could not read blocks")?, line(TOLD)?);
     ensure!(error.ends_with("Permission denied"), "{error}");
     ensure!(server.value("select 1")? == "1", "the server did not survive");
     println!("The same without readv: the scan fails, the server lives");
