@@ -19,17 +19,24 @@ Examples:
   cargo xtask static
   cargo xtask static --arch aarch64        # built, and not tried: `cargo xtask boot` has such machines")]
 pub(crate) struct Args {
-    /// The processor that it is for
-    #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
-    arch: Architecture,
-    /// Cargo's profile: `dev` takes half the time
-    #[arg(long, default_value = "release")]
-    profile: String,
+    #[command(flatten)]
+    kind: Kind,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let program = build(args.arch, &args.profile)?;
-    if args.arch == Architecture::X86_64 {
+/// Which program it is.
+#[derive(clap::Args)]
+pub(crate) struct Kind {
+    /// The processor that it is for; what is for another one than this machine's is not tried
+    #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
+    pub(crate) arch: Architecture,
+    /// Cargo's profile: `dev` takes half the time
+    #[arg(long, default_value = "release")]
+    pub(crate) profile: String,
+}
+
+pub(crate) fn run(Args { kind }: &Args) -> anyhow::Result<()> {
+    let program = build(kind.arch, &kind.profile)?;
+    if kind.arch == Architecture::X86_64 {
         try_out(&EmptyRoot::with(&[(&program, "ringwarden")])?, "/ringwarden")?;
     }
     println!("{}", program.display());

@@ -178,9 +178,12 @@ impl Owner {
 
 /// Whether a task is in the calling process's user namespace.
 fn shares_user_namespace(task: Pid) -> bool {
-    let of =
-        |task: &str| rustix::fs::stat(format!("/proc/{task}/ns/user")).map(|stat| (stat.st_dev, stat.st_ino));
-    of(&task.as_raw_nonzero().to_string()).is_ok_and(|theirs| of("self") == Ok(theirs))
+    static OWN: OnceLock<Option<(u64, u64)>> = OnceLock::new();
+    let of = |task: &str| {
+        rustix::fs::stat(format!("/proc/{task}/ns/user")).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    let theirs = of(&task.as_raw_nonzero().to_string());
+    theirs.is_some() && theirs == *OWN.get_or_init(|| of("self"))
 }
 
 /// Whether a process whose file system ids change stays one that nobody can look into.

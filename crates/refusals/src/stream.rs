@@ -1,5 +1,6 @@
 //! Perf events of the tracepoint, and their buffers.
 
+use crate::format::Format;
 use crate::record::{Layout, REFUSED, Refused};
 use crate::{Unavailable, event, processors, tracefs};
 use perf_event::data::Record;
@@ -108,8 +109,12 @@ impl Stream {
     /// # Errors
     /// [`Unavailable`].
     pub fn open(scope: Scope) -> Result<Self, Unavailable> {
-        let format = tracefs::find()?;
-        let layout = Layout::of(&format).map_err(Unavailable::Format)?;
+        Self::of(&tracefs::find()?, scope)
+    }
+
+    /// The same where the tracepoint has been found.
+    pub(crate) fn of(format: &Format, scope: Scope) -> Result<Self, Unavailable> {
+        let layout = Layout::of(format).map_err(Unavailable::Format)?;
         let mut builder = builder(format.id);
         let mut stream = Self {
             layout,

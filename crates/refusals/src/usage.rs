@@ -1,7 +1,8 @@
 //! The tracepoint, kept in use.
 
+use crate::format::Format;
 use crate::stream::{builder, explain};
-use crate::{Unavailable, tracefs};
+use crate::{Scope, Stream, Unavailable, tracefs};
 use perf_event::Counter;
 
 /// For as long as a process has one, streams are opened and closed in microseconds.
@@ -12,6 +13,7 @@ use perf_event::Counter;
 /// one. A process that is forked has it, too, until it ends; one that is executed does not.
 #[derive(Debug)]
 pub struct InUse {
+    format: Format,
     _event: Counter,
 }
 
@@ -23,6 +25,14 @@ impl InUse {
     pub fn begin() -> Result<Self, Unavailable> {
         let format = tracefs::find()?;
         let event = builder(format.id).observe_self().any_cpu().build().map_err(explain)?;
-        Ok(Self { _event: event })
+        Ok(Self { format, _event: event })
+    }
+
+    /// Begins to listen, as [`Stream::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(&self, scope: Scope) -> Result<Stream, Unavailable> {
+        Stream::of(&self.format, scope)
     }
 }

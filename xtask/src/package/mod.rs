@@ -22,33 +22,30 @@ use std::process::Command;
 Example:
   apt-get install \"$(cargo xtask package)\"")]
 pub(crate) struct Args {
-    /// The processor that it is for; a package for another one than this machine's is not tried
-    #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
-    arch: Architecture,
-    /// Cargo's profile: `dev` takes half the time
-    #[arg(long, default_value = "release")]
-    profile: String,
+    #[command(flatten)]
+    program: static_program::Kind,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let (own, parts) = metadata::of("ringwarden", args.arch)?;
-    let program = static_program::build(args.arch, &args.profile)?;
+pub(crate) fn run(Args { program: static_program::Kind { arch, profile } }: &Args) -> anyhow::Result<()> {
+    let arch = *arch;
+    let (own, parts) = metadata::of("ringwarden", arch)?;
+    let program = static_program::build(arch, profile)?;
     // Man pages are the same for every processor.
-    let native = match args.arch {
+    let native = match arch {
         Architecture::X86_64 => program.clone(),
-        Architecture::Aarch64 => static_program::build(Architecture::X86_64, &args.profile)?,
+        Architecture::Aarch64 => static_program::build(Architecture::X86_64, profile)?,
     };
     let folder = program.parent().context("a program without a folder")?;
     let tree = tempfile::tempdir_in(folder)?;
     tree::lay_out(tree.path(), &program, &native, &control::copyright(&own, &parts))?;
-    control::write(tree.path(), &own, args.arch)?;
-    let package = folder.join(format!("{}_{}_{}.deb", own.name, own.version, args.arch.debian()));
+    control::write(tree.path(), &own, arch)?;
+    let package = folder.join(format!("{}_{}_{}.deb", own.name, own.version, arch.debian()));
     let mut build = Command::new("dpkg-deb");
     // Whoever builds it owns nothing in it, and the same sources give the same file.
     build.args(["--root-owner-group", "--build"]).arg(tree.path()).arg(&package);
     build.env("SOURCE_DATE_EPOCH", date()?);
     succeed(&mut build)?;
-    if args.arch == Architecture::X86_64 {
+    if arch == Architecture::X86_64 {
         installation::try_out(&package)?;
     }
     println!("{}", package.display());

@@ -176,6 +176,7 @@ mod tests {
         });
         assert!(enabling.permit(tid(1)).is_none());
     }
+
     #[test]
     fn while_a_ring_waits_for_its_issuer_there_is_none_without_a_list() {
         let enabling = Enabling::new().expect("descriptors");

@@ -157,13 +157,13 @@ impl Maker {
         let (started, listener) = start(&argv, &signals, &program_filter)
             .map_err(|(status, error)| not_started(status, error.raw_os_error(), &program))?;
         let died = |error: Errno| Error::Died(error.into());
+        // Rings need descriptors for a moment, and calls that hang. The program has its own limit by now.
+        raise_open_files();
         let session = Arc::new(Session::new(listener, held, audit.clone()).map_err(error)?);
         let mut stand_in = StandIn::new(None).map_err(error)?;
         let state = State::open(started.pid).ok();
         let mut watch = Watch::begin(Arc::clone(&session)).map_err(error)?;
         signals.hold_again();
-        // Rings need descriptors for a moment, and calls that hang.
-        raise_open_files();
         before.map_or(Ok(()), |before| before(started.pid)).map_err(Error::Start)?;
         started.go().map_err(error)?;
 

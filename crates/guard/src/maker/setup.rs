@@ -68,7 +68,8 @@ impl Session {
             && self.held.may_wait
             && (!disabled || self.enabling.tells_apart());
         // Held until the thread has enabled its ring, or can be sure of another to do so.
-        let permit = if single && self.may_inject(call) { self.enabling.permit(call.tid) } else { None };
+        let permit = if single { self.enabling.permit(call.tid) } else { None };
+        let permit = permit.filter(|_| self.may_inject(call));
         let bound = permit.is_some();
         let mut real = real_flags(flags, bound);
         if sqpoll && self.held.kernel.submits_all {

@@ -159,9 +159,7 @@ impl Run {
             (_, false) => (if self.quiet { Hearing::Nobody } else { Hearing::IfPossible }, None),
             (_, true) => match InUse::begin() {
                 Ok(in_use) => (Hearing::Surely(in_use), None),
-                Err(reason) => {
-                    (Hearing::Nobody, Some(format!("what the kernel refuses cannot be told of: {reason}")))
-                }
+                Err(reason) => (Hearing::Nobody, Some(untold(reason))),
             },
         }
     }
@@ -230,9 +228,7 @@ impl Run {
     fn ear(&self, reader: &Reader) -> io::Result<impl FnOnce(Pid) -> io::Result<()> + use<>> {
         let (ear, insists) = (reader.ear()?, self.reports());
         Ok(move |process| match ear.listen_to(process) {
-            Err(error) if insists => {
-                Err(io::Error::other(format!("what the kernel refuses cannot be told of: {error}")))
-            }
+            Err(reason) if insists => Err(io::Error::other(untold(reason))),
             _ => Ok(()),
         })
     }
@@ -289,6 +285,11 @@ impl Run {
             permitted: self.permissive.then(Permitted::default),
         })
     }
+}
+
+/// Why nobody hears of what the kernel refuses, for people.
+fn untold(reason: impl Display) -> String {
+    format!("what the kernel refuses cannot be told of: {reason}")
 }
 
 /// Tells why the kernel's filters are not in force.

@@ -4,13 +4,13 @@
 use super::cgroup;
 use super::container::{Container, Record, say};
 use super::metrics::Metrics;
-use crate::audit::{Line, Lost};
+use crate::audit::{Line, Lost, append};
 use ringwarden::refusals::{Drained, Scope, Stream};
 use rustix::process::Pid;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,8 +82,5 @@ impl Ear {
 }
 
 fn write(audit: &mut Option<File>, line: &impl Serialize) -> io::Result<()> {
-    let Some(file) = audit else { return Ok(()) };
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    file.write_all(&text)
+    audit.as_mut().map_or(Ok(()), |file| append(file, line))
 }

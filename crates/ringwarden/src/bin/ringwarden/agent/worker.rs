@@ -5,7 +5,7 @@ use super::container::{Container, Record};
 use super::policy::{self, Chosen};
 use super::wire::{self, Assignment, Counts, Report};
 use crate::FAILED;
-use crate::audit::Line;
+use crate::audit::{Line, append};
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
@@ -136,11 +136,8 @@ impl Audit for Log {
             return Ok(());
         }
         let line = Line::of_the_guard(refusal, &self.enforcement);
-        let mut text = serde_json::to_vec(&Record { container: &self.container, line })?;
-        text.push(b'\n');
-        // One write a line, since all workers append to the same file.
         let mut file = io::stdout().lock();
-        file.write_all(&text).and_then(|()| file.flush())
+        append(&mut file, &Record { container: &self.container, line }).and_then(|()| file.flush())
     }
 
     fn made(&mut self) {

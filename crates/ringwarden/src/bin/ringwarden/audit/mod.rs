@@ -37,6 +37,16 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
+/// Writes a record as a line of JSON: by one call, so that several processes can append to one file.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn append(mut to: impl Write, record: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
 impl Audit for Log {
     fn refused(&mut self, refusal: &Refusal) -> io::Result<()> {
         let line = Line::of_the_guard(refusal, &self.enforcement);
@@ -113,10 +123,7 @@ impl Log {
 
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        // One write a line, so that several guards can append to one file.
-        file.write_all(&text).inspect_err(|error| {
+        append(file, line).inspect_err(|error| {
             self.lines.tell(format!("ringwarden: the audit file takes no more lines: {error}"));
         })
     }

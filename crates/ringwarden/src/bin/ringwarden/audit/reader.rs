@@ -1,6 +1,6 @@
 //! The process that reads what the kernel refuses, for lanes in which the kernel does.
 
-use super::{Log, Tally};
+use super::{Log, Tally, append};
 use ringwarden::launch::{Bond, Companion, wait};
 use ringwarden::refusals::{InUse, Scope, Stream};
 use rustix::fd::AsFd;
@@ -95,13 +95,12 @@ impl Ear {
         // A byte at a time: what follows is not for now.
         let mut answer = BufReader::with_capacity(1, &self.stream);
         let asked = (&self.stream).write_all(&process.as_raw_nonzero().get().to_ne_bytes());
-        let reason =
-            match asked.and_then(|()| answer.read_line(&mut line)).map(|_| serde_json::from_str(&line)) {
-                Ok(Ok(Beginning::Listens)) => return Ok(()),
-                Ok(Ok(Beginning::Unavailable(reason))) => reason,
-                Ok(Err(error)) => format!("the process that would read them is gone ({error})"),
-                Err(error) => format!("the process that would read them is gone ({error})"),
-            };
+        let heard = asked.and_then(|()| answer.read_line(&mut line));
+        let reason = match heard.and_then(|_| Ok(serde_json::from_str(&line)?)) {
+            Ok(Beginning::Listens) => return Ok(()),
+            Ok(Beginning::Unavailable(reason)) => reason,
+            Err(error) => format!("the process that would read them is gone ({error})"),
+        };
         // Fails only where the kernel collects children by itself.
         let _ = wait::end(self.reader);
         Err(io::Error::other(reason))
@@ -116,23 +115,23 @@ fn read(talk: UnixStream, mut log: Log, in_use: Option<InUse>) -> u8 {
     if (&talk).read_exact(&mut process).is_err() {
         return 0;
     }
-    let opened =
-        in_use.and_then(|in_use| Ok((in_use, Stream::open(Scope::Process(i32::from_ne_bytes(process)))?)));
+    let process = Scope::Process(i32::from_ne_bytes(process));
+    let opened = in_use.and_then(|in_use| in_use.open(process).map(|stream| (in_use, stream)));
     let (_in_use, stream) = match opened {
         Ok(opened) => opened,
         Err(unavailable) => {
-            let _ = say(&talk, &Beginning::Unavailable(unavailable.to_string()));
+            let _ = append(&talk, &Beginning::Unavailable(unavailable.to_string()));
             return 0;
         }
     };
-    if say(&talk, &Beginning::Listens).is_err() {
+    if append(&talk, &Beginning::Listens).is_err() {
         return 0;
     }
     let ended = listen(stream, &talk, &mut log);
     log.lines.finish();
     match ended {
         Ok(()) => {
-            let _ = say(&talk, &log.tally);
+            let _ = append(&talk, &log.tally);
             drop((talk, log));
             linger();
             0
@@ -152,13 +151,6 @@ fn linger() {
     {
         std::thread::sleep(LINGERING);
     }
-}
-
-/// Says it in a line.
-fn say(mut talk: &UnixStream, what: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(what)?;
-    line.push(b'\n');
-    talk.write_all(&line)
 }
 
 fn listen(mut stream: Stream, talk: &UnixStream, log: &mut Log) -> io::Result<()> {
