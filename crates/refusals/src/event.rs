@@ -15,15 +15,6 @@ pub(crate) fn set_filter(event: &Counter, filter: &CStr) -> io::Result<()> {
     check(unsafe { ioctls::SET_FILTER(event.as_raw_fd(), filter.as_ptr().cast_mut()) })
 }
 
-/// Has the records of `event` go to the buffer of `to`, which is one of the same processor.
-///
-/// # Errors
-/// `EINVAL` where it is not.
-pub(crate) fn set_output(event: &Counter, to: &Counter) -> io::Result<()> {
-    // SAFETY: two descriptors, no pointers.
-    check(unsafe { ioctls::SET_OUTPUT(event.as_raw_fd(), to.as_raw_fd()) })
-}
-
 /// What to poll for its records.
 pub(crate) fn fd(event: &Counter) -> BorrowedFd<'_> {
     // SAFETY: the descriptor is the event's own, and open for as long as that is borrowed.

@@ -16,10 +16,12 @@
 //!   operation. That there was a refusal, by which thread and when, it cannot change.
 //! - Of the SQE the descriptor is missing, and what is behind pointers.
 //! - Members of a chain that fail with another (`-ECANCELED`) are not told of.
-//! - Records wait in one buffer per processor. What finds no place there is [counted](Stream::drain).
-//! - A process that executes a file which its user may not read, or with other effective than real ids, loses
-//!   the events that it has inherited (`begin_new_exec`, `perf_event_exit_task`), and so do those that it starts
-//!   later. [`Scope::Cgroup`] and [`Scope::Machine`] do not depend on that.
+//! - Records wait in one buffer per processor. What finds no place there is [counted](Stream::drain). A process's
+//!   stream hears the whole machine and leaves out what others are refused, so they can take the room: events of a
+//!   task alone would cost it a microsecond at each switch, and it could leave them behind by executing a file that
+//!   its user may not read.
+//! - Whether a process descends from another is known from the moment that the kernel tells of its beginning. Who had
+//!   begun before, or was told of in a record that found no place, is known as long as its parent is a member.
 //! - A processor that is switched on later has no buffer.
 //!
 //! Submission threads (`SQPOLL`) and workers belong to their process.
@@ -34,6 +36,7 @@ mod processors;
 mod record;
 mod stream;
 mod tracefs;
+mod tree;
 mod usage;
 
 pub use record::Refused;

@@ -2,15 +2,15 @@
 
 use crate::format::Format;
 use crate::record::{Layout, REFUSED, Refused};
+use crate::tree::Tree;
 use crate::{Unavailable, event, processors, tracefs};
 use perf_event::data::Record;
 use perf_event::events::Tracepoint;
-use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
+use perf_event::{Builder, Clock, SampleFlag, Sampler};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -21,10 +21,15 @@ use std::time::{Duration, SystemTime};
 /// Room for about 3500 refusals.
 const BUFFER: usize = 512 << 10;
 
+/// So many refusals of others at once are not to be listened to all the time.
+const FLOOD: usize = 1000;
+/// How long nothing is read after that: at most a few thousand of each processor are read twenty times a second.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Whose refusals are told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// One process, all its threads, and whatever they start from then on.
+    /// One process, all its threads, and whoever descends from them, as far as their parents still tell.
     Process(i32),
     /// The processes of a cgroup and of those below it. The path is that of its folder, in the hierarchy that has
     /// the `perf_event` controller, which is version 2's unless that of version 1 is mounted.
@@ -54,17 +59,8 @@ pub struct Refusal {
 pub struct Drained {
     /// In the order of their time.
     pub refusals: Vec<Refusal>,
-    /// So many more found no place in a buffer.
+    /// So many more found no place in a buffer, of those who were listened to: of [`Scope::Process`] everybody.
     pub lost: u64,
-}
-
-/// Why [`Stream::wait`] came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Woken {
-    /// The descriptor that was waited for as well is ready.
-    pub other: bool,
-    /// Nobody is left who could be refused anything; what was is still to be [drained](Stream::drain).
-    pub over: bool,
 }
 
 /// The refusals of some processes, as they happen.
@@ -74,33 +70,12 @@ pub struct Stream {
     layout: Layout,
     /// One a processor.
     buffers: Vec<Sampler>,
-    /// Further threads' events, whose records go to those buffers.
-    others: Vec<Counter>,
-    /// The descriptors of events that can have no more records.
-    hung_up: HashSet<i32>,
+    /// Whose refusals count, unless all do that are heard.
+    tree: Option<Tree>,
+    /// Whether much of what came last was none of theirs.
+    flooded: bool,
     /// Taken from the buffers, or told to be lost.
     accounted: u64,
-    threads: Threads,
-}
-
-/// By which of several events a record is told: a thread may have inherited one and have been given another.
-#[derive(Default)]
-struct Threads {
-    /// The thread that an event was opened for, by the event's id.
-    of: HashMap<u64, i32>,
-    /// Whether a thread can have two.
-    ambiguous: bool,
-    /// Whose event tells of a thread.
-    chosen: HashMap<u32, i32>,
-}
-
-impl Threads {
-    fn tells(&mut self, tid: u32, event: Option<u64>) -> bool {
-        let Some(&root) = event.and_then(|event| self.of.get(&event)).filter(|_| self.ambiguous) else {
-            return true;
-        };
-        *self.chosen.entry(tid).or_insert(root) == root
-    }
 }
 
 impl Stream {
@@ -116,119 +91,66 @@ impl Stream {
     pub(crate) fn of(format: &Format, scope: Scope) -> Result<Self, Unavailable> {
         let layout = Layout::of(format).map_err(Unavailable::Format)?;
         let mut builder = builder(format.id);
-        let mut stream = Self {
-            layout,
-            buffers: Vec::new(),
-            others: Vec::new(),
-            hung_up: HashSet::new(),
-            accounted: 0,
-            threads: Threads::default(),
+        let tree = match &scope {
+            Scope::Process(pid) => Some(Tree::of(*pid)?),
+            _ => None,
         };
-        match &scope {
-            Scope::Process(pid) => stream.open_for_process(&mut builder, *pid)?,
+        let mut buffers = match &scope {
             Scope::Cgroup(path) => {
                 let no_cgroup = |error| Unavailable::NoCgroup { path: path.clone(), error };
                 let cgroup = File::open(path).map_err(no_cgroup)?;
                 let mut builder = builder.clone();
                 builder.observe_cgroup(&cgroup);
-                stream.open_on_all(&mut builder, None).map_err(|error| match error {
+                open_on_all(&mut builder).map_err(|error| match error {
                     // What is no cgroup, or in a hierarchy without the controller.
                     Unavailable::Failed(error) if matches!(error.raw_os_error(), Some(9 | 22)) => {
                         no_cgroup(error)
                     }
                     error => error,
-                })?;
+                })?
             }
-            Scope::Machine => stream.open_on_all(builder.any_pid(), None)?,
-        }
-        for event in stream.buffers.iter_mut().map(|buffer| &mut **buffer).chain(&mut stream.others) {
+            Scope::Process(_) | Scope::Machine => open_on_all(builder.any_pid())?,
+        };
+        for event in &mut buffers {
             event.enable()?;
         }
-        Ok(stream)
-    }
-
-    fn open_for_process(&mut self, builder: &mut Builder<'_>, pid: i32) -> Result<(), Unavailable> {
-        builder.inherit(true);
-        let mut known = HashSet::new();
-        // Those that appear meanwhile may have inherited an event, or not.
-        loop {
-            let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
-            let tasks = tasks.map_err(|_| Unavailable::NoProcess(pid))?;
-            let tids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse::<i32>().ok());
-            let new: Vec<_> = tids.filter(|&tid| known.insert(tid)).collect();
-            if new.is_empty() {
-                break;
-            }
-            self.threads.ambiguous = known.len() > new.len();
-            for tid in new {
-                match self.open_on_all(builder.observe_pid(tid), Some(tid)) {
-                    // It has ended.
-                    Err(Unavailable::Failed(error)) if error.raw_os_error() == Some(3) => {}
-                    opened => opened?,
-                }
-            }
-        }
-        if self.buffers.is_empty() { Err(Unavailable::NoProcess(pid)) } else { Ok(()) }
-    }
-
-    /// Opens an event on every processor, disabled.
-    fn open_on_all(&mut self, builder: &mut Builder<'_>, thread: Option<i32>) -> Result<(), Unavailable> {
-        let filter = CString::new(format!("error == {REFUSED}")).map_err(io::Error::other)?;
-        let mut opened = Vec::new();
-        for processor in processors::online()? {
-            let event = builder.one_cpu(processor).build().map_err(explain)?;
-            event::set_filter(&event, &filter)?;
-            opened.push(event);
-        }
-        if let Some(thread) = thread {
-            self.threads.of.extend(opened.iter().map(|event| (event.id(), thread)));
-        }
-        if self.buffers.is_empty() {
-            for event in opened {
-                self.buffers.push(event.sampled(BUFFER)?);
-            }
-            return Ok(());
-        }
-        for (event, buffer) in opened.iter().zip(&self.buffers) {
-            event::set_output(event, buffer)?;
-        }
-        self.others.extend(opened);
-        Ok(())
+        Ok(Self { layout, buffers, tree, flooded: false, accounted: 0 })
     }
 
     /// Waits until there is something to [drain](Self::drain), `other` is readable, or hangs up, or the time is over.
+    /// Gives whether `other` is ready.
     ///
     /// # Errors
     /// Those of `poll(2)`.
-    pub fn wait(&mut self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<Woken> {
+    pub fn wait(&mut self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
+        let timeout =
+            if self.flooded { Some(timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE))) } else { timeout };
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        let events = self.buffers.iter().map(|buffer| &**buffer).chain(&self.others);
-        let live: Vec<_> = events.filter(|event| !self.hung_up.contains(&event.as_raw_fd())).collect();
-        let mut fds: Vec<_> =
-            live.iter().map(|event| PollFd::from_borrowed_fd(event::fd(event), PollFlags::IN)).collect();
-        fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+        let heard = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let process = self.tree.as_ref().and_then(Tree::watched);
+        let mut fds: Vec<_> = other.into_iter().map(heard).collect();
+        fds.extend(process.map(|process| heard(process.as_fd())));
+        let events = self.buffers.iter().chain(self.tree.iter().flat_map(Tree::buffers));
+        fds.extend(events.filter(|_| !self.flooded).map(|event| heard(event::fd(event))));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
-            Err(Errno::INTR) => return Ok(Woken { other: false, over: false }),
+            Err(Errno::INTR) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        let hung: Vec<_> = live
-            .iter()
-            .zip(&fds)
-            .filter(|(_, fd)| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
-            .map(|(event, _)| event.as_raw_fd())
-            .collect();
-        let over = hung.len() == live.len();
-        let other = other.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
-        self.hung_up.extend(hung);
-        Ok(Woken { other, over })
+        let ready = |place: usize| fds.get(place).is_some_and(|fd| !fd.revents().is_empty());
+        let (other, process) = (other.is_some() && ready(0), process.is_some() && ready(other.iter().len()));
+        if let Some(tree) = self.tree.as_mut().filter(|_| process) {
+            tree.one_has_ended();
+        }
+        Ok(other)
     }
 
     /// Takes what has come.
     pub fn drain(&mut self) -> Drained {
+        let ended = self.tree.as_mut().map(Tree::ended);
         let mut drained = Drained::default();
         let clock = Clocks::now();
         for buffer in &mut self.buffers {
@@ -236,12 +158,11 @@ impl Stream {
                 match record.parse_record() {
                     Ok(Record::Sample(sample)) => {
                         self.accounted += 1;
-                        let tid = sample.tid().unwrap_or_default();
-                        let request = sample.raw().and_then(|raw| self.layout.decode(raw));
-                        if let Some(request) = request.filter(|_| self.threads.tells(tid, sample.id())) {
+                        if let Some(request) = sample.raw().and_then(|raw| self.layout.decode(raw)) {
+                            let [pid, tid] = [sample.pid(), sample.tid()].map(Option::unwrap_or_default);
+                            let (pid, tid) = (pid.cast_signed(), tid.cast_signed());
                             let time = clock.at(sample.time().unwrap_or_default());
-                            let pid = sample.pid().unwrap_or_default().cast_signed();
-                            drained.refusals.push(Refusal { time, pid, tid: tid.cast_signed(), request });
+                            drained.refusals.push(Refusal { time, pid, tid, request });
                         }
                     }
                     Ok(Record::Lost(lost)) => {
@@ -252,8 +173,22 @@ impl Stream {
                 }
             }
         }
+        if let (Some(tree), Some(ended)) = (&mut self.tree, ended) {
+            // After the buffers, so that whoever was refused something is known.
+            tree.catch_up();
+            let all = drained.refusals.len();
+            drained.refusals.retain(|refusal| tree.has(refusal.pid));
+            self.flooded = all - drained.refusals.len() > FLOOD;
+            tree.forget(&ended);
+        }
         drained.refusals.sort_by_key(|refusal| refusal.time);
         drained
+    }
+
+    /// Whether nobody is left who could be refused anything; what was is still to be [drained](Self::drain). Never
+    /// but for [`Scope::Process`].
+    pub fn is_over(&self) -> bool {
+        self.tree.as_ref().is_some_and(|tree| tree.watched().is_none())
     }
 
     /// Stops listening and takes what is left; what was lost last is known only now.
@@ -261,20 +196,27 @@ impl Stream {
     /// # Errors
     /// Events cannot be counted.
     pub fn finish(mut self) -> io::Result<Drained> {
-        let events = |stream: &mut Self, visit: &mut dyn FnMut(&mut Counter) -> io::Result<()>| {
-            stream.buffers.iter_mut().try_for_each(|buffer| visit(buffer))?;
-            stream.others.iter_mut().try_for_each(visit)
-        };
-        events(&mut self, &mut |event| event.disable())?;
+        self.buffers.iter_mut().try_for_each(|event| event.disable())?;
         let mut drained = self.drain();
         let mut counted = 0;
-        events(&mut self, &mut |event| {
+        for event in &mut self.buffers {
             counted += event.read()?;
-            Ok(())
-        })?;
+        }
         drained.lost += counted.saturating_sub(self.accounted);
         Ok(drained)
     }
+}
+
+/// Opens an event on every processor, disabled.
+fn open_on_all(builder: &mut Builder<'_>) -> Result<Vec<Sampler>, Unavailable> {
+    let filter = CString::new(format!("error == {REFUSED}")).map_err(io::Error::other)?;
+    let mut events = Vec::new();
+    for processor in processors::online()? {
+        let event = builder.one_cpu(processor).build().map_err(explain)?;
+        event::set_filter(&event, &filter)?;
+        events.push(event.sampled(BUFFER)?);
+    }
+    Ok(events)
 }
 
 /// An event whose records this crate understands, by the tracepoint's number.
@@ -284,7 +226,7 @@ pub(crate) fn builder(tracepoint: u64) -> Builder<'static> {
         .include_kernel()
         .sample_period(1)
         .wakeup_events(1)
-        .sample(SampleFlag::RAW | SampleFlag::TID | SampleFlag::TIME | SampleFlag::ID)
+        .sample(SampleFlag::RAW | SampleFlag::TID | SampleFlag::TIME)
         .clockid(Clock::MONOTONIC);
     builder
 }
@@ -326,15 +268,6 @@ pub(crate) fn explain(error: io::Error) -> Unavailable {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_thread_with_two_events_is_told_of_by_one() {
-        let mut threads = Threads { of: HashMap::from([(1, 10), (2, 11)]), ..Threads::default() };
-        assert!(threads.tells(12, Some(1)) && threads.tells(12, Some(2)));
-        threads.ambiguous = true;
-        assert!(threads.tells(12, Some(1)) && !threads.tells(12, Some(2)) && threads.tells(12, Some(1)));
-        assert!(threads.tells(13, Some(2)) && threads.tells(13, None));
-    }
 
     #[test]
     fn times_of_before_and_after_are_told() {

@@ -2,15 +2,14 @@
 
 use crate::format::Format;
 use crate::stream::{builder, explain};
-use crate::{Scope, Stream, Unavailable, tracefs};
+use crate::{Scope, Stream, Unavailable, processors, tracefs};
 use perf_event::Counter;
 
 /// For as long as a process has one, streams are opened and closed in microseconds.
 ///
-/// The kernel's first event of a task takes about 10 ms, in which it waits for every processor to pass through its scheduler
-/// (`account_event` in `kernel/events/core.c`); after the last event of a tracepoint it waits for everybody who
-/// may still be in it, about 30 ms (`perf_trace_event_unreg`, measured on 6.18), and others wait for that who open
-/// one. A process that is forked has it, too, until it ends; one that is executed does not.
+/// After the last event of a tracepoint the kernel waits for everybody who may still be in it, about 30 ms
+/// (`perf_trace_event_unreg`, measured on 6.18), and others wait for that who open one. A process that is forked has
+/// it, too, until it ends; one that is executed does not.
 #[derive(Debug)]
 pub struct InUse {
     format: Format,
@@ -24,7 +23,8 @@ impl InUse {
     /// Why refusals cannot be told of here.
     pub fn begin() -> Result<Self, Unavailable> {
         let format = tracefs::find()?;
-        let event = builder(format.id).observe_self().any_cpu().build().map_err(explain)?;
+        let processor = processors::online()?[0];
+        let event = builder(format.id).any_pid().one_cpu(processor).build().map_err(explain)?;
         Ok(Self { format, _event: event })
     }
 

@@ -12,6 +12,7 @@ use ringwarden::refusals::InUse;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -312,6 +313,46 @@ fn a_process_that_runs_already_is_watched_to_its_end_and_no_other() {
 }
 
 #[test]
+fn children_that_were_there_before_are_watched_and_outlive_their_parent() {
+    for stage in stages() {
+        let mut command = stage.guarded(&no_nop(), "sh");
+        let script = r#"sh -c 'echo $PPID; while read count; do "$0" $count; done' "$0"; :"#;
+        command.args(["-c", script]).arg(stage.example("nops"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut target = command.spawn().expect("start");
+        let mut output = BufReader::new(target.stdout.take().expect("piped"));
+        let mut parent = String::new();
+        output.read_line(&mut parent).expect("a pid");
+        let watcher = Watcher::start(&stage, &["--pid", parent.trim(), "--json"]);
+        refuse(&mut target, 3, &mut output);
+        let pid =
+            rustix::process::Pid::from_raw(parent.trim().parse().expect("a number")).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+        refuse(&mut target, 4, &mut output);
+        drop(target.stdin.take());
+        let (lines, totals) = watcher.end();
+        assert_eq!(lines.lines().count(), 7, "{lines}");
+        assert_eq!(totals, "ringwarden: 7 requests refused: nop (7)\n");
+        target.wait().expect("wait");
+    }
+}
+
+/// Perf events that a task has inherited it loses then (`begin_new_exec`).
+#[test]
+fn a_program_that_its_user_may_not_read_is_heard() {
+    for stage in stages() {
+        let nops = stage.empty_folder().join("unreadable");
+        fs::copy(stage.example("nops"), &nops).expect("copy");
+        fs::set_permissions(&nops, fs::Permissions::from_mode(0o711)).expect("permissions");
+        let mut command = stage.guarded(&no_nop(), "setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&nops).arg("3");
+        let output = finish(command);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(stderr(&output), "ringwarden: 3 requests refused: nop (3)\n");
+    }
+}
+
+#[test]
 fn everybody_is_watched_until_a_signal_comes() {
     for stage in stages() {
         let watcher = Watcher::start(&stage, &["--all"]);
@@ -383,8 +424,10 @@ fn nothing_is_lost_without_being_counted() {
         let told = lines.matches("\"op\":\"nop\"").count();
         let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let lost: usize = lines.filter_map(|line| line["lost"].as_u64()).map(|lost| lost as usize).sum();
-        assert!(told > 0 && lost > 0 && told + lost == FLOOD, "{told} told, {lost} lost");
-        let expected = format!("ringwarden: {FLOOD} requests refused: nop ({told}), unknown ({lost})\n");
+        // What is lost may be others'.
+        assert!(told > 0 && lost > 0 && told + lost >= FLOOD, "{told} told, {lost} lost");
+        let all = told + lost;
+        let expected = format!("ringwarden: {all} requests refused: nop ({told}), unknown ({lost})\n");
         assert_eq!(totals, expected);
     }
 }

@@ -30,7 +30,7 @@ const UNHEARD: u8 = 1;
 #[derive(Args)]
 #[command(after_help = AFTER_HELP, group = ArgGroup::new("scope").required(true))]
 pub(crate) struct Watch {
-    /// A process with all its threads, and whatever it starts from now on; ends with the last of them
+    /// A process with all its threads, and whoever descends from it; ends with the last of them
     #[arg(long, group = "scope", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: Option<i32>,
     /// The processes of a cgroup and of those below it: the path of its folder
@@ -56,7 +56,7 @@ Exit status: 0 when it was ended, or nobody is left to watch; 1 when refusals ca
 
 Examples:
   ringwarden watch --all
-  ringwarden watch --pid $(pgrep -o postgres) --json > refused.jsonl    the oldest, and what it starts from now on
+  ringwarden watch --pid $(pgrep -o postgres) --json > refused.jsonl    the server and all its children
   ringwarden watch --cgroup /sys/fs/cgroup/system.slice/mariadb.service --duration 60";
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -115,9 +115,9 @@ impl Watching {
         self.redraw();
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let woken = stream.wait(Some(signals.as_fd()), left)?;
+            stream.wait(Some(signals.as_fd()), left)?;
             self.show(&stream.drain())?;
-            let mut ends = woken.over || left.is_some_and(|left| left.is_zero());
+            let mut ends = stream.is_over() || left.is_some_and(|left| left.is_zero());
             while let Some(signal) = signals.next() {
                 if signal.stops() {
                     stop_like(signal.number());

@@ -156,9 +156,9 @@ fn linger() {
 fn listen(mut stream: Stream, talk: &UnixStream, log: &mut Log) -> io::Result<()> {
     let mut parent = true;
     loop {
-        let woken = stream.wait(parent.then(|| talk.as_fd()), None)?;
+        let told = stream.wait(parent.then(|| talk.as_fd()), None)?;
         log.drained(&stream.drain())?;
-        if woken.other {
+        if told {
             let mut byte = [0];
             let mut talk = talk;
             let said = matches!(talk.read(&mut byte), Ok(1));
@@ -168,7 +168,7 @@ fn listen(mut stream: Stream, talk: &UnixStream, log: &mut Log) -> io::Result<()
             // The parent has been killed, or does not wait for everybody; whoever must be listened to still is.
             parent = false;
         }
-        if woken.over {
+        if stream.is_over() {
             break;
         }
     }
