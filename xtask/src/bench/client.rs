@@ -21,6 +21,9 @@ pub(crate) enum Client {
         batch: u32,
         #[arg(long)]
         seconds: f64,
+        /// Under a seccomp filter of one instruction, which allows everything
+        #[arg(long)]
+        filter: bool,
     },
     /// Waits for completions that another thread causes, without submitting
     Wait {
@@ -53,7 +56,12 @@ impl Client {
     /// Prints how often it happened in a second; `Rings` prints its process number when they are made.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let rate = match *self {
-            Self::Nop { batch, seconds } => nops(batch, seconds)?,
+            Self::Nop { batch, seconds, filter } => {
+                if filter {
+                    allow_everything()?;
+                }
+                nops(batch, seconds)?
+            }
             Self::Wait { seconds } => waits(seconds)?,
             Self::Enter { seconds, filter } => {
                 if filter {

@@ -21,7 +21,7 @@ const WORK: [(&str, &[&str]); 2] = [
 /// Prints how often each way did its work, as medians and as ratios to native io_uring.
 pub(super) fn run(root: &Root, run: &Path, rounds: usize, seconds: u32) -> anyhow::Result<()> {
     let time = format!("--time={seconds}");
-    let mut done = vec![vec![Vec::new(); WAYS.len()]; WORK.len()];
+    let mut done = vec![vec![Vec::<u64>::new(); WAYS.len()]; WORK.len()];
     for round in 1..=rounds {
         for (way, (name, launch, method)) in WAYS.into_iter().enumerate() {
             eprintln!("round {round}: {name}");
@@ -33,18 +33,21 @@ pub(super) fn run(root: &Root, run: &Path, rounds: usize, seconds: u32) -> anyho
             server.stop()?;
         }
     }
-    println!("Medians of {rounds} rounds of {seconds} s, and ratios to native io_uring:");
-    for ((work, _), done) in WORK.into_iter().zip(&mut done) {
-        let medians: Vec<u64> = done.iter_mut().map(|counts| median(counts)).collect();
-        for ((name, ..), median) in WAYS.into_iter().zip(&medians) {
-            let rate = *median as f64 / f64::from(seconds);
-            println!("  {work:13} {name:34} {rate:8.1} /s  {:.2}", *median as f64 / medians[0] as f64);
+    println!(
+        "Medians of {rounds} rounds of {seconds} s, and of the ratios to native io_uring in each round:"
+    );
+    for ((work, _), done) in WORK.into_iter().zip(&done) {
+        for ((name, ..), counts) in WAYS.into_iter().zip(done) {
+            let ratios = counts.iter().zip(&done[0]).map(|(&count, &native)| count as f64 / native as f64);
+            let rate = median(counts.iter().map(|&count| count as f64)) / f64::from(seconds);
+            println!("  {work:13} {name:34} {rate:8.1} /s  {:.2}", median(ratios));
         }
     }
     Ok(())
 }
 
-fn median(counts: &mut [u64]) -> u64 {
-    counts.sort_unstable();
-    counts[counts.len() / 2]
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
