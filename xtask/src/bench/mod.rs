@@ -73,7 +73,7 @@ enum Job {
     /// Our own client, with these arguments; on one core together with the guard if `pinned`.
     Client { args: &'static [&'static str], pinned: bool },
     /// fio's random reads.
-    Fio,
+    Fio(fio::Source),
 }
 
 const fn nop(name: &'static str, wanted: Promise, args: &'static [&'static str]) -> Measurement {
@@ -91,7 +91,7 @@ const fn against_seccomp(measurement: Measurement) -> Measurement {
     Measurement { natively: &["--filter"], without_sqpoll: true, ..measurement }
 }
 
-const MEASUREMENTS: [Measurement; 11] = [
+const MEASUREMENTS: [Measurement; 12] = [
     nop("NOP, batch 1, one core", promise(0.0, 0.9), &["nop", "--batch", "1"]),
     against_seccomp(nop(
         "NOP, batch 1, one core, against a seccomp filter",
@@ -103,8 +103,12 @@ const MEASUREMENTS: [Measurement; 11] = [
     nop("NOP, batch 64, one core", promise(0.45, 0.98), &["nop", "--batch", "64"]),
     nop("NOP, batch 256, one core", promise(0.65, 0.98), &["nop", "--batch", "256"]),
     Measurement {
-        job: Job::Fio,
+        job: Job::Fio(fio::Source::Disk),
         ..client("fio randread 4k O_DIRECT, depth 32, batch 16", promise(0.9, 0.98), &[])
+    },
+    Measurement {
+        job: Job::Fio(fio::Source::Memory),
+        ..client("fio randread 4k tmpfs, depth 32, batch 1", promise(0.0, 0.95), &[])
     },
     client("wait for a completion", promise(0.95, 0.95), &["wait"]),
     client("enter with nothing to submit", promise(0.95, 0.0), &["enter"]),
@@ -118,7 +122,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane).without_sqpoll()?;
     let reads = fio::Reads::new(args.folder.as_deref(), args.seconds)?;
     let mut rows = vec![["what", "native /s", "guard /s", "ratio", "wanted"].map(str::to_owned)];
-    for measurement in MEASUREMENTS.iter().filter(|measurement| measurement.name.contains(&args.only)) {
+    // Filters of tasks say nothing of rings.
+    let fits = |measurement: &&Measurement| !(measurement.without_sqpoll && args.lane == "tasks");
+    let chosen = MEASUREMENTS.iter().filter(fits);
+    for measurement in chosen.filter(|measurement| measurement.name.contains(&args.only)) {
         let _pin = match measurement.job {
             Job::Client { pinned: true, .. } => Some(OneCore::new()?),
             _ => None,
@@ -167,7 +174,10 @@ fn rate(
     seconds: f64,
     guard: Option<&Guard>,
 ) -> anyhow::Result<f64> {
-    let Job::Client { args, .. } = measurement.job else { return reads.rate(guard) };
+    let args = match measurement.job {
+        Job::Client { args, .. } => args,
+        Job::Fio(source) => return reads.rate(source, guard),
+    };
     let mut command = client_command(guard)?;
     let more = if guard.is_none() { measurement.natively } else { &[] };
     command.args(args).args(more).arg("--seconds").arg(seconds.to_string());
