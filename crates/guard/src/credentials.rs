@@ -15,6 +15,7 @@ use crate::proc;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use std::fs::File;
 use std::sync::OnceLock;
 
 /// Ids as `/proc/PID/status` has them, in the guard's user namespace.
@@ -178,12 +179,17 @@ impl Owner {
 
 /// Whether a task is in the calling process's user namespace.
 fn shares_user_namespace(task: Pid) -> bool {
-    static OWN: OnceLock<Option<(u64, u64)>> = OnceLock::new();
-    let of = |task: &str| {
-        rustix::fs::stat(format!("/proc/{task}/ns/user")).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    /// Kept open, so that the kernel does not make the namespace's inode anew for each look (`path_from_stashed` in
+    /// `fs/libfs.c`; 3 in place of 9 µs on 6.18).
+    static OWN: OnceLock<Option<(File, (u64, u64))>> = OnceLock::new();
+    let own = || {
+        let namespace = File::open("/proc/self/ns/user").ok()?;
+        let stat = rustix::fs::fstat(&namespace).ok()?;
+        Some((namespace, (stat.st_dev, stat.st_ino)))
     };
-    let theirs = of(&task.as_raw_nonzero().to_string());
-    theirs.is_some() && theirs == *OWN.get_or_init(|| of("self"))
+    let theirs = rustix::fs::stat(format!("/proc/{}/ns/user", task.as_raw_nonzero())).ok();
+    let own = OWN.get_or_init(own).as_ref().map(|(_, own)| *own);
+    own.is_some() && own == theirs.map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// Whether a process whose file system ids change stays one that nobody can look into.

@@ -17,13 +17,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// The size of a processor's buffer: what everybody may have by default, `kernel.perf_event_mlock_kb` less a page.
-/// Room for about 3500 refusals.
-const BUFFER: usize = 512 << 10;
+/// The size of a processor's buffer: with that of [`Tree`] less than everybody may have by default,
+/// `kernel.perf_event_mlock_kb`. Room for about 1700 refusals.
+const BUFFER: usize = 256 << 10;
 
 /// So many refusals of others at once are not to be listened to all the time.
 const FLOOD: usize = 1000;
-/// How long nothing is read after that: at most a few thousand of each processor are read twenty times a second.
+/// How long nothing is read after that: a buffer of each processor is read twenty times a second.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Whose refusals are told of.
