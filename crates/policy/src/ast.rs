@@ -25,6 +25,8 @@ pub(crate) enum ExprKind {
     Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
     Compare(Comparison, Box<Expr>, Box<Expr>),
     In(Box<Expr>, Vec<Element>),
+    /// `a in name`.
+    Among(Box<Expr>, Box<Expr>),
     /// `a && b && …`, at least two.
     All(Vec<Expr>),
     /// `a || b || …`, at least two.
@@ -32,6 +34,26 @@ pub(crate) enum ExprKind {
 }
 
 impl Expr {
+    /// The names in it.
+    pub(crate) fn names<'e>(&'e self, names: &mut Vec<&'e str>) {
+        match &self.kind {
+            ExprKind::Name(name) => names.push(name),
+            ExprKind::Number(_) | ExprKind::Network(_) | ExprKind::Bad => {}
+            ExprKind::Not(inner) | ExprKind::Complement(inner) => inner.names(names),
+            ExprKind::Arithmetic(_, left, right)
+            | ExprKind::Compare(_, left, right)
+            | ExprKind::Among(left, right) => {
+                left.names(names);
+                right.names(names);
+            }
+            ExprKind::In(left, elements) => {
+                left.names(names);
+                elements.iter().for_each(|element| element.names(names));
+            }
+            ExprKind::All(parts) | ExprKind::Any(parts) => parts.iter().for_each(|part| part.names(names)),
+        }
+    }
+
     /// The ends of what was perhaps meant as a range: `80-90`.
     pub(crate) fn as_range(&self) -> Option<(u64, u64)> {
         let ExprKind::Arithmetic(Arithmetic::Sub, left, right) = &self.kind else { return None };
@@ -42,6 +64,15 @@ impl Expr {
     }
 }
 
+/// What a name stands for, as written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Meaning {
+    /// A number or an address.
+    One(Expr),
+    /// A set, or a single range.
+    Set(Vec<Element>),
+}
+
 /// A part of a set: one value, or a range with both ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Element {
@@ -50,6 +81,12 @@ pub(crate) struct Element {
 }
 
 impl Element {
+    /// The names in it.
+    pub(crate) fn names<'e>(&'e self, names: &mut Vec<&'e str>) {
+        self.first.names(names);
+        self.last.iter().for_each(|last| last.names(names));
+    }
+
     pub(crate) fn span(&self) -> Span {
         self.first.span.start..self.last.as_ref().unwrap_or(&self.first).span.end
     }

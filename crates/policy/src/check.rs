@@ -3,6 +3,7 @@
 
 mod address;
 mod constant;
+mod defined;
 mod name;
 mod number;
 mod outcome;
@@ -11,6 +12,7 @@ mod value;
 
 use crate::ast::{Comparison, Element, Expr, ExprKind};
 use crate::cond::{Cond, Value, Width};
+use crate::define::{Item, Names};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::field::Field;
 use crate::kind::Kind;
@@ -27,10 +29,11 @@ use std::sync::Arc;
 pub(crate) fn rule(
     source: &Arc<Source>,
     excerpt: &Excerpt<'_>,
+    names: &Names,
     operation: Opcode,
     expr: &Expr,
 ) -> Result<(Cond, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut checker = Checker::new(source, excerpt, operation);
+    let mut checker = Checker::new(source, excerpt, names, operation);
     let cond = checker.cond(expr);
     match cond {
         Some(cond) if checker.errors.is_empty() => Ok((cond, checker.warnings)),
@@ -41,9 +44,9 @@ pub(crate) fn rule(
 /// The outcome of an operation's rule, where it is the same for every request that decides it.
 pub(crate) fn outcome(source: &Arc<Source>, operation: Opcode, text: &str) -> Option<bool> {
     let excerpt = Excerpt::new(source, text, 0..0);
-    let (expr, errors) = parse::expression(source, &excerpt);
+    let (names, (expr, errors)) = (Names::new(), parse::expression(source, &excerpt));
     let expr = expr.filter(|_| errors.is_empty())?;
-    let mut checker = Checker { may_be_constant: true, ..Checker::new(source, &excerpt, operation) };
+    let mut checker = Checker { may_be_constant: true, ..Checker::new(source, &excerpt, &names, operation) };
     let cond = checker.cond(&expr)?;
     outcome::of(&cond, &mut checker.effort)
 }
@@ -55,11 +58,12 @@ pub(crate) fn outcome(source: &Arc<Source>, operation: Opcode, text: &str) -> Op
 pub(crate) fn value(
     source: &Arc<Source>,
     excerpt: &Excerpt<'_>,
+    names: &Names,
     operation: Opcode,
     field: &'static Field,
     expr: &Expr,
 ) -> Result<FieldValue, Vec<Diagnostic>> {
-    let mut checker = Checker::new(source, excerpt, operation);
+    let mut checker = Checker::new(source, excerpt, names, operation);
     checker.value_of(field, expr).ok_or(checker.errors)
 }
 
@@ -67,6 +71,7 @@ pub(crate) fn value(
 struct Checker<'s> {
     source: &'s Arc<Source>,
     excerpt: &'s Excerpt<'s>,
+    names: &'s Names,
     operation: Opcode,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
@@ -74,10 +79,15 @@ struct Checker<'s> {
     may_be_constant: bool,
     /// How much may yet be tried.
     effort: usize,
+    /// Elements of sets with a name that the expression may yet have.
+    elements: usize,
 }
 
 /// Steps of trying the conditions of one expression, some nanoseconds each.
 const EFFORT: usize = 1 << 20;
+
+/// Elements of sets with a name, as often as they are named: more are in no program.
+const ELEMENTS: usize = 1 << 18;
 
 /// A number with what it means: plain numbers mean nothing and go with everything.
 struct Number {
@@ -86,9 +96,10 @@ struct Number {
 }
 
 impl<'s> Checker<'s> {
-    fn new(source: &'s Arc<Source>, excerpt: &'s Excerpt<'s>, operation: Opcode) -> Self {
+    fn new(source: &'s Arc<Source>, excerpt: &'s Excerpt<'s>, names: &'s Names, operation: Opcode) -> Self {
         let (errors, warnings) = (Vec::new(), Vec::new());
-        Self { source, excerpt, operation, errors, warnings, may_be_constant: false, effort: EFFORT }
+        let (may_be_constant, effort, elements) = (false, EFFORT, ELEMENTS);
+        Self { source, excerpt, names, operation, errors, warnings, may_be_constant, effort, elements }
     }
 }
 
@@ -123,6 +134,13 @@ impl Checker<'_> {
             ExprKind::Compare(op, left, right) => self.compare(expr, *op, left, right),
             ExprKind::In(left, elements) if self.is_address(left) => self.address_within(left, elements),
             ExprKind::In(left, elements) => self.within(expr, left, elements),
+            ExprKind::Among(left, set) => {
+                let elements = self.named_set(set)?;
+                match self.is_address(left) {
+                    true => self.address_within(left, &elements),
+                    false => self.within(expr, left, &elements),
+                }
+            }
             _ => {
                 let width = self.width(&[expr]);
                 let number = self.number(expr, width)?;
@@ -182,7 +200,19 @@ impl Checker<'_> {
         let number = self.number(left, width);
         let mut ranges = Vec::new();
         for element in elements {
-            ranges.push(self.range(left, number.as_ref(), element, width));
+            let Some((definition, items)) = self.set_of(element) else {
+                ranges.push(self.range(left, number.as_ref(), element, width));
+                continue;
+            };
+            self.count(element, items.len())?;
+            let of_item =
+                |item: &Item| self.item((left, number.as_ref()), (element, definition), *item, width);
+            // One element is enough to show what is wrong with the set.
+            let of_set: Option<Vec<_>> = items.iter().map(of_item).collect();
+            match of_set {
+                Some(of_set) => ranges.extend(of_set.into_iter().map(Some)),
+                None => ranges.push(None),
+            }
         }
         let (number, ranges) = (number?, ranges.into_iter().collect::<Option<Vec<_>>>()?);
         let ranges = merge(ranges);

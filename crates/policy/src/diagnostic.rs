@@ -49,6 +49,9 @@ codes! {
     Entries = "P012", "`max_entries` is not a size that rings can have";
     UnknownRegister = "P013", "a name in `[register]` that is neither a register opcode nor a group";
     Conflict = "P014", "a register opcode that is both allowed and denied";
+    Taken = "P015", "a name in `[define]` that has another meaning, or that no definition can have";
+    Circular = "P016", "definitions that are made of each other in a circle";
+    NotConstant = "P017", "a definition that is neither a constant nor a set of constants";
     UnexpectedCharacter = "P101", "a character that no expression holds";
     BadNumber = "P102", "a number that cannot be read or exceeds 64 bits";
     BadAddress = "P103", "an IP address or network that cannot be read";
@@ -75,6 +78,7 @@ codes! {
     Bypassed = "P404", "an operation that is restricted while another one does the same and is allowed";
     Truncates = "P405", "a rule that refuses to open files for writing, and lets them be emptied or made";
     Loosens = "P406", "a policy that allows what one that it extends refuses";
+    Unused = "P407", "a definition that nothing uses";
 }
 
 /// How bad a [`Diagnostic`] is.

@@ -4,33 +4,38 @@
 
 mod all;
 mod calls;
+mod define;
 mod extends;
 mod ops;
 mod tests;
 
+use crate::ast::Expr;
 use crate::calls::Calls;
+use crate::define::Names;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::group::Group;
 use crate::lint::{self, Entry};
 use crate::policy::{Decision, Policy, RuleOrigin};
 use crate::request::Request;
-use crate::source::{Source, Span};
-use crate::suggest;
+use crate::source::{Excerpt, Source, Span};
+use crate::{parse, suggest};
 pub use extends::Base;
 pub(crate) use extends::Library;
 use ringwarden_uapi::{OPCODES, Opcode};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a policy, as suggestions name them.
-const KEYS: &[&str] = &["version", "name", "default", "extends", "all", "ops", "setup", "register", "test"];
+const KEYS: &[&str] =
+    &["version", "name", "default", "extends", "define", "all", "ops", "setup", "register", "test"];
 
 /// Reads a policy.
 pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
     let (table, faults) = DeTable::parse_recoverable(&source.text);
     let faults: Vec<_> = faults.iter().map(|fault| not_toml(source, fault)).collect();
-    let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
+    let mut document = Document::new(source);
     let policy = document.read(table.get_ref(), library);
     if !faults.is_empty() {
         let mut errors = document.errors;
@@ -45,6 +50,11 @@ pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<
     match policy {
         Some(mut policy) if document.errors.is_empty() => {
             policy.warnings = document.warnings;
+            // What a file defines that is extended here may be used here only.
+            policy.warnings.retain(|warning| {
+                let defined = warning.primary.source.slice(&warning.primary.span);
+                warning.code != Code::Unused || !document.used.contains(defined)
+            });
             policy.warnings.extend(lint::rules(&policy, &document.entries));
             Ok(policy)
         }
@@ -91,7 +101,7 @@ fn leading_zero(text: &str, at: usize) -> Option<String> {
 
 /// Reads `field=value` lines as a request.
 pub(crate) fn question(source: &Arc<Source>, operation: Opcode) -> Result<Request, Diagnostics> {
-    let mut document = Document { source, errors: Vec::new(), warnings: Vec::new(), entries: Vec::new() };
+    let mut document = Document::new(source);
     document.question(operation).ok_or_else(|| Diagnostics::new(document.errors))
 }
 
@@ -101,9 +111,20 @@ struct Document<'s> {
     warnings: Vec<Diagnostic>,
     /// The keys of `[ops]` that name something.
     entries: Vec<Entry>,
+    /// What names stand for here.
+    names: Names,
+    /// The names that conditions and other definitions of this file use.
+    used: BTreeSet<String>,
 }
 
 type Key<'t> = Spanned<toml::de::DeString<'t>>;
+
+impl<'s> Document<'s> {
+    fn new(source: &'s Arc<Source>) -> Self {
+        let (errors, warnings, entries) = (Vec::new(), Vec::new(), Vec::new());
+        Self { source, errors, warnings, entries, names: Names::new(), used: BTreeSet::new() }
+    }
+}
 
 impl Document<'_> {
     fn error(&self, code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
@@ -134,6 +155,10 @@ impl Document<'_> {
             requirement = base.requirement.clone().or(requirement);
             calls.extend(base.calls.clone());
             self.warnings.extend(base.warnings.iter().cloned());
+            self.take_names(base, &table["extends"].span());
+        }
+        if let Some(define) = table.get("define") {
+            self.definitions(define);
         }
         requirement = table.get("all").and_then(|value| self.all(value)).or(requirement);
         match table.get("ops").map(Spanned::get_ref) {
@@ -153,6 +178,10 @@ impl Document<'_> {
             self.register(register, &mut calls);
         }
         let tests = table.get("test").map(|value| self.tests(value)).unwrap_or_default();
+        // A file that says nothing else is there to be extended.
+        if ["all", "ops", "test"].into_iter().any(|key| table.contains_key(key)) {
+            self.warnings.extend(self.unused());
+        }
         let (default, default_origin) = default?;
         Some(Policy {
             source: Arc::clone(self.source),
@@ -164,6 +193,7 @@ impl Document<'_> {
             calls,
             tests,
             warnings: Vec::new(),
+            names: std::mem::take(&mut self.names),
             bases,
         })
     }
@@ -201,7 +231,7 @@ impl Document<'_> {
         self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
             _ if is_rule => error.help("rules stand below `[ops]`"),
             Some(closest) => error.help(format!("did you mean `{closest}`?")),
-            None => error.expected("`version`, `name`, `extends`, `default`, `[all]`, `[ops]`, `[setup]`, `[register]` or `[[test]]`"),
+            None => error.expected("`version`, `name`, `extends`, `default`, `[define]`, `[all]`, `[ops]`, `[setup]`, `[register]` or `[[test]]`"),
         });
     }
 
@@ -229,6 +259,17 @@ impl Document<'_> {
             }
         };
         Some((decision, self.origin(key, text)))
+    }
+
+    /// Reads a condition or a value: as much of it as there is, and whether that is all of it.
+    fn expression(&mut self, excerpt: &Excerpt<'_>) -> (Option<Expr>, bool) {
+        let (expr, errors) = parse::expression(self.source, excerpt);
+        let is_whole = errors.is_empty();
+        self.errors.extend(errors);
+        let mut names = Vec::new();
+        expr.iter().for_each(|expr| expr.names(&mut names));
+        self.used.extend(names.into_iter().map(str::to_owned));
+        (expr, is_whole)
     }
 
     fn string<'v>(&mut self, value: &'v Spanned<DeValue<'_>>, expected: &str) -> Option<&'v str> {

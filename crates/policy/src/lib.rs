@@ -43,6 +43,7 @@ mod check;
 mod compile;
 mod cond;
 mod constant;
+mod define;
 mod diagnostic;
 mod document;
 mod emit;

@@ -24,6 +24,12 @@ impl Policy {
             let _ = writeln!(listing.text, "name = {name}");
         }
         listing.rule("default", "default", &self.default_origin);
+        if !self.names.is_empty() {
+            listing.text.push_str("\n[define]\n");
+            for (name, definition) in &self.names {
+                listing.rule(name, name, &definition.origin);
+            }
+        }
         if let Some(origin) = self.requirement() {
             listing.text.push_str("\n[all]\n");
             listing.rule("require", "require", origin);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// A network, or a single address with the full prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Network {
     /// The first address; its bits past the prefix are zero.
     pub(crate) address: IpAddr,

@@ -5,7 +5,7 @@
 
 mod fault;
 
-use crate::ast::{Arithmetic, Comparison, Element, Expr, ExprKind};
+use crate::ast::{Arithmetic, Comparison, Element, Expr, ExprKind, Meaning};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lex::{self, Token, TokenKind};
 use crate::source::{Excerpt, Source, Span};
@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// How deep expressions may nest. Every level of a tree is a level of recursion here, in the
 /// checker, the evaluator and the compiler, and texts may come from strangers.
 const DEPTH: usize = 64;
+
+/// What stands on the right side of `in`.
+pub(crate) const SET: &str = "a set `{a, b}`, a range `1..=9` or a network `10.0.0.0/8`";
 
 /// Reads one expression: as much of it as there is, and everything that is wrong with its form. Parts that
 /// are no expressions are [`ExprKind::Bad`], so that the others can be looked at further.
@@ -32,6 +35,19 @@ pub(crate) fn expression(source: &Arc<Source>, excerpt: &Excerpt<'_>) -> (Option
     }
     errors.append(&mut parser.errors);
     (Some(expr), errors)
+}
+
+/// Reads what a name of `[define]` stands for, or says everything that is wrong with it.
+pub(crate) fn meaning(source: &Arc<Source>, excerpt: &Excerpt<'_>) -> Result<Meaning, Vec<Diagnostic>> {
+    let (tokens, errors) = lex::tokens(source, excerpt);
+    let mut parser = Parser { source, excerpt, tokens, at: 0, depth: 0, brackets: 0, errors, lost: false };
+    // What is no token has been reported, and what follows from it need not be.
+    match parser.errors.is_empty().then(|| parser.meaning()) {
+        Some(Ok(meaning)) if parser.errors.is_empty() => return Ok(meaning),
+        Some(Err(error)) => parser.errors.push(*error),
+        _ => {}
+    }
+    Err(parser.errors)
 }
 
 type Parsed<T> = Result<T, Box<Diagnostic>>;
@@ -191,9 +207,11 @@ impl Parser<'_> {
             Expr { kind: ExprKind::Compare(op, Box::new(left), Box::new(right)), span }
         } else if self.at_in() {
             self.at += 1;
-            let elements = self.set()?;
-            let span = start..self.tokens[self.at - 1].span.end;
-            Expr { kind: ExprKind::In(Box::new(left), elements), span }
+            let kind = match self.set()? {
+                Meaning::One(name) => ExprKind::Among(Box::new(left), Box::new(name)),
+                Meaning::Set(elements) => ExprKind::In(Box::new(left), elements),
+            };
+            Expr { kind, span: start..self.tokens[self.at - 1].span.end }
         } else {
             return Ok(left);
         };
@@ -298,24 +316,60 @@ impl Parser<'_> {
         ))
     }
 
-    /// The right side of `in`: a set in braces, a single range or a network.
-    fn set(&mut self) -> Parsed<Vec<Element>> {
-        if self.symbol() != Some("{") {
-            let element = self.element()?;
-            let constant =
-                matches!(element.first.kind, ExprKind::Network(_) | ExprKind::Bad) || element.last.is_some();
-            if constant {
-                return Ok(vec![element]);
+    /// What a name stands for: a set, a range, or a single value.
+    fn meaning(&mut self) -> Parsed<Meaning> {
+        let meaning = match self.symbol() {
+            Some("{") => Meaning::Set(self.braces()?),
+            _ => match self.element()? {
+                Element { first, last: None } => Meaning::One(first),
+                range => Meaning::Set(vec![range]),
+            },
+        };
+        match self.peek().kind {
+            TokenKind::End => Ok(meaning),
+            TokenKind::Symbol(symbol)
+                if Comparison::of(symbol).is_some() || matches!(symbol, "&&" | "||" | "!") =>
+            {
+                Err(self.condition())
             }
-            let span = element.span();
-            let text = self.text(&span);
-            let error = self.error(Code::NotASet, &span, format!("`{text}` is not a set"));
-            let error = error.expected("a set `{a, b}`, a range `1..=9` or a network `10.0.0.0/8`");
-            return Err(Box::new(error.help(match element.first.as_range() {
-                Some((first, last)) => format!("a range is written `{first}..={last}`"),
-                None => format!("for one value write `== {text}`"),
-            })));
+            TokenKind::Name if self.at_in() => Err(self.condition()),
+            _ => Err(self.unexpected("the end of the definition")),
         }
+    }
+
+    /// The next token makes a condition of what is to be a definition.
+    fn condition(&self) -> Box<Diagnostic> {
+        let error =
+            self.error_here(Code::NotConstant, "names stand for constants and sets, not for conditions");
+        let error = error.label("makes a condition of it");
+        Box::new(
+            error.help(
+                "the set is what has a name: `internal = \"{10.0.0.0/8}\"`, and then `addr in internal`",
+            ),
+        )
+    }
+
+    /// The right side of `in`: a set in braces, a single range or a network; or the name of a set.
+    fn set(&mut self) -> Parsed<Meaning> {
+        if self.symbol() == Some("{") {
+            return self.braces().map(Meaning::Set);
+        }
+        let element = self.element()?;
+        match element.first.kind {
+            _ if element.last.is_some() => return Ok(Meaning::Set(vec![element])),
+            ExprKind::Network(_) | ExprKind::Bad => return Ok(Meaning::Set(vec![element])),
+            ExprKind::Name(_) => return Ok(Meaning::One(element.first)),
+            _ => {}
+        }
+        let text = self.text(&element.first.span);
+        let error = self.error(Code::NotASet, &element.first.span, format!("`{text}` is not a set"));
+        Err(Box::new(error.expected(SET).help(match element.first.as_range() {
+            Some((first, last)) => format!("a range is written `{first}..={last}`"),
+            None => format!("for one value write `== {text}`"),
+        })))
+    }
+
+    fn braces(&mut self) -> Parsed<Vec<Element>> {
         let open = self.next().span;
         self.brackets += 1;
         let mut elements = Vec::new();
@@ -376,6 +430,7 @@ mod tests {
                     .collect();
                 format!("({} in {})", tree(left), elements.join(","))
             }
+            ExprKind::Among(left, set) => format!("({} in {})", tree(left), tree(set)),
             ExprKind::All(parts) => join(parts, " && "),
             ExprKind::Any(parts) => join(parts, " || "),
         }

@@ -2,6 +2,7 @@
 
 use crate::calls::Calls;
 use crate::cond::Cond;
+use crate::define::Names;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{self, Base, Library};
 use crate::eval;
@@ -32,6 +33,8 @@ pub struct Policy {
     pub(crate) calls: Calls,
     pub(crate) tests: Vec<Test>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// The names that it gives to constants and sets, and those of all that it extends.
+    pub(crate) names: Names,
     /// What it extends, in the order of `extends`.
     pub(crate) bases: Vec<Policy>,
 }

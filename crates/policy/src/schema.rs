@@ -28,6 +28,12 @@ pub fn schema() -> String {
                 "What becomes of operations that [ops] does not name, those of future kernels included.",
             ),
             "extends": extends(),
+            "define": {
+                "description": "Names for constants and sets, which conditions can use.",
+                "type": "object",
+                "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+                "additionalProperties": { "type": ["string", "integer"], "minLength": 1 },
+            },
             "all": {
                 "description": "What holds of every request.",
                 "type": "object",

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use ringwarden_cbpf::Program;
-use ringwarden_policy::{Code, Compiled, Decision, Policy, compile};
+use ringwarden_policy::{Code, Compiled, Decision, Diagnostics, Policy, compile};
 use ringwarden_uapi::{KernelModel, Opcode};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 /// What a kernel makes of filters: a stack per operation, newest first, all must allow.
 struct Kernel {
@@ -98,6 +99,81 @@ fn programs_decide_as_the_rules_mean() {
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
     assert!(accepted.get() * 3 > generated.get(), "{} of {} rules accepted", accepted.get(), generated.get());
+}
+
+/// A rule with a name in place of each set and each number of it, and what the names stand for. Single
+/// elements and parts of sets are named, too.
+fn named(rule: &str) -> (String, String) {
+    let (mut conditions, mut definitions, mut count) = (String::new(), String::new(), 0);
+    let mut name = |means: &str| {
+        count += 1;
+        definitions += &format!("n{count} = \"{means}\"\n");
+        format!("n{count}")
+    };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = rule;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '{' => rest.find('}').expect("sets end") + 1,
+            _ if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (token, after) = rest.split_at(length);
+        rest = after;
+        conditions += &match token.strip_prefix('{').and_then(|token| token.strip_suffix('}')) {
+            Some(elements) => {
+                let elements: Vec<_> = elements.split(", ").collect();
+                let (part, [single, others @ ..]) = elements.split_at(elements.len() / 2) else {
+                    panic!("{token} is empty")
+                };
+                let part = (!part.is_empty()).then(|| name(&format!("{{{}}}", part.join(", "))));
+                // Ranges are no elements.
+                let single = if single.contains("..=") { (*single).to_owned() } else { name(single) };
+                let others = others.iter().map(|other| (*other).to_owned());
+                let set: Vec<_> = part.into_iter().chain([single]).chain(others).collect();
+                name(&format!("{{{}}}", set.join(", ")))
+            }
+            None if first.is_ascii_digit() => name(token),
+            None => token.to_owned(),
+        };
+    }
+    (conditions, definitions)
+}
+
+#[test]
+fn names_mean_what_they_stand_for() {
+    let accepted = Cell::new(0);
+    let rules = select(&OPERATIONS[..]).prop_flat_map(|operation| (Just(operation), rule(operation)));
+    let mut runner = TestRunner::new(config(2));
+    let outcome = runner.run(&rules, |(operation, rule)| {
+        // Addresses that stand alone would be cut into numbers.
+        let rule = rule.to_string().replace("addr == 10.1.2.3", "addr in {10.1.2.3}");
+        let rule =
+            rule.replace("addr == 127.0.0.1", "addr in {127.0.0.1}").replace("addr == ::1", "addr in {::1}");
+        let (conditions, definitions) = named(&rule);
+        let programs = |define: &str, rule: &str| {
+            let text = format!("version = 1\ndefault = \"deny\"\n{define}[ops]\n{operation} = '{rule}'\n");
+            let policy = Policy::parse(&text, "generated")?;
+            let compiled = compile(&[policy], KernelModel::V7_3)?;
+            Ok::<_, Diagnostics>(compiled.filters.into_iter().map(|filter| filter.insns).collect::<Vec<_>>())
+        };
+        let define = format!("[define]\n{definitions}");
+        match (programs("", &rule), programs(&define, &conditions)) {
+            (Ok(plain), Ok(named)) => {
+                prop_assert_eq!(plain, named, "{}{}", define, conditions);
+                accepted.set(accepted.get() + 1);
+            }
+            (Err(plain), Err(named)) => {
+                let codes =
+                    |errors: &Diagnostics| errors.iter().map(|error| error.code()).collect::<BTreeSet<_>>();
+                prop_assert_eq!(codes(&plain), codes(&named), "{}{}", define, conditions);
+            }
+            (plain, named) => prop_assert!(false, "{plain:?} {named:?}\n{define}{conditions}"),
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(accepted.get() > 50, "{} rules accepted", accepted.get());
 }
 
 /// A condition that every operation's requests can meet: NOP has no fields of its own.

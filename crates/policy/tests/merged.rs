@@ -192,3 +192,89 @@ fn tables_about_calls_merge_key_by_key() {
         CallRules::default()
     );
 }
+
+/// What a file defines, those can use that extend it, whatever lies between them.
+#[test]
+fn names_are_extended_with_their_file() {
+    let files = [
+        ("names", "version = 1\ndefault = \"deny\"\n[define]\nlan = \"10.0.0.0/8\"\nweb = \"{80, 443}\"\n"),
+        (
+            "base",
+            "version = 1\nextends = [\"names\"]\n[define]\nlocal = \"{lan, fd00::/8}\"\n[ops]\nnop = \"allow\"\n",
+        ),
+        (
+            "top",
+            "version = 1\nextends = [\"names\", \"base\"]\n[define]\nweb = \"{443, 80}\"\nports = \"{web, 8443}\"\n\
+             [ops]\nconnect = \"addr in local && port in ports\"\n",
+        ),
+    ];
+    let again = read(&files).expect_err("`web` is written in another order");
+    assert_eq!(again.iter().map(|error| error.code()).collect::<Vec<_>>(), [Code::Taken]);
+    let top = files[2].1.replace("web = \"{443, 80}\"\n", "web = \"{80, 443}\"\n");
+    let policy = read(&[files[0], files[1], ("top", &top)]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(policy.warnings().is_none(), "{:?}", policy.warnings());
+    let connect = |family: u32, port: u16, first: [u8; 4]| {
+        let mut words = request(16, 0, 0);
+        (words[4], words[5], words[6]) = (family, port.swap_bytes().into(), u32::from_ne_bytes(first));
+        policy.evaluate(&words)
+    };
+    assert_eq!(connect(2, 443, [10, 1, 1, 1]), Decision::Allow);
+    assert_eq!(connect(10, 8443, [0xfd, 0, 0, 0]), Decision::Allow);
+    assert_eq!(connect(2, 22, [10, 1, 1, 1]), Decision::Deny);
+    assert_eq!(connect(2, 80, [11, 1, 1, 1]), Decision::Deny);
+    // The listing is a file of its own.
+    let listed = Policy::parse(&policy.listing(), "listing").unwrap_or_else(|errors| panic!("{errors}"));
+    let programs = |policy| compile(&[policy], KernelModel::V7_3).expect("it compiles").filters;
+    assert_eq!(programs(policy), programs(listed));
+}
+
+#[test]
+fn a_name_means_one_thing_in_all_files() {
+    let names = |port: u16| format!("version = 1\ndefault = \"deny\"\n[define]\nweb = {port}\n");
+    let (one, other) = (names(80), names(443));
+    let top = |extends: &str, define: &str| {
+        let text =
+            format!("version = 1\nextends = [{extends}]\n{define}\n[ops]\nconnect = \"port == web\"\n");
+        read(&[("one", &one), ("other", &other), ("top", &text)])
+    };
+    assert!(top("\"one\"", "").is_ok() && top("\"one\", \"one\"", "[define]\nweb = 80").is_ok());
+    for (extends, define, place) in
+        [("\"one\"", "[define]\nweb = 81", ("top", 4)), ("\"one\", \"other\"", "", ("top", 2))]
+    {
+        let errors = top(extends, define).expect_err("two meanings");
+        let found: Vec<_> =
+            errors.iter().map(|error| (error.code(), error.file(), error.place().0)).collect();
+        assert_eq!(found, [(Code::Taken, place.0, place.1)]);
+    }
+    // What is wrong in a file that is extended is told once, there.
+    let broken = "version = 1\ndefault = \"deny\"\n[define]\nweb = \"{80\"\n";
+    let errors = read(&[
+        ("broken", broken),
+        ("top", "version = 1\nextends = [\"broken\"]\n[ops]\nconnect = \"port == 80\"\n"),
+    ]);
+    let errors = errors.expect_err("a bracket is open");
+    assert_eq!(errors.iter().map(|error| error.file()).collect::<Vec<_>>(), ["broken"]);
+}
+
+/// Sets of sets of sets, and definitions on definitions, end somewhere.
+#[test]
+fn definitions_of_strangers_are_bounded() {
+    let policy = |define: &str, rule: &str| {
+        let text =
+            format!("version = 1\ndefault = \"deny\"\n[define]\n{define}\n[ops]\nconnect = \"{rule}\"\n");
+        Policy::parse(&text, "top").err().map(|errors| errors.iter().next().expect("one").code())
+    };
+    let chain = |links: usize| {
+        let links = (1..links).map(|link| format!("n{link} = \"n{}\"\n", link - 1));
+        format!("n0 = 1\n{}", links.collect::<String>())
+    };
+    assert_eq!(policy(&chain(60), "port == n59"), None);
+    assert_eq!(policy(&chain(2_000), "port == n5"), Some(Code::TooDeep));
+    let doubled: String = (1..60).map(|n| format!("n{n} = \"{{n{0}, n{0}}}\"\n", n - 1)).collect();
+    assert_eq!(policy(&format!("n0 = \"{{1, 3}}\"\n{doubled}"), "port in n59"), None);
+    let thousand: Vec<_> = (0..1000).map(|n| (2 * n).to_string()).collect();
+    let set = format!("many = \"{{{}}}\"\n", thousand.join(", "));
+    assert_eq!(policy(&set, &vec!["port in many"; 300].join(" && ")), Some(Code::TooLong));
+    let copies: String = (0..300).map(|n| format!("n{n} = \"{{many, {}}}\"\n", 2 * n + 1)).collect();
+    assert_eq!(policy(&(set + &copies), "port in many"), Some(Code::NotConstant));
+}

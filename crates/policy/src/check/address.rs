@@ -1,12 +1,15 @@
 //! Conditions on addresses: `==`, `!=` and `in`, nothing else.
 
 use super::Checker;
+use super::defined::single;
 use crate::ast::{Comparison, Element, Expr, ExprKind};
-use crate::cond::Cond;
+use crate::cond::{Cond, Width};
+use crate::define::{Defined, Item};
 use crate::diagnostic::Code;
 use crate::field::Field;
 use crate::kind::Kind;
 use crate::network::Network;
+use std::collections::HashSet;
 
 impl Checker<'_> {
     fn address_field(&self, expr: &Expr) -> Option<&'static Field> {
@@ -19,7 +22,18 @@ impl Checker<'_> {
     }
 
     pub(super) fn is_address(&self, expr: &Expr) -> bool {
-        matches!(expr.kind, ExprKind::Network(_)) || self.address_field(expr).is_some()
+        self.literal(expr).is_some() || self.address_field(expr).is_some()
+    }
+
+    /// The address or network that an expression is, or that it is the name of.
+    fn literal(&self, expr: &Expr) -> Option<Network> {
+        match expr.kind {
+            ExprKind::Network(network) => Some(network),
+            _ => match self.definition(expr)?.means {
+                Defined::Network(network) => Some(network),
+                _ => None,
+            },
+        }
     }
 
     pub(super) fn address_compare(
@@ -39,13 +53,13 @@ impl Checker<'_> {
             // One side is an address without a field to hold it: the other is a number, or an
             // address too.
             (None, None) => {
-                let (network, other) = match left.kind {
-                    ExprKind::Network(_) => (left, right),
-                    _ => (right, left),
+                let (network, other) = match self.literal(left) {
+                    Some(_) => (left, right),
+                    None => (right, left),
                 };
                 // A name that nothing has is the mistake, not the address.
                 if let ExprKind::Name(name) = &other.kind {
-                    self.name(other, name)?;
+                    self.name(other, name, Width::W32)?;
                 }
                 let width = self.width(&[left, right]);
                 return self.number(network, width).and(None);
@@ -64,8 +78,7 @@ impl Checker<'_> {
             );
         }
         let network = self.network(field, other)?;
-        let single = Network { prefix: if network.address.is_ipv4() { 32 } else { 128 }, ..network };
-        if single != network {
+        if single(network) != network {
             let text = self.text(&other.span);
             let error = self.error(
                 Code::NotAnAddress,
@@ -88,26 +101,44 @@ impl Checker<'_> {
             let width = self.width(&[left]);
             return self.number(left, width).and(None);
         };
-        let networks: Vec<_> = elements
-            .iter()
-            .map(|element| match &element.last {
-                None => self.network(field, &element.first),
-                Some(_) => {
+        let mut networks = Vec::new();
+        for element in elements {
+            let of_set: Option<Vec<_>> = self.set_of(element).and_then(|(_, items)| {
+                let networks = items.iter().map(|item| match item {
+                    Item::Network(network) => Some(*network),
+                    Item::Range(..) => None,
+                });
+                networks.collect()
+            });
+            match (of_set, &element.last) {
+                (Some(of_set), _) => {
+                    self.count(element, of_set.len())?;
+                    networks.extend(of_set.into_iter().map(Some));
+                }
+                (None, None) => networks.push(self.network(field, &element.first)),
+                (None, Some(_)) => {
                     let error =
                         self.error(Code::NotAnAddress, &element.span(), "addresses do not form ranges");
-                    self.report(
-                        error.label("a range").expected("addresses and networks: `{10.0.0.1, 10.1.0.0/16}`"),
-                    )
+                    let error = error.label("a range");
+                    networks.push(
+                        self.report(error.expected("addresses and networks: `{10.0.0.1, 10.1.0.0/16}`")),
+                    );
                 }
-            })
-            .collect();
-        Some(Cond::Address(field, networks.into_iter().collect::<Option<_>>()?))
+            }
+        }
+        let networks: Vec<_> = networks.into_iter().collect::<Option<_>>()?;
+        let mut seen = HashSet::new();
+        Some(Cond::Address(field, networks.into_iter().filter(|network| seen.insert(*network)).collect()))
     }
 
     pub(super) fn network(&mut self, field: &Field, expr: &Expr) -> Option<Network> {
+        if let Some(network) = self.literal(expr) {
+            return Some(network);
+        }
         match expr.kind {
-            ExprKind::Network(network) => Some(network),
             ExprKind::Bad => None,
+            // It has been said what is wrong with the definition.
+            _ if self.definition(expr).is_some_and(|definition| definition.means == Defined::Broken) => None,
             _ => {
                 let text = self.text(&expr.span);
                 let error = self.error(

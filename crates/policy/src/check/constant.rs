@@ -27,7 +27,7 @@ fn show(value: u64, kind: Option<Kind>) -> String {
 
 impl Checker<'_> {
     /// What is known of a value, as a clause.
-    fn limits(&self, expr: &Expr, number: &Number, known: Known) -> String {
+    pub(super) fn limits(&self, expr: &Expr, number: &Number, known: Known) -> String {
         let text = self.text(&expr.span);
         let show = |value| show(value, number.kind);
         match (known.maybe & !known.ones).count_ones() {

@@ -2,7 +2,7 @@
 
 use super::{Checker, Number};
 use crate::ast::{Expr, ExprKind};
-use crate::cond::Value;
+use crate::cond::{Value, Width};
 use crate::constant::{CONSTANTS, Constant};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::field::{FIELDS, Field};
@@ -44,26 +44,25 @@ const UNSEEN: &[(&str, &str)] = &[
 impl Checker<'_> {
     /// A constant that is a number among others has no bits to speak of.
     pub(super) fn refuse_enumeration_bits(&mut self, op: &str, expr: &Expr, number: &Number) -> Option<()> {
-        let constant = match &expr.kind {
-            ExprKind::Name(name) => Constant::named(name),
+        let name = match &expr.kind {
+            ExprKind::Name(name) if matches!(number.value, Value::Const(_)) => Some(name),
             _ => None,
         };
-        let Some((constant, kind)) = constant.zip(number.kind).filter(|(_, kind)| kind.is_enumeration())
-        else {
+        let Some((constant, kind)) = name.zip(number.kind).filter(|(_, kind)| kind.is_enumeration()) else {
             return Some(());
         };
-        let message = format!("`{}` is a number, not a bit: `{op}` says nothing about it", constant.name);
+        let message = format!("`{constant}` is a number, not a bit: `{op}` says nothing about it");
         let error = self.error(Code::NotBits, &expr.span, message).label(kind.one());
         let field = Field::all_of(self.operation).find(|field| field.kind == kind);
         self.report(match field {
             Some(Field { name, .. }) => {
-                error.help(format!("compare: `{name} == {0}` or `{name} in {{{0}, ...}}`", constant.name))
+                error.help(format!("compare: `{name} == {constant}` or `{name} in {{{constant}, ...}}`"))
             }
             None => error,
         })
     }
 
-    pub(super) fn name(&mut self, expr: &Expr, name: &str) -> Option<Number> {
+    pub(super) fn name(&mut self, expr: &Expr, name: &str, width: Width) -> Option<Number> {
         if let Some(field) = Field::of(self.operation, name) {
             if field.kind == Kind::Address {
                 let error = self.error(
@@ -79,11 +78,14 @@ impl Checker<'_> {
         if let Some(constant) = Constant::named(name) {
             return Some(Number { value: Value::Const(constant.value), kind: Some(constant.kind) });
         }
+        if let Some(definition) = self.definition(expr) {
+            return self.defined(expr, definition, width);
+        }
         let error = self.unknown_name(expr, name);
         self.report(error)
     }
 
-    fn unknown_name(&self, expr: &Expr, name: &str) -> Diagnostic {
+    pub(super) fn unknown_name(&self, expr: &Expr, name: &str) -> Diagnostic {
         let mut owners: Vec<_> =
             FIELDS.iter().filter(|field| field.name == name).flat_map(|field| field.operations).collect();
         owners.sort_unstable();
@@ -125,6 +127,7 @@ impl Checker<'_> {
         }
         let names =
             Field::all_of(self.operation).map(|field| field.name).chain(CONSTANTS.iter().map(|c| c.name));
+        let names = names.chain(self.names.keys().map(String::as_str));
         let is_whole = self.excerpt.text.trim() == name;
         let words = ["allow", "deny"].into_iter().filter(|_| is_whole);
         match suggest::closest(name, words.chain(names)) {

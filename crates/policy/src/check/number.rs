@@ -6,6 +6,9 @@ use crate::cond::{Value, Width};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::Kind;
 
+/// What a number is too large for.
+pub(super) const ONLY_32: &str = "a number of 32 bits: no field here has more";
+
 impl Checker<'_> {
     pub(super) fn number(&mut self, expr: &Expr, width: Width) -> Option<Number> {
         match &expr.kind {
@@ -15,10 +18,10 @@ impl Checker<'_> {
                     &expr.span,
                     format!("`{}` needs more than 32 bits", self.text(&expr.span)),
                 );
-                self.report(error.label("too large").expected("a number of 32 bits: no field here has more"))
+                self.report(error.label("too large").expected(ONLY_32))
             }
             ExprKind::Number(value) => Some(Number { value: Value::Const(*value), kind: None }),
-            ExprKind::Name(name) => self.name(expr, name),
+            ExprKind::Name(name) => self.name(expr, name, width),
             ExprKind::Bad => None,
             ExprKind::Complement(inner) => {
                 let inner_number = self.number(inner, width)?;

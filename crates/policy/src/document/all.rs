@@ -4,7 +4,7 @@ use super::Document;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::Requirement;
 use crate::source::Excerpt;
-use crate::{check, parse, suggest};
+use crate::{check, suggest};
 use ringwarden_uapi::Opcode;
 use std::sync::Arc;
 use toml::Spanned;
@@ -40,10 +40,8 @@ impl Document<'_> {
             return None;
         }
         let excerpt = Excerpt::new(self.source, text, value.span());
-        let (expr, errors) = parse::expression(self.source, &excerpt);
-        let is_whole = errors.is_empty();
-        self.errors.extend(errors);
-        match check::rule(self.source, &excerpt, PLAIN, &expr?) {
+        let (expr, is_whole) = self.expression(&excerpt);
+        match check::rule(self.source, &excerpt, &self.names, PLAIN, &expr?) {
             Ok(_) if !is_whole => None,
             Ok((cond, warnings)) => {
                 self.warnings.extend(warnings);

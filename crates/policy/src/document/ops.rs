@@ -7,7 +7,7 @@ use crate::lint::Entry;
 use crate::policy::{Effect, OperationRule};
 use crate::source::{Excerpt, Span};
 use crate::twin::TWINS;
-use crate::{check, parse, suggest};
+use crate::{check, suggest};
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -143,13 +143,11 @@ impl Document<'_> {
             self.errors.push(error.expected("`\"allow\"`, `\"deny\"` or a condition in quotes"));
             return Vec::new();
         }
-        let (expr, errors) = parse::expression(self.source, &excerpt);
-        let is_whole = errors.is_empty();
-        self.errors.extend(errors);
+        let (expr, is_whole) = self.expression(&excerpt);
         let Some(expr) = expr else { return Vec::new() };
         let mut effects = Vec::new();
         for &operation in members {
-            match check::rule(self.source, &excerpt, operation, &expr) {
+            match check::rule(self.source, &excerpt, &self.names, operation, &expr) {
                 Ok((cond, warnings)) => {
                     if effects.is_empty() && is_whole {
                         self.warnings.extend(warnings);

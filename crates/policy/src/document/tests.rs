@@ -7,7 +7,7 @@ use crate::field::{FIELDS, Field};
 use crate::policy::{Decision, Test};
 use crate::request::{FieldValue, Impossible, Request};
 use crate::source::{Excerpt, Span};
-use crate::{check, parse, suggest};
+use crate::{check, suggest};
 use ringwarden_uapi::Opcode;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -209,10 +209,8 @@ impl Document<'_> {
         span: Span,
     ) -> Option<FieldValue> {
         let excerpt = Excerpt::new(self.source, text, span);
-        let (expr, errors) = parse::expression(self.source, &excerpt);
-        let is_whole = errors.is_empty();
-        self.errors.extend(errors);
-        let value = check::value(self.source, &excerpt, operation, field, &expr?);
+        let (expr, is_whole) = self.expression(&excerpt);
+        let value = check::value(self.source, &excerpt, &self.names, operation, field, &expr?);
         value.map_err(|errors| self.errors.extend(errors)).ok().filter(|_| is_whole)
     }
 }
