@@ -419,6 +419,42 @@ mod compile {
     }
 }
 
+#[test]
+fn operations_and_groups_are_described_by_name() {
+    let output = ringwarden(&["ops", "connect", "nop"]);
+    let text = stdout(&output);
+    assert!(text.starts_with("nop  opcode 0, since Linux 5.1, in @nop\n"), "{text}");
+    assert!(
+        text.contains("\nconnect  opcode 16, since Linux 5.5, in @sockets\n  in place of connect\n"),
+        "{text}"
+    );
+    assert!(text.contains("\n  addr       128 bits  kernel 7.2 ") && !text.contains("socket "), "{text}");
+    let report = json(&ringwarden(&["ops", "@timeouts", "--format", "json"]));
+    let [group] = &report["groups"].as_array().expect("groups")[..] else { panic!("{report:#}") };
+    assert_eq!(group["name"], "@timeouts");
+    for (name, message) in [
+        ("conect", "did you mean `connect`?"),
+        ("@conect", "there is no group `@conect`; the groups are @nop, "),
+    ] {
+        let output = ringwarden(&["ops", name]);
+        assert_eq!((status(&output), stdout(&output)), (2, ""));
+        assert!(stderr(&output).contains(message), "{output:?}");
+    }
+}
+
+#[test]
+fn colours_are_where_they_are_wanted() {
+    let escapes = |text: &str| text.contains('\u{1b}');
+    for (when, expected) in [("auto", false), ("always", true), ("never", false)] {
+        assert_eq!(escapes(stdout(&ringwarden(&["--color", when, "ops", "nop"]))), expected, "{when}");
+        assert_eq!(
+            escapes(stderr(&ringwarden(&["check", "missing.toml", "--color", when]))),
+            expected,
+            "{when}"
+        );
+    }
+}
+
 mod explain {
     use super::*;
 
@@ -488,6 +524,29 @@ mod explain {
             "{text}"
         );
         assert!(oldest.contains(" of layer 0") && oldest.contains("allows"), "{text}");
+    }
+
+    #[test]
+    fn scripts_are_told_the_same() {
+        let file = File::new(POLICY);
+        let output =
+            ringwarden(&["explain", file.name(), "connect", "addr=10.1.2.3", "port=22", "--format", "json"]);
+        assert_eq!(status(&output), 1, "{output:?}");
+        let report = json(&output);
+        assert_eq!((&report["allowed"], &report["kernel"]), (&false.into(), &"7.3".into()));
+        let at = format!("{}:6", file.name());
+        let rule =
+            serde_json::json!({"layer": 0, "rule": "connect = family == AF_INET && port == 443", "at": at});
+        assert_eq!(report["rules"], serde_json::json!([rule]));
+        let seen = report["seen"].as_array().expect("fields");
+        assert!(seen.contains(&serde_json::json!({"field": "port", "value": "22"})), "{report:#}");
+        let steps = report["programs"][0]["steps"].as_array().expect("steps");
+        let loads = steps.iter().filter(|step| step["a"]["fields"] == serde_json::json!(["port"])).count();
+        assert_eq!((loads, &steps[steps.len() - 1]["allows"]), (1, &false.into()), "{report:#}");
+        let output = ringwarden(&["explain", file.name(), "connect", "addr=10.1.2.3", "port=22"]);
+        let text = stdout(&output);
+        let shown = text.lines().filter(|line| line.contains("goes to") || line.contains("A = ")).count();
+        assert_eq!(shown + 1, steps.len(), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `ringwarden explain`: what becomes of one request, and why.
 
+use crate::format::{self, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
 use crate::{UNUSABLE, compile, layers, request};
 use clap::Args;
@@ -10,6 +11,7 @@ use ringwarden::cbpf::{Insn, Program};
 use ringwarden::filter::{Context, Verdict};
 use ringwarden::policy::{Field, Policy, Request, RuleOrigin};
 use ringwarden::uapi::{KernelModel, Opcode};
+use serde::Serialize;
 use std::process::ExitCode;
 
 /// The bits of a code that say what kind of instruction it is, `BPF_CLASS`.
@@ -43,6 +45,74 @@ pub(crate) struct Explain {
     /// The kernel that the policy is compiled for: posted, 7.0, 7.2, 7.3
     #[arg(long, value_name = "KERNEL", default_value_t)]
     kernel: KernelModel,
+    /// For people or for scripts
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// All about one request. The keys and their order are part of the format.
+#[derive(Serialize)]
+struct Report {
+    request: String,
+    kernel: String,
+    allowed: bool,
+    /// Those that decide: one of each layer where it is allowed, or the one that refuses it.
+    rules: Vec<Rule>,
+    /// What filters see of it.
+    seen: Vec<Seen>,
+    /// Of every filter, in the order of layers. None: what has no filter is allowed, or refused by DENY_REST.
+    programs: Vec<Run>,
+}
+
+#[derive(Serialize)]
+struct Rule {
+    layer: usize,
+    /// As `key = value`, in one line.
+    rule: String,
+    /// The policy file and line.
+    at: String,
+}
+
+/// The value of a field, as policies write it.
+#[derive(Serialize)]
+struct Seen {
+    field: &'static str,
+    value: String,
+}
+
+/// A program, as it runs on the request.
+#[derive(Serialize)]
+struct Run {
+    layer: usize,
+    /// How many it has.
+    instructions: usize,
+    steps: Vec<Step>,
+}
+
+/// An instruction that is executed.
+#[derive(Serialize)]
+struct Step {
+    index: usize,
+    /// As `compile` prints it.
+    instruction: String,
+    #[serde(flatten)]
+    found: Found,
+}
+
+/// What comes of it.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Found {
+    /// The request is allowed, or not.
+    Allows(bool),
+    /// The index of the next instruction.
+    Goto(usize),
+    X(u32),
+    A {
+        value: u32,
+        /// Fields that are in the word which was loaded.
+        fields: Vec<&'static str>,
+    },
 }
 
 impl Explain {
@@ -63,92 +133,136 @@ impl Explain {
             }
         };
         match request::context(self.kernel, &request) {
-            Ok(context) => self.explain(&enforcement, &policies, &request, &context),
+            Ok(context) => {
+                let report = self.report(&enforcement, &policies, &request, &context);
+                let status = if report.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+                match self.format {
+                    Format::Json => return format::json(&report, status),
+                    Format::Human => report.print(policies.len() > 1, self.op, &enforcement),
+                }
+                status
+            }
             Err(errno) => {
                 style::fail(format_args!("the kernel answers {errno} before it asks a filter"), UNUSABLE)
             }
         }
     }
 
-    fn explain(
+    fn report(
         &self,
         enforcement: &Enforcement,
         policies: &[Policy],
         request: &Request,
         context: &Context,
-    ) -> ExitCode {
+    ) -> Report {
         let allowing = |(layer, policy): (usize, &Policy)| {
             let (_, rule) = policy.decide(context.words());
-            (layer, rule.clone())
+            Rule::new(layer, rule)
         };
-        let (allowed, rules): (bool, Vec<_>) = match enforcement.filters().verdict(context) {
+        let (allowed, rules) = match enforcement.filters().verdict(context) {
             Verdict::Allow => (true, policies.iter().enumerate().map(allowing).collect()),
             Verdict::Deny(denial) => {
                 let origin = enforcement.origin(&denial, context);
-                (false, origin.into_iter().map(|origin| (origin.layer, origin.rule)).collect())
+                (false, origin.into_iter().map(|origin| Rule::new(origin.layer, &origin.rule)).collect())
             }
         };
-        if allowed {
+        let fields = Field::all_of(self.op).filter(|field| field.since <= self.kernel);
+        let seen =
+            fields.filter_map(|field| Some(Seen { field: field.name, value: field.show(context.words())? }));
+        let filters = enforcement.filters().filters(self.op).zip(enforcement.rules(self.op));
+        let programs = filters.map(|(filter, origin)| Run {
+            layer: origin.layer,
+            instructions: filter.program.insns().len(),
+            steps: self.steps(&filter.program, context),
+        });
+        Report {
+            request: request.to_string(),
+            kernel: self.kernel.to_string(),
+            allowed,
+            rules,
+            seen: seen.collect(),
+            programs: programs.collect(),
+        }
+    }
+
+    /// The instructions that decide, and what each finds.
+    fn steps(&self, program: &Program, context: &Context) -> Vec<Step> {
+        let steps = program.trace(context.words());
+        let listing = disassemble(program.insns());
+        let step_of = |(at, step): (usize, &ringwarden::cbpf::Step)| {
+            let insn = program.insns()[step.index];
+            let found = match (insn.code & BPF_CLASS_MASK, steps.get(at + 1)) {
+                (BPF_RET, _) | (_, None) => Found::Allows(program.run(context.words()) != 0),
+                (BPF_JMP, Some(next)) => Found::Goto(next.index),
+                (_, Some(next)) if next.x != step.x => Found::X(next.x),
+                (_, Some(next)) => Found::A { value: next.a, fields: self.loaded(insn) },
+            };
+            let instruction = listing.statement(step.index)?.to_string().trim().to_owned();
+            Some(Step { index: step.index, instruction, found })
+        };
+        steps.iter().enumerate().filter_map(step_of).collect()
+    }
+
+    /// The names of what a load of the context finds.
+    fn loaded(&self, insn: Insn) -> Vec<&'static str> {
+        if insn.code != BPF_LD | BPF_W | BPF_ABS {
+            return Vec::new();
+        }
+        let word = insn.k as usize / 4;
+        let fields = Field::all_of(self.op).filter(|field| field.words().contains(&word));
+        fields.map(|field| field.name).collect()
+    }
+}
+
+impl Rule {
+    fn new(layer: usize, RuleOrigin { file, line, key, text, .. }: &RuleOrigin) -> Self {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { layer, rule: format!("{key} = {text}"), at: format!("{file}:{line}") }
+    }
+}
+
+impl Report {
+    /// `layered`: it is of use to say of which layer something is.
+    fn print(&self, layered: bool, op: Opcode, enforcement: &Enforcement) {
+        let Self { request, kernel, allowed, rules, seen, programs } = self;
+        if *allowed {
             say!("{GOOD}allowed{GOOD:#}  {request}");
         } else {
             say!("{BAD}refused{BAD:#}  {request}");
         }
-        for (layer, RuleOrigin { file, line, key, text, .. }) in rules {
-            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            let layer = if policies.len() > 1 { format!(", layer {layer}") } else { String::new() };
-            say!("by {BOLD}{key} = {text}{BOLD:#}\nat {file}:{line}{layer}");
+        for Rule { layer, rule, at } in rules {
+            let layer = if layered { format!(", layer {layer}") } else { String::new() };
+            say!("by {BOLD}{rule}{BOLD:#}\nat {at}{layer}");
         }
-        say!("\nWhat filters of kernel {} see of it:", self.kernel);
-        let fields = Field::all_of(self.op).filter(|field| field.since <= self.kernel);
-        for (field, value) in fields.filter_map(|field| Some((field, field.show(context.words())?))) {
-            say!("  {:<10} {value}", field.name);
+        say!("\nWhat filters of kernel {kernel} see of it:");
+        for Seen { field, value } in seen {
+            say!("  {field:<10} {value}");
         }
-        let mut filters = enforcement.filters().filters(self.op).peekable();
-        if filters.peek().is_none() {
-            let rest = enforcement.filters().is_rest_denied(self.op);
+        if programs.is_empty() {
+            let rest = enforcement.filters().is_rest_denied(op);
             let why = if rest { "DENY_REST refuses what has none" } else { "what has none is allowed" };
-            say!("\n{} has no filter: {why}", self.op);
+            say!("\n{op} has no filter: {why}");
         }
-        let several = enforcement.filters().filters(self.op).count() > 1;
-        for (filter, origin) in filters.zip(enforcement.rules(self.op)) {
-            let of = if several { format!(" of layer {}", origin.layer) } else { String::new() };
+        for Run { layer, instructions, steps } in programs {
+            let of = if programs.len() > 1 { format!(" of layer {layer}") } else { String::new() };
             say!("\nThe program{of}, as it runs on this request:");
-            self.step_through(&filter.program, context);
+            for Step { index, instruction, found } in steps {
+                say!("  {index:>4}  {instruction:<26} {}", found.text());
+            }
+            say!("  {DIM}{} of {instructions} instructions{DIM:#}", steps.len());
         }
-        if allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+}
 
-    /// The instructions that decide, and what each finds.
-    fn step_through(&self, program: &Program, context: &Context) {
-        let steps = program.trace(context.words());
-        let listing = disassemble(program.insns());
-        for (at, step) in steps.iter().enumerate() {
-            let Some(statement) = listing.statement(step.index) else { continue };
-            let insn = program.insns()[step.index];
-            let next = steps.get(at + 1);
-            let found = match (insn.code & BPF_CLASS_MASK, next) {
-                (BPF_RET, _) | (_, None) => match program.run(context.words()) {
-                    0 => format!("{BAD}refuses{BAD:#}"),
-                    _ => format!("{GOOD}allows{GOOD:#}"),
-                },
-                (BPF_JMP, Some(next)) => format!("goes to {}", next.index),
-                (_, Some(next)) if next.x != step.x => format!("X = {:#x}", next.x),
-                (_, Some(next)) => format!("A = {:#x}{}", next.a, self.loaded(insn)),
-            };
-            say!("  {:>4}  {:<26} {found}", step.index, statement.to_string().trim());
+impl Found {
+    fn text(&self) -> String {
+        match self {
+            Self::Allows(true) => format!("{GOOD}allows{GOOD:#}"),
+            Self::Allows(false) => format!("{BAD}refuses{BAD:#}"),
+            Self::Goto(index) => format!("goes to {index}"),
+            Self::X(value) => format!("X = {value:#x}"),
+            Self::A { value, fields } if fields.is_empty() => format!("A = {value:#x}"),
+            Self::A { value, fields } => format!("A = {value:#x}  {DIM}{}{DIM:#}", fields.join(", ")),
         }
-        let (run, all) = (steps.len(), program.insns().len());
-        say!("  {DIM}{run} of {all} instructions{DIM:#}");
-    }
-
-    /// The names of what a load of the context finds.
-    fn loaded(&self, insn: Insn) -> String {
-        if insn.code != BPF_LD | BPF_W | BPF_ABS {
-            return String::new();
-        }
-        let word = insn.k as usize / 4;
-        let fields = Field::all_of(self.op).filter(|field| field.words().contains(&word));
-        let names: Vec<_> = fields.map(|field| field.name).collect();
-        if names.is_empty() { String::new() } else { format!("  {DIM}{}{DIM:#}", names.join(", ")) }
     }
 }

@@ -50,6 +50,9 @@ const UNUSABLE: u8 = 2;
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
+    /// Colours in what is printed
+    #[arg(long, value_enum, value_name = "WHEN", global = true, default_value_t = style::Color::Auto)]
+    color: style::Color,
 }
 
 const AFTER_HELP: &str = "\
@@ -94,7 +97,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine { command } = match CommandLine::try_parse() {
+    let CommandLine { command, color } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) => {
             let _ = error.print();
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
             });
         }
     };
+    color.apply();
     match command {
         Command::Run(run) => run.execute(),
         Command::Agent(agent) => agent.execute(),

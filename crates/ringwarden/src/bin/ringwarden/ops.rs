@@ -1,7 +1,8 @@
 //! `ringwarden ops`: what policies can speak of.
 
 use crate::format::{self, Format};
-use crate::style::BOLD;
+use crate::style::{self, BOLD, say};
+use crate::{UNUSABLE, compile};
 use clap::Args;
 use ringwarden::policy::{Field, GROUPS, Twin};
 use ringwarden::uapi::{OPCODES, Opcode};
@@ -10,8 +11,20 @@ use std::process::ExitCode;
 
 /// List the operations that policies name, by group, with the system calls that they stand for and the
 /// fields that conditions can use.
+///
+/// Of those that are named it says more: what each field is, how wide, and which kernel shows it to filters.
 #[derive(Args)]
+#[command(after_help = "\
+Exit status: 0 when it is done;
+  2  there is no such operation or group
+
+Examples:
+  ringwarden ops
+  ringwarden ops connect @commands")]
 pub(crate) struct Ops {
+    /// Operations, and groups such as @network [default: all]
+    #[arg(value_name = "OPERATION")]
+    names: Vec<String>,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -53,29 +66,90 @@ struct Value {
 
 impl Ops {
     pub(crate) fn execute(self) -> ExitCode {
-        let report = Report { groups: GROUPS.iter().map(Group::new).collect() };
-        if self.format == Format::Json {
-            return format::json(&report, ExitCode::SUCCESS);
+        let wanted = match self.wanted() {
+            Ok(wanted) => wanted,
+            Err(unknown) => return style::fail(unknown, UNUSABLE),
+        };
+        let mut report = Report { groups: GROUPS.iter().map(Group::new).collect() };
+        if !self.names.is_empty() {
+            for group in &mut report.groups {
+                group.operations.retain(|operation| wanted.contains(&Opcode(operation.opcode)));
+            }
+            report.groups.retain(|group| !group.operations.is_empty());
         }
-        for Group { name, doc, operations } in report.groups {
-            anstream::println!("{BOLD}{name}{BOLD:#}  {doc}");
+        match self.format {
+            Format::Json => return format::json(&report, ExitCode::SUCCESS),
+            Format::Human if self.names.is_empty() => report.list(),
+            Format::Human => report.describe(),
+        }
+        ExitCode::SUCCESS
+    }
+
+    /// What is named.
+    fn wanted(&self) -> Result<Vec<Opcode>, String> {
+        let mut wanted = Vec::new();
+        for name in &self.names {
+            if !name.starts_with('@') {
+                wanted.push(compile::operation(name)?);
+                continue;
+            }
+            let group = GROUPS.iter().find(|group| group.name == name).ok_or_else(|| {
+                let groups: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+                format!("there is no group `{name}`; the groups are {}", groups.join(", "))
+            })?;
+            wanted.extend(group.members);
+        }
+        Ok(wanted)
+    }
+}
+
+impl Report {
+    /// A line for each operation.
+    fn list(&self) {
+        for Group { name, doc, operations } in &self.groups {
+            say!("{BOLD}{name}{BOLD:#}  {doc}");
             for operation in operations {
-                let own: Vec<_> = operation
-                    .fields
-                    .iter()
-                    .filter(|field| Field::of(Opcode::NOP, field.name).is_none())
-                    .map(|field| field.name)
-                    .collect();
+                let own: Vec<_> = operation.own_fields().map(|field| field.name).collect();
                 let calls = operation.calls.join(", ");
                 let line =
                     format!("  {:<17} {:<5} {calls:<26} {}", operation.name, operation.since, own.join(", "));
-                anstream::println!("{}", line.trim_end());
+                say!("{}", line.trim_end());
             }
         }
         let every: Vec<_> = Field::all_of(Opcode::NOP).map(|field| field.name).collect();
-        anstream::println!("\nEach with the first kernel that has it, its system calls, and its own fields.");
-        anstream::println!("Fields of every operation: {}", every.join(", "));
-        ExitCode::SUCCESS
+        say!("\nEach with the first kernel that has it, its system calls, and its own fields.");
+        say!("Fields of every operation: {}", every.join(", "));
+    }
+
+    /// All that there is to say of each operation.
+    fn describe(&self) {
+        let operations =
+            self.groups.iter().flat_map(|group| group.operations.iter().map(move |op| (group, op)));
+        for (number, (group, operation)) in operations.enumerate() {
+            if number > 0 {
+                say!("");
+            }
+            let Operation { name, opcode, since, calls, .. } = operation;
+            say!("{BOLD}{name}{BOLD:#}  opcode {opcode}, since Linux {since}, in {}", group.name);
+            if !calls.is_empty() {
+                say!("  in place of {}", calls.join(", "));
+            }
+            let own = operation.own_fields().count();
+            for field in &operation.fields {
+                let Value { name, bits, since, doc } = field;
+                say!("  {name:<10} {bits:>3} bits  kernel {since:<6}  {doc}");
+            }
+            if own == 0 {
+                say!("  no kernel shows filters a field of its own");
+            }
+        }
+    }
+}
+
+impl Operation {
+    /// The fields that not every operation has.
+    fn own_fields(&self) -> impl Iterator<Item = &Value> {
+        self.fields.iter().filter(|field| Field::of(Opcode::NOP, field.name).is_none())
     }
 }
 

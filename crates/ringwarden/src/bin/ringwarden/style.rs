@@ -1,11 +1,36 @@
-//! Colours and errors on the terminal; plain when piped, and with `NO_COLOR`.
+//! Colours and errors on the terminal; plain when piped, with `NO_COLOR`, and as `--color` says.
 
 use crate::FAILED;
+use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
 use clap::builder::Styles;
 use std::fmt::{Arguments, Display};
 use std::io::{ErrorKind, Write};
 use std::process::{ExitCode, exit};
+
+/// Whether what is printed is coloured.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless the environment says otherwise (`NO_COLOR`, `CLICOLOR_FORCE`)
+    Auto,
+    /// Elsewhere, too
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl Color {
+    /// Holds for all that is printed from now on.
+    pub(crate) fn apply(self) {
+        let choice = match self {
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -45,6 +70,5 @@ pub(crate) fn note(text: impl Display) {
 
 /// Whether errors on standard error may be coloured.
 pub(crate) fn stderr_is_coloured() -> bool {
-    use anstream::ColorChoice;
     anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
 }
