@@ -35,7 +35,8 @@ impl Default for Effort {
     }
 }
 
-/// Whether there are requests of one operation that one set allows and the other refuses.
+/// Whether there are requests of one operation of which two sets of filters say what is asked: one allows
+/// them and the other refuses ([`compare`]), or both allow them ([`common`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// There are none.
@@ -83,8 +84,8 @@ pub enum CompareError {
         /// The new set's kernel.
         new: KernelModel,
     },
-    /// The engine does not agree that the two sets differ here: a mistake in this crate.
-    #[error("internal error: the filters of {opcode} do not differ on {words:x?} as they were said to")]
+    /// The engine does not agree on what the two sets say of a request: a mistake in this crate.
+    #[error("internal error: the filters of {opcode} do not say of {words:x?} what they were said to")]
     Unconfirmed {
         /// The operation.
         opcode: Opcode,
@@ -129,16 +130,37 @@ pub fn compare(
         return Ok(Comparison { tightened: Difference::Never, loosened: Difference::Never });
     }
     let domain = Domain::new(model, opcode);
-    let answers = match (before.decode(), after.decode()) {
-        (Some(before), Some(after)) => answers(&domain, &before, &after, effort),
-        // An instruction that the checker knows and this crate does not.
-        _ => [Answer::Unknown, Answer::Unknown],
-    };
-    let [tightened, loosened] = answers;
+    let [tightened, loosened] = answers(&domain, [&before, &after], effort, |gates, [before, after]| {
+        [gates.and(before, !after), gates.and(after, !before)]
+    });
     Ok(Comparison {
-        tightened: confirmed(&domain, opcode, tightened, old, new)?,
-        loosened: confirmed(&domain, opcode, loosened, new, old)?,
+        tightened: confirmed(&domain, opcode, tightened, [(old, true), (new, false)])?,
+        loosened: confirmed(&domain, opcode, loosened, [(new, true), (old, false)])?,
     })
+}
+
+/// Looks for an operation's requests that two sets of filters both allow.
+///
+/// The answer is as exact as that of [`compare`]: [`Difference::Never`] is proven, and of an example both
+/// sets were asked.
+///
+/// # Errors
+/// Those of [`compare`].
+pub fn common(
+    one: &FilterSet,
+    other: &FilterSet,
+    opcode: Opcode,
+    effort: Effort,
+) -> Result<Difference, CompareError> {
+    let model = one.model();
+    if model != other.model() {
+        return Err(CompareError::Models { old: model, new: other.model() });
+    }
+    let domain = Domain::new(model, opcode);
+    let stacks = [Stack::new(one, opcode), Stack::new(other, opcode)];
+    let [both] =
+        answers(&domain, [&stacks[0], &stacks[1]], effort, |gates, [one, other]| [gates.and(one, other)]);
+    confirmed(&domain, opcode, both, [(one, true), (other, true)])
 }
 
 /// The filters of an operation.
@@ -166,38 +188,47 @@ impl<'s> Stack<'s> {
     }
 }
 
-/// What only the first allows, and what only the second does.
-fn answers(domain: &Domain, before: &Code, after: &Code, effort: Effort) -> [Answer; 2] {
+/// Looks for requests: `ask` says for which, given those that each of the two stacks allows.
+fn answers<const N: usize>(
+    domain: &Domain,
+    stacks: [&Stack<'_>; 2],
+    effort: Effort,
+    ask: impl Fn(&mut dyn Gates, [Bit; 2]) -> [Bit; N],
+) -> [Answer; N] {
+    let [Some(one), Some(other)] = stacks.map(Stack::decode) else {
+        // An instruction that the checker knows and this crate does not.
+        return std::array::from_fn(|_| Answer::Unknown);
+    };
     let Effort { diagram_nodes, diagram_steps, gates, conflicts } = effort;
     let mut bdd = Bdd::new(bdd::Budget { nodes: diagram_nodes, steps: diagram_steps });
-    let differences = differences(&mut bdd, domain, before, after);
+    let allowed = allowed(&mut bdd, domain, [&one, &other]);
+    let asked = ask(&mut bdd, allowed);
     if !bdd.is_exhausted() {
-        return differences.map(|only| bdd.solution(only).map_or(Answer::Never, Answer::Sometimes));
+        return asked.map(|asked| bdd.solution(asked).map_or(Answer::Never, Answer::Sometimes));
     }
     drop(bdd);
     let mut circuit = Circuit::new(circuit::Budget { nodes: gates, conflicts });
-    let differences = self::differences(&mut circuit, domain, before, after);
-    differences.map(|only| circuit.solve(only))
+    let allowed = self::allowed(&mut circuit, domain, [&one, &other]);
+    ask(&mut circuit, allowed).map(|asked| circuit.solve(asked))
 }
 
-fn differences(gates: &mut impl Gates, domain: &Domain, before: &Code, after: &Code) -> [Bit; 2] {
+/// The requests that each of the two allows.
+fn allowed(gates: &mut impl Gates, domain: &Domain, stacks: [&Code; 2]) -> [Bit; 2] {
     let context = domain.context(gates);
     let possible = domain.possible(gates, &context);
-    let [before, after] = [before, after].map(|code| {
+    stacks.map(|code| {
         let given = if code.rest_denied { Bit::FALSE } else { possible };
         // All of them must allow.
         code.programs.iter().fold(given, |given, program| run::allowed(gates, program, &context, given))
-    });
-    [gates.and(before, !after), gates.and(after, !before)]
+    })
 }
 
-/// Asks the engine about an answer: `allows` has to allow the request and `refuses` to refuse it.
+/// Asks the engine about an answer: each set has to allow the request, or not, as is said of it.
 fn confirmed(
     domain: &Domain,
     opcode: Opcode,
     answer: Answer,
-    allows: &FilterSet,
-    refuses: &FilterSet,
+    said: [(&FilterSet, bool); 2],
 ) -> Result<Difference, CompareError> {
     let values = match answer {
         Answer::Never => return Ok(Difference::Never),
@@ -205,10 +236,13 @@ fn confirmed(
         Answer::Sometimes(values) => values,
     };
     let words = domain.words(&values);
-    let differ = |context: &Context| {
-        allows.verdict(context) == Verdict::Allow && matches!(refuses.verdict(context), Verdict::Deny(_))
+    let is_so = |context: &Context| {
+        said.iter().all(|(set, allows)| match set.verdict(context) {
+            Verdict::Allow => *allows,
+            Verdict::Deny(_) => !allows,
+        })
     };
-    match witness::context(allows.model(), &words).filter(differ) {
+    match witness::context(said[0].0.model(), &words).filter(is_so) {
         Some(context) => Ok(Difference::Example(context)),
         None => Err(CompareError::Unconfirmed { opcode, words }),
     }

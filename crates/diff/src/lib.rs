@@ -24,6 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`common`] looks for a request that two sets both allow: where there is none, they are apart.
+//!
 //! # How
 //!
 //! A program is loop-free and reads 320 bits, so it is a Boolean function that can be written down.
@@ -50,4 +52,4 @@ mod run;
 mod witness;
 mod word;
 
-pub use compare::{CompareError, Comparison, Difference, Effort, Relation, compare};
+pub use compare::{CompareError, Comparison, Difference, Effort, Relation, common, compare};

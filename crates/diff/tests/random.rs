@@ -3,6 +3,7 @@
 #[path = "../../policy/tests/generate/mod.rs"]
 #[allow(dead_code, unused_imports)] // what tests of meaning need
 mod generate;
+mod requests;
 mod sets;
 
 use generate::{OPERATIONS, Random, pool, rule};
@@ -11,44 +12,13 @@ use proptest::sample::{Index, select};
 use ringwarden_cbpf::insn::*;
 use ringwarden_cbpf::{Insn, check};
 use ringwarden_diff::{Comparison, Difference, Effort, Relation, compare};
-use ringwarden_filter::{Context, FilterSet, KernelModel, Payload, Registration, Verdict};
+use ringwarden_filter::{Context, FilterSet, KernelModel, Registration, Verdict};
 use ringwarden_policy::Policy;
-use ringwarden_uapi::ring::{Sqe, SqeFlags};
-use ringwarden_uapi::{OpTraits, Opcode};
+use ringwarden_uapi::Opcode;
 
 const MODEL: KernelModel = KernelModel::V7_3;
 /// Requests tried on each pair.
 const REQUESTS: usize = 400;
-
-/// A request whose numbers are near those in `pool`, and which preparation lets pass.
-fn request(opcode: Opcode, pool: &[u32], random: &mut Random) -> Context {
-    let words = generate::context(opcode, pool, random);
-    let mut flags = SqeFlags::from_bits_truncate((words[2] >> 8) as u8);
-    if !opcode.traits().contains(OpTraits::BUFFER_SELECT) {
-        flags -= SqeFlags::BUFFER_SELECT;
-    }
-    let mut sqe = Sqe {
-        opcode: opcode.0,
-        flags: flags.bits(),
-        user_data: u64::from(words[0]) | u64::from(words[1]) << 32,
-        ..Sqe::default()
-    };
-    let bytes: Vec<u8> = words[4..].iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let address = [&bytes[..2], &bytes[4..8], &bytes[8..], &[0; 8]].concat();
-    let payload = match opcode {
-        Opcode::SOCKET => {
-            (sqe.fd, sqe.off, sqe.len) = (words[4] as i32, u64::from(words[5] & 0x8080f), words[6]);
-            Payload::None
-        }
-        Opcode::OPENAT => {
-            (sqe.op_flags, sqe.len) = (words[4], words[6]);
-            Payload::None
-        }
-        Opcode::OPENAT2 => Payload::OpenHow(&bytes),
-        _ => Payload::Sockaddr(&address),
-    };
-    Context::new(MODEL, &sqe, payload).expect("preparation takes it")
-}
 
 /// Holds an answer against requests; returns the direction of a difference that they show.
 fn hold(
@@ -129,7 +99,7 @@ fn no_request_contradicts_what_is_said_of_policies() {
         for (index, (old, new)) in pairs.iter().enumerate() {
             let Some((before, after)) = filters(opcode, old).zip(filters(opcode, new)) else { continue };
             let comparison = compare(&before, &after, opcode, effort()).expect("comparable");
-            let requests = (0..REQUESTS).map(|_| request(opcode, &pool, &mut random));
+            let requests = (0..REQUESTS).map(|_| requests::near(MODEL, opcode, &pool, &mut random));
             differ.count(hold(&comparison, &before, &after, requests)?);
             let relation = comparison.relation();
             known.count(relation != Relation::Unknown);
@@ -212,7 +182,7 @@ fn a_changed_program_is_not_called_equal() {
             let after = one_filter(opcode, &changed);
             let comparison = compare(&before, &after, opcode, effort()).expect("comparable");
             let pool = pool(&literals);
-            let requests = (0..REQUESTS).map(|_| request(opcode, &pool, &mut random));
+            let requests = (0..REQUESTS).map(|_| requests::near(MODEL, opcode, &pool, &mut random));
             differ.count(hold(&comparison, &before, &after, requests)?);
             equal.count(comparison.relation() == Relation::Equal);
         }

@@ -42,9 +42,9 @@ codes! {
     WrongType = "P005", "a TOML value of another type than the key takes";
     Default = "P006", "`default` is missing or is neither `\"allow\"` nor `\"deny\"`";
     UnknownOperation = "P007", "a key of `[ops]` that is neither an operation nor a group";
-    IncompleteTest = "P008", "a test that does not say which operation it is about or what it expects";
+    IncompleteTest = "P008", "a test or an assertion that does not say what it is about, or what it expects";
     ImpossibleTest = "P009", "a test of a request that no program can make";
-    Extends = "P010", "a policy to extend that cannot be read";
+    Extends = "P010", "a policy that another one names and that cannot be read";
     UnknownSetupFlag = "P011", "a name in `[setup]` that is no flag of rings";
     Entries = "P012", "`max_entries` is not a size that rings can have";
     UnknownRegister = "P013", "a name in `[register]` that is neither a register opcode nor a group";
@@ -72,6 +72,8 @@ codes! {
     NotBits = "P211", "a constant that is a number, used as if it were a bit";
     KernelLacks = "P301", "a rule on a field that the chosen kernel does not show to filters";
     TooLong = "P302", "a rule that needs more than the 4096 instructions of a filter";
+    Broken = "P303", "an assertion that does not hold: some request shows it";
+    Undecided = "P304", "an assertion of which it is not known whether it holds";
     Contradiction = "P401", "parts of a condition of which one rules the other out";
     Redundant = "P402", "a part of a condition that changes nothing beside another";
     Shadowed = "P403", "a rule of a group whose members all have rules of their own";

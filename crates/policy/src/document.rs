@@ -3,12 +3,14 @@
 //! Whatever this version does not know is an error: a policy never means less than it says.
 
 mod all;
+mod assertions;
 mod calls;
 mod define;
 mod extends;
 mod ops;
 mod tests;
 
+use crate::assertion::Assertion;
 use crate::ast::Expr;
 use crate::calls::Calls;
 use crate::define::Names;
@@ -28,8 +30,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a policy, as suggestions name them.
-const KEYS: &[&str] =
-    &["version", "name", "default", "extends", "define", "all", "ops", "setup", "register", "test"];
+const KEYS: &[&str] = &[
+    "version", "name", "default", "extends", "within", "define", "all", "ops", "setup", "register", "never",
+    "always", "test",
+];
 
 /// Reads a policy.
 pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
@@ -138,7 +142,8 @@ impl Document<'_> {
             self.known_key(key, value);
         }
         let name = table.get("name").and_then(|value| self.string(value, "a string").map(str::to_owned));
-        let bases = table.get("extends").map(|value| self.bases(value, library)).unwrap_or_default();
+        let bases = table.get("extends").map(|value| self.policies(value, "extends", "extend", library));
+        let bases: Vec<_> = bases.into_iter().flatten().map(|(base, _)| base).collect();
         let default = match bases.last() {
             Some(base) if !table.contains_key("default") => Some((base.default, base.default_origin.clone())),
             // A base that is wrong might have said.
@@ -148,6 +153,7 @@ impl Document<'_> {
         let mut rules = vec![None; OPCODES.len()];
         let mut requirement = None;
         let mut calls = Calls::default();
+        let mut assertions: Vec<Assertion> = Vec::new();
         for base in &bases {
             for (rule, nearer) in rules.iter_mut().zip(&base.rules) {
                 *rule = nearer.clone().or(rule.take());
@@ -155,6 +161,12 @@ impl Document<'_> {
             requirement = base.requirement.clone().or(requirement);
             calls.extend(base.calls.clone());
             self.warnings.extend(base.warnings.iter().cloned());
+            for assertion in &base.assertions {
+                // A file can be extended in two ways.
+                if !assertions.iter().any(|known| known.origin() == assertion.origin()) {
+                    assertions.push(assertion.clone());
+                }
+            }
             self.take_names(base, &table["extends"].span());
         }
         if let Some(define) = table.get("define") {
@@ -178,8 +190,9 @@ impl Document<'_> {
             self.register(register, &mut calls);
         }
         let tests = table.get("test").map(|value| self.tests(value)).unwrap_or_default();
+        assertions.extend(self.assertions(table, library));
         // A file that says nothing else is there to be extended.
-        if ["all", "ops", "test"].into_iter().any(|key| table.contains_key(key)) {
+        if ["all", "ops", "test", "never", "always"].into_iter().any(|key| table.contains_key(key)) {
             self.warnings.extend(self.unused());
         }
         let (default, default_origin) = default?;
@@ -192,6 +205,7 @@ impl Document<'_> {
             requirement,
             calls,
             tests,
+            assertions,
             warnings: Vec::new(),
             names: std::mem::take(&mut self.names),
             bases,
@@ -231,7 +245,7 @@ impl Document<'_> {
         self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
             _ if is_rule => error.help("rules stand below `[ops]`"),
             Some(closest) => error.help(format!("did you mean `{closest}`?")),
-            None => error.expected("`version`, `name`, `extends`, `default`, `[define]`, `[all]`, `[ops]`, `[setup]`, `[register]` or `[[test]]`"),
+            None => error.expected("`version`, `name`, `extends`, `within`, `default`, `[define]`, `[all]`, `[ops]`, `[setup]`, `[register]`, `[[never]]`, `[[always]]` or `[[test]]`"),
         });
     }
 

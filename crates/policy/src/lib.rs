@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod assertion;
 mod ast;
 mod calls;
 mod check;
@@ -77,6 +78,7 @@ mod suggest;
 mod twin;
 mod word;
 
+pub use assertion::{Assertion, Claim};
 pub use compile::{Compiled, CompiledFilter, compile};
 pub use constant::{CONSTANTS, Constant};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};

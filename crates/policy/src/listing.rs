@@ -12,7 +12,7 @@ use std::fmt::Write;
 const COMMENTS: usize = 40;
 
 impl Policy {
-    /// The policy as one TOML file that means the same, without tests: each rule followed by a comment
+    /// The policy as one TOML file that means the same, without tests and assertions: each rule followed by a comment
     /// that names the file and line it is from, as [`RuleOrigin`] has them, and its key there where that is
     /// another. Conditions are on one line.
     pub fn listing(&self) -> String {

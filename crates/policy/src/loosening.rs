@@ -128,7 +128,7 @@ impl Policy {
     }
 
     /// Where a rule stands, in this file or in one that it extends.
-    fn place_of(&self, rule: &RuleOrigin) -> Option<(Arc<Source>, Span)> {
+    pub(crate) fn place_of(&self, rule: &RuleOrigin) -> Option<(Arc<Source>, Span)> {
         if rule.file != self.file() {
             return self.bases.iter().find_map(|base| base.place_of(rule));
         }

@@ -1,5 +1,6 @@
 //! A policy: a default and one rule per operation.
 
+use crate::assertion::Assertion;
 use crate::calls::Calls;
 use crate::cond::Cond;
 use crate::define::Names;
@@ -32,6 +33,8 @@ pub struct Policy {
     pub(crate) requirement: Option<Requirement>,
     pub(crate) calls: Calls,
     pub(crate) tests: Vec<Test>,
+    /// Its own, and those of all that it extends.
+    pub(crate) assertions: Vec<Assertion>,
     pub(crate) warnings: Vec<Diagnostic>,
     /// The names that it gives to constants and sets, and those of all that it extends.
     pub(crate) names: Names,
@@ -215,6 +218,12 @@ impl Policy {
     /// The policy's tests, in the order of the file.
     pub fn tests(&self) -> &[Test] {
         &self.tests
+    }
+
+    /// What the policy says of all requests at once, and what those say that it extends: it is said of all
+    /// that is merged.
+    pub fn assertions(&self) -> &[Assertion] {
+        &self.assertions
     }
 
     pub(crate) fn operation(&self, operation: Opcode) -> Option<&OperationRule> {

@@ -27,7 +27,8 @@ pub fn schema() -> String {
             "default": decision(
                 "What becomes of operations that [ops] does not name, those of future kernels included.",
             ),
-            "extends": extends(),
+            "extends": extends("Policies that this one starts from: files, relative to this one, and presets."),
+            "within": extends("Policies that allow whatever this one allows: files, relative to this one, and presets."),
             "define": {
                 "description": "Names for constants and sets, which conditions can use.",
                 "type": "object",
@@ -79,6 +80,8 @@ pub fn schema() -> String {
                     "deny": registers("Register opcodes, and groups of them, that are refused with EACCES."),
                 },
             },
+            "never": { "type": "array", "items": assertion("Requests of which none is allowed.") },
+            "always": { "type": "array", "items": assertion("Requests all of which are allowed.") },
             "test": { "type": "array", "items": test() },
         },
     });
@@ -90,10 +93,10 @@ fn decision(description: &str) -> Value {
     json!({ "description": description, "enum": ["allow", "deny"] })
 }
 
-fn extends() -> Value {
+fn extends(description: &str) -> Value {
     let presets = PRESETS.iter().map(|preset| (preset.name, preset.doc.to_owned()));
     json!({
-        "description": "Policies that this one starts from: files, relative to this one, and presets.",
+        "description": description,
         "type": "array",
         "items": { "anyOf": [named(presets), { "type": "string", "pattern": "^[^@]" }] },
     })
@@ -122,8 +125,31 @@ fn registers(description: &str) -> Value {
     json!({ "description": description, "type": "array", "items": named(groups.chain(ops)) })
 }
 
+fn assertion(description: &str) -> Value {
+    json!({
+        "description": description,
+        "type": "object",
+        "anyOf": [{ "required": ["op"] }, { "required": ["when"] }],
+        "additionalProperties": false,
+        "properties": {
+            "name": { "type": "string", "description": "What reports call the assertion." },
+            "op": { "enum": names(), "description": "An operation, or a group: each member. Without it: every operation." },
+            "when": {
+                "description": "The condition for which it is said. Without it: of every request.",
+                "type": "string",
+                "minLength": 1,
+                "not": { "enum": ["allow", "deny"] },
+            },
+        },
+    })
+}
+
+/// The operations and their groups.
+fn names() -> Vec<&'static str> {
+    GROUPS.iter().map(|group| group.name).chain(OPCODES.iter().map(|info| info.name)).collect()
+}
+
 fn test() -> Value {
-    let names = GROUPS.iter().map(|group| group.name).chain(OPCODES.iter().map(|info| info.name));
     let mut fields = Map::new();
     for field in FIELDS {
         fields.insert(
@@ -138,7 +164,7 @@ fn test() -> Value {
         "additionalProperties": false,
         "properties": {
             "name": { "type": "string", "description": "What reports call the test." },
-            "op": { "enum": names.collect::<Vec<_>>(), "description": "An operation, or a group: each member." },
+            "op": { "enum": names(), "description": "An operation, or a group: each member." },
             "with": {
                 "description": "The fields of the request that are not 0.",
                 "type": "object",

@@ -15,10 +15,12 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod assertions;
 mod enforcement;
 pub mod oci;
 mod operations;
 
+pub use assertions::{Breach, Finding};
 pub use enforcement::{Enforcement, Origin, Refused};
 pub use operations::Beyond;
 pub use ringwarden_cbpf as cbpf;

@@ -253,3 +253,73 @@ fn operations_that_are_none_are_guessed() {
         assert!(stderr(&output).contains(expected), "{output:?}");
     }
 }
+
+const ASSERTING: &str = "version = 1\ndefault = \"deny\"\nwithin = [\"ceiling.toml\"]\n[define]\nssh = 22\n[ops]\n\
+    connect = \"addr in 10.0.0.0/8 && port in {ssh, 443}\"\nread = \"allow\"\n\
+    [[never]]\nname = \"no SSH\"\nop = \"connect\"\nwhen = \"port == ssh\"\n\
+    [[always]]\nop = \"@read-write\"\n\
+    [[never]]\nop = \"@commands\"\n";
+const CEILING: &str = "version = 1\ndefault = \"deny\"\n[ops]\nconnect = \"allow\"\n";
+
+#[test]
+fn an_assertion_that_does_not_hold_is_told_with_a_request_and_the_rule() {
+    let folder = folder(&[("policy.toml", ASSERTING), ("ceiling.toml", CEILING)]);
+    let output = ringwarden(folder.path(), &["check", "policy.toml"], "");
+    assert_eq!(status(&output), 1, "{output:?}");
+    for told in [
+        "error[P303]: no SSH: `connect family=AF_INET port=22 addr=10.0.0.0` is allowed\n  --> policy.toml:9:1\n",
+        "error[P303]: `read` is allowed, which `ceiling.toml` refuses\n --> policy.toml:3:11\n",
+        " ::: ceiling.toml:2\n",
+        "error[P303]: `readv` is refused\n  --> policy.toml:13:1\n",
+        "= note: the same goes for requests of writev, fsync, ",
+        "3 errors\n",
+    ] {
+        assert!(stderr(&output).contains(told), "{told}{}", stderr(&output));
+    }
+    assert!(String::from_utf8_lossy(&output.stdout).contains("policy.toml: 1 of 4 assertions proved\n"));
+
+    // The request is one that `explain` takes, and it says the same of it.
+    let explained = ["explain", "policy.toml", "connect", "family=AF_INET", "port=22", "addr=10.0.0.0"];
+    assert_eq!(status(&ringwarden(folder.path(), &explained, "")), 0);
+
+    let output = ringwarden(folder.path(), &["check", "policy.toml", "--format", "json"], "");
+    assert_eq!(status(&output), 1);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let told: Vec<_> = report["assertions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| {
+            let text = |key: &str| one[key].as_str().unwrap_or("-").to_owned();
+            (one["line"].as_u64().expect("a line"), text("claim"), text("outcome"), text("example"))
+        })
+        .collect();
+    let expected = [
+        (9, "never", "broken", "connect family=AF_INET port=22 addr=10.0.0.0"),
+        (15, "never", "proved", "-"),
+        (13, "always", "broken", "readv"),
+        (3, "within", "broken", "read"),
+    ];
+    let expected = expected.map(|(line, claim, outcome, example)| {
+        (line, claim.to_owned(), outcome.to_owned(), example.to_owned())
+    });
+    assert_eq!(told, expected);
+    assert_eq!(report["assertions"][0]["rules"][0]["at"], "policy.toml:7");
+    assert_eq!(report["errors"], 3);
+}
+
+#[test]
+fn layers_are_held_to_the_assertions_of_each() {
+    let tighter =
+        "version = 1\ndefault = \"allow\"\n[ops]\n\"@read-write\" = \"deny\"\nconnect = \"port != 22\"\n";
+    let asserting = ASSERTING.replace("[[always]]\nop = \"@read-write\"\n", "");
+    let folder =
+        folder(&[("policy.toml", asserting.as_str()), ("ceiling.toml", CEILING), ("more.toml", tighter)]);
+    assert_eq!(status(&ringwarden(folder.path(), &["check", "policy.toml", "more.toml"], "")), 1);
+    let output = ringwarden(folder.path(), &["check", "policy.toml,more.toml"], "");
+    assert_eq!(status(&output), 0, "{output:?}");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        told.contains("ok  policy.toml,more.toml for kernel ") && told.contains("    3 assertions proved\n")
+    );
+}

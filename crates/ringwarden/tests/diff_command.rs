@@ -295,3 +295,32 @@ fn the_example_in_the_documentation_is_true() {
         command.strip_prefix("$ ringwarden diff ").expect("the command").split(' ').collect();
     assert_output(&folder.diff(&arguments), 1, expected);
 }
+
+#[test]
+fn policies_that_have_no_request_in_common_are_apart() {
+    let folder = Folder::new();
+    folder.policy(
+        "front.toml",
+        "default = \"deny\"\n[ops]\naccept = \"allow\"\nconnect = \"addr in 10.0.0.0/8\"\n",
+    );
+    folder.policy("back.toml", "default = \"deny\"\n[ops]\nconnect = \"addr in {10.0.0.0/7, fd00::/8}\"\n");
+    folder.policy("not-ten.toml", "default = \"allow\"\n[ops]\nconnect = \"!(addr in 10.0.0.0/8)\"\n");
+    folder.policy("open.toml", "default = \"allow\"\n");
+    let expected = "\
+connect: both allow some
+  both allow  connect family=AF_INET addr=10.0.0.0
+    old: allowed by connect = addr in 10.0.0.0/8 at front.toml:5
+    new: allowed by connect = addr in {10.0.0.0/7, fd00::/8} at back.toml:4
+not apart: front.toml and back.toml meet in 1 operation, kernel 7.3
+";
+    assert_output(&folder.diff(&["--apart", "front.toml", "back.toml"]), 1, expected);
+    let expected =
+        "apart: there is no request that both front.toml and back.toml,not-ten.toml allow, kernel 7.3\n";
+    assert_output(&folder.diff(&["--apart", "front.toml", "back.toml,not-ten.toml"]), 0, expected);
+    let report = folder.json(&["--apart", "front.toml", "open.toml"], 1);
+    let operations = report["operations"].as_array().expect("a list").iter();
+    let operations: Vec<_> = operations.map(|one| one["operation"].as_str().expect("a name")).collect();
+    assert_eq!((operations, &report["newer"]), (vec!["accept", "connect"], &Value::Bool(false)));
+    assert_eq!(folder.json(&["--apart", "not-ten.toml", "open.toml"], 1)["newer"], true);
+    assert_eq!(folder.json(&["--apart", "--op", "nop", "front.toml", "open.toml"], 0)["apart"], true);
+}

@@ -1,9 +1,10 @@
 //! `[all]`: what every request must meet, whatever its operation.
 
 use super::Document;
+use crate::cond::Cond;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::Requirement;
-use crate::source::Excerpt;
+use crate::source::{Excerpt, Span};
 use crate::{check, suggest};
 use ringwarden_uapi::Opcode;
 use std::sync::Arc;
@@ -39,14 +40,20 @@ impl Document<'_> {
             self.errors.push(error);
             return None;
         }
-        let excerpt = Excerpt::new(self.source, text, value.span());
+        let cond = self.of_every_operation(text, value.span())?;
+        let origin = self.origin(key, text);
+        Some(Requirement { cond, origin, source: Arc::clone(self.source), span: value.span() })
+    }
+
+    /// A condition that can be asked of every operation's requests; `None` after an error.
+    pub(super) fn of_every_operation(&mut self, text: &str, span: Span) -> Option<Cond> {
+        let excerpt = Excerpt::new(self.source, text, span);
         let (expr, is_whole) = self.expression(&excerpt);
         match check::rule(self.source, &excerpt, &self.names, PLAIN, &expr?) {
             Ok(_) if !is_whole => None,
             Ok((cond, warnings)) => {
                 self.warnings.extend(warnings);
-                let origin = self.origin(key, text);
-                Some(Requirement { cond, origin, source: Arc::clone(self.source), span: value.span() })
+                Some(cond)
             }
             Err(errors) => {
                 self.errors.extend(errors.into_iter().map(of_every_operation));

@@ -1,10 +1,10 @@
-//! `extends`: other policies that a policy starts from.
+//! Other policies that a policy names: `extends`, those that it starts from, and `within`.
 
 use super::Document;
 use crate::diagnostic::Code;
 use crate::policy::Policy;
 use crate::preset::{PRESETS, Preset};
-use crate::source::Source;
+use crate::source::{Source, Span};
 use crate::suggest;
 use std::sync::Arc;
 use toml::Spanned;
@@ -33,19 +33,26 @@ pub(crate) struct Library<'r> {
 }
 
 impl Document<'_> {
-    /// The policies that this one extends, the nearest last.
-    pub(super) fn bases(&mut self, value: &Spanned<DeValue<'_>>, library: &mut Library<'_>) -> Vec<Policy> {
-        const EXPECTED: &str = "policies: `extends = [\"base.toml\"]`";
+    /// The policies that a key names, and where: of `extends` the nearest comes last. `verb` is what cannot be
+    /// done with one that cannot be read.
+    pub(super) fn policies(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        key: &str,
+        verb: &str,
+        library: &mut Library<'_>,
+    ) -> Vec<(Policy, Span)> {
+        let expected = &format!("policies: `{key} = [\"base.toml\"]`");
         let DeValue::Array(names) = value.get_ref() else {
-            let error = self.wrong_type(value, "an array", EXPECTED);
+            let error = self.wrong_type(value, "an array", expected);
             self.errors.push(error);
             return Vec::new();
         };
         let mut bases = Vec::new();
         for value in names {
-            let Some(name) = self.string(value, EXPECTED) else { continue };
+            let Some(name) = self.string(value, expected) else { continue };
             let base = match library.count {
-                MOST.. => Err(format!("it is one of more than {MOST}; perhaps they extend each other")),
+                MOST.. => Err(format!("it is one of more than {MOST}; perhaps they name each other")),
                 _ if name.starts_with('@') => preset(name),
                 _ => (library.read)(name, &self.source.name),
             };
@@ -56,14 +63,14 @@ impl Document<'_> {
             });
             match base {
                 Err(reason) => {
-                    let message = format!("cannot extend `{name}`: {reason}");
+                    let message = format!("cannot {verb} `{name}`: {reason}");
                     let error = self.error(Code::Extends, value.span(), message);
                     self.errors.push(error.label("named here"));
                 }
                 Ok(base) => {
                     library.open.push(self.source.name.clone());
                     match super::policy(&Arc::new(Source::new(&base.file, &base.text)), library) {
-                        Ok(policy) => bases.push(policy),
+                        Ok(policy) => bases.push((policy, value.span())),
                         Err(errors) => self.errors.extend(errors.iter().cloned()),
                     }
                     library.open.pop();
@@ -73,7 +80,7 @@ impl Document<'_> {
         bases
     }
 
-    /// Why a policy cannot be extended that stands on this one.
+    /// Why a policy cannot be read that stands on this one.
     fn circle(&self, base: &Base, library: &Library<'_>) -> Option<String> {
         if base.file == self.source.name {
             return Some("it is this file itself".to_owned());

@@ -12,6 +12,9 @@ use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::de::DeTable;
 
+/// What helps where a group's rule makes no sense for a member.
+const SINGLE: &str = "a rule for a single operation has that operation as its key, and beats its group";
+
 /// What other tools call what is allow and deny here.
 const VERDICTS: &[(&str, &str)] = &[
     ("allow", "allow"),
@@ -137,12 +140,25 @@ impl Document<'_> {
             );
             return Vec::new();
         }
-        let excerpt = Excerpt::new(self.source, text, span.clone());
         if text.trim().is_empty() {
             let error = self.error(Code::Syntax, span, "this rule is empty").label("says nothing");
             self.errors.push(error.expected("`\"allow\"`, `\"deny\"` or a condition in quotes"));
             return Vec::new();
         }
+        self.conditions(key.get_ref(), members, text, span, SINGLE)
+    }
+
+    /// What a condition means for each of the operations that `key` names; `single` is what helps where it
+    /// makes no sense for some of a group.
+    pub(super) fn conditions(
+        &mut self,
+        key: &str,
+        members: &[Opcode],
+        text: &str,
+        span: Span,
+        single: &str,
+    ) -> Vec<(Opcode, Effect)> {
+        let excerpt = Excerpt::new(self.source, text, span);
         let (expr, is_whole) = self.expression(&excerpt);
         let Some(expr) = expr else { return Vec::new() };
         let mut effects = Vec::new();
@@ -156,8 +172,7 @@ impl Document<'_> {
                 }
                 Err(errors) => {
                     // One member is enough to show what is wrong with the expression.
-                    let errors =
-                        errors.into_iter().map(|error| of_group(key.get_ref(), members.len(), error));
+                    let errors = errors.into_iter().map(|error| of_group(key, members.len(), error, single));
                     self.errors.extend(errors);
                     break;
                 }
@@ -168,12 +183,12 @@ impl Document<'_> {
 }
 
 /// The error of one operation in the rule of a key that names several.
-fn of_group(key: &str, members: usize, error: Diagnostic) -> Diagnostic {
+fn of_group(key: &str, members: usize, error: Diagnostic, single: &str) -> Diagnostic {
     match error.code() {
         _ if members == 1 => error,
         Code::OtherOperation => error
             .note(format!("`{key}` is {members} operations, and a rule must make sense for each of them"))
-            .help("a rule for a single operation has that operation as its key, and beats its group"),
+            .help(single),
         _ => error,
     }
 }

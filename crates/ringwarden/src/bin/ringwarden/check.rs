@@ -1,11 +1,13 @@
 //! `ringwarden check`: everything that is wrong with policies.
 
+mod assertions;
 mod loosened;
 
 use crate::format::{self, Format};
 use crate::layers::{self, Unusable};
 use crate::style::{self, GOOD, say};
 use crate::{FAILED, UNUSABLE};
+use assertions::Asserted;
 use clap::Args;
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::oci::IoUring;
@@ -20,14 +22,17 @@ use std::process::ExitCode;
 /// Say everything that is wrong with policies.
 ///
 /// Each policy is read and compiled by itself. Errors make it unusable; warnings are about rules that are
-/// well-formed and hardly meant.
+/// well-formed and hardly meant. What a policy says of all requests at once, by `[[never]]`, `[[always]]` and
+/// `within`, is proved, or a request is shown that it does not hold for.
+///
+/// Layers of policies, separated by commas, are held to the assertions of each of them together.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 when every policy can be used;
-  1  some policy has errors, or warnings with --deny-warnings
+  1  some policy has errors, or an assertion that is not proved, or warnings with --deny-warnings
   2  a policy cannot be read")]
 pub(crate) struct Check {
-    /// Policy files, - for standard input, or presets such as @file-io
+    /// Policy files, - for standard input, or presets such as @file-io; layers separated by commas
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
     /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3
@@ -53,6 +58,8 @@ struct Report {
     diagnostics: Vec<Entry>,
     /// Of those that can be enforced.
     policies: Vec<Fit>,
+    /// What was found out about assertions.
+    assertions: Vec<Asserted>,
 }
 
 /// Which lane holds a policy where the kernel has no filters, which hold every one (docs/lanes.md).
@@ -68,10 +75,10 @@ struct Fit {
 }
 
 impl Fit {
-    fn of(file: &str, policy: &Policy, enforcement: &Enforcement) -> Self {
+    fn of(file: &str, layers: &[Policy], enforcement: &Enforcement) -> Self {
         let because = enforcement.operations().err().map(|beyond| beyond.to_string());
         let lane = if because.is_none() { "restricted" } else { "split" };
-        let holds = |model: &KernelModel| Enforcement::new(std::slice::from_ref(policy), *model).is_ok();
+        let holds = |model: &KernelModel| Enforcement::new(layers, *model).is_ok();
         let mut models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
         let filters = models.find(holds).unwrap_or_default().to_string();
         Self { file: file.to_owned(), lane, because, filters }
@@ -123,11 +130,12 @@ impl From<&Diagnostic> for Entry {
 
 /// What a file turned out to be.
 struct Found {
-    /// Unless it has errors of its own.
-    policy: Option<Policy>,
+    /// Empty where one has errors of its own.
+    layers: Vec<Policy>,
     /// Unless it cannot be enforced.
     fit: Option<Fit>,
     diagnostics: Vec<Diagnostics>,
+    assertions: Vec<Asserted>,
     /// The command that makes a policy of what is none.
     import: Option<&'static str>,
 }
@@ -174,54 +182,96 @@ impl Check {
         if self.format == Format::Json {
             let diagnostics = all().map(Entry::from).collect();
             let kernel = self.kernel.to_string();
-            let policies = found.into_iter().filter_map(|(_, found)| found.fit).collect();
-            let report = Report { kernel, errors, warnings, diagnostics, policies };
+            let (mut policies, mut assertions) = (Vec::new(), Vec::new());
+            for (_, found) in found {
+                policies.extend(found.fit);
+                assertions.extend(found.assertions);
+            }
+            let report = Report { kernel, errors, warnings, diagnostics, policies, assertions };
             return format::json(&report, status);
         }
-        for (name, Found { policy, fit, diagnostics, import }) in found {
+        for (name, Found { layers, fit, diagnostics, assertions, import }) in found {
             for diagnostics in &diagnostics {
                 anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
             }
             if let Some(import) = import {
                 style::note(format_args!("`ringwarden import {import} {name}` makes a policy of this"));
             }
-            match policy {
-                Some(policy) if self.show => say!("{}", policy.listing().trim_end()),
-                _ if diagnostics.is_empty() => {
-                    say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
-                    fit.iter().for_each(|fit| say!("    {fit}"));
-                }
-                _ => fit.iter().for_each(|fit| say!("{name}: {fit}")),
+            let proved = assertions.iter().filter(|assertion| assertion.is_proved()).count();
+            let of_them = (proved < assertions.len()).then(|| format!(" of {}", assertions.len()));
+            let plural = if assertions.len() == 1 { "" } else { "s" };
+            let proved = (!assertions.is_empty())
+                .then(|| format!("{proved}{} assertion{plural} proved", of_them.unwrap_or_default()));
+            if self.show && !layers.is_empty() {
+                layers.iter().for_each(|policy| say!("{}", policy.listing().trim_end()));
+            } else if diagnostics.is_empty() {
+                say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
+                fit.iter().for_each(|fit| say!("    {fit}"));
+                proved.iter().for_each(|proved| say!("    {proved}"));
+            } else {
+                fit.iter().for_each(|fit| say!("{name}: {fit}"));
+                proved.iter().for_each(|proved| say!("{name}: {proved}"));
             }
         }
         status
     }
 
-    /// What there is to say of a policy: nothing, if it is a good one.
-    fn of(&self, name: &str) -> Result<Found, NotChecked> {
-        let text = layers::read(name).map_err(NotChecked::Unreadable)?;
-        let policy = match layers::policy(&text, name) {
-            Ok(policy) => policy,
-            Err(errors) => {
-                let (diagnostics, import) = (vec![errors], import(&text));
-                return Ok(Found { policy: None, fit: None, diagnostics, import });
+    /// What there is to say of a policy, or of several layers: nothing, if they are good ones.
+    fn of(&self, names: &str) -> Result<Found, NotChecked> {
+        let mut found = Found {
+            layers: Vec::new(),
+            fit: None,
+            diagnostics: Vec::new(),
+            assertions: Vec::new(),
+            import: None,
+        };
+        let mut layers = Vec::new();
+        for name in names.split(',') {
+            let text = layers::read(name).map_err(NotChecked::Unreadable)?;
+            match layers::policy(&text, name) {
+                Ok(policy) => layers.push(policy),
+                Err(errors) => {
+                    found.diagnostics.push(errors);
+                    found.import = import(&text);
+                }
             }
+        }
+        if !found.diagnostics.is_empty() {
+            return Ok(found);
+        }
+        let failed = |error: &dyn Display| NotChecked::Failed(style::fail(error, FAILED));
+        let enforcement = match Enforcement::new(&layers, self.kernel) {
+            Ok(enforcement) => Some(enforcement),
+            Err(Refused::Policy(errors)) => {
+                found.diagnostics.push(errors);
+                None
+            }
+            Err(other) => return Err(failed(&other)),
         };
-        let errors = match Enforcement::new(std::slice::from_ref(&policy), self.kernel) {
-            Ok(enforcement) => Ok(enforcement),
-            Err(Refused::Policy(errors)) => Err(errors),
-            Err(other) => return Err(NotChecked::Failed(style::fail(other, FAILED))),
-        };
-        let (errors, enforcement) = match errors {
-            Ok(enforcement) => (None, Some(enforcement)),
-            Err(errors) => (Some(errors), None),
-        };
-        let fit = enforcement.as_ref().map(|enforcement| Fit::of(name, &policy, enforcement));
-        let loosened = enforcement.map(|own| loosened::by(&policy, &own)).transpose();
-        let loosened = loosened.map_err(|error| NotChecked::Failed(style::fail(error, FAILED)))?;
-        let warnings = policy.warnings().into_iter().chain(loosened.into_iter().flatten());
-        let warnings = warnings.flat_map(|of_one| of_one.iter().cloned().collect::<Vec<_>>());
-        let diagnostics = errors.into_iter().chain(Diagnostics::of(warnings.collect())).collect();
-        Ok(Found { policy: Some(policy), fit, diagnostics, import: None })
+        let mut warnings: Vec<_> = layers.iter().filter_map(Policy::warnings).collect();
+        if let Some(enforcement) = &enforcement {
+            found.fit = Some(Fit::of(names, &layers, enforcement));
+            for policy in &layers {
+                // Alone, as it says what it extends.
+                let own = match &layers[..] {
+                    [_] => enforcement.clone(),
+                    _ => Enforcement::new(std::slice::from_ref(policy), self.kernel)
+                        .map_err(|error| failed(&error))?,
+                };
+                warnings.extend(loosened::by(policy, &own).map_err(|error| failed(&error))?);
+            }
+            let (assertions, errors) =
+                assertions::of(&layers, enforcement).map_err(|error| failed(&error))?;
+            found.assertions = assertions;
+            found.diagnostics.extend(joined(errors));
+        }
+        found.diagnostics.extend(joined(warnings));
+        found.layers = layers;
+        Ok(found)
     }
+}
+
+/// All of them in one list.
+fn joined(diagnostics: Vec<Diagnostics>) -> Option<Diagnostics> {
+    Diagnostics::of(diagnostics.iter().flatten().cloned().collect())
 }

@@ -1,5 +1,6 @@
 //! `ringwarden diff`: what a change to a policy, or to a filter, allows and refuses.
 
+mod apart;
 pub(crate) mod calls;
 pub(crate) mod example;
 mod report;
@@ -7,8 +8,10 @@ mod side;
 
 use crate::format::{self, Format};
 use crate::{FAILED, UNUSABLE, compile, style};
+use apart::Apart;
 use clap::Args;
 use report::Report;
+use ringwarden::diff::CompareError;
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
 use side::Side;
 use std::process::ExitCode;
@@ -20,16 +23,20 @@ use std::process::ExitCode;
 ///
 /// OLD and NEW are policies, or layers of policies separated by commas; or a filter's program as `disasm`
 /// reads it, which needs `--op`.
+///
+/// With `--apart` the question is another one: whether there is no request that both allow.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 when both allow the same;
-  1  they differ, or it could not be found out for some operation
+  1  they differ, or it could not be found out for some operation;
+     with --apart: some request is allowed by both, or it could not be found out
   2  a file cannot be read or used
 
 Examples:
   ringwarden diff policy.toml policy-new.toml
   ringwarden diff base.toml base.toml,extra.toml
-  ringwarden diff --op socket old.bin new.bin")]
+  ringwarden diff --op socket old.bin new.bin
+  ringwarden diff --apart frontend.toml backend.toml")]
 pub(crate) struct Diff {
     /// What there was
     #[arg(value_name = "OLD")]
@@ -43,6 +50,9 @@ pub(crate) struct Diff {
     /// Only this operation; the one that a filter is for
     #[arg(long, value_name = "OPERATION", value_parser = compile::operation)]
     op: Option<Opcode>,
+    /// Say instead whether both allow no request in common
+    #[arg(long)]
+    apart: bool,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -62,6 +72,9 @@ impl Diff {
             Some(op) => vec![op],
             None => OPCODES.iter().map(|info| info.opcode).filter(|op| self.kernel.has_opcode(*op)).collect(),
         };
+        if self.apart {
+            return self.apart(Apart::new(&old, &new, &opcodes));
+        }
         let report = match Report::new(&old, &new, &opcodes) {
             Ok(report) => report,
             Err(error) => return style::fail(error, FAILED),
@@ -71,6 +84,21 @@ impl Diff {
             Format::Json => format::json(&report, status),
             Format::Human => {
                 report.print();
+                status
+            }
+        }
+    }
+
+    fn apart(&self, apart: Result<Apart, CompareError>) -> ExitCode {
+        let apart = match apart {
+            Ok(apart) => apart,
+            Err(error) => return style::fail(error, FAILED),
+        };
+        let status = if apart.is_apart() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        match self.format {
+            Format::Json => format::json(&apart, status),
+            Format::Human => {
+                apart.print();
                 status
             }
         }
