@@ -23,8 +23,8 @@ use std::process::Command;
 /// ring, messages.
 const REGISTER: &str = "reg: ld [24]\n and #0x7fffffff\n jeq #8, stop\n jeq #11, stop\n jeq #12, stop\n \
                         jne #31, pass\n ld [16]\n jeq #0xffffffff, fail, pass\n";
-/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
-const LISTENER: &str = "sec: ld [24]\n jset #8, fail, pass\n";
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, which fails with EBUSY as it would beside the one that there is.
+const LISTENER: &str = "sec: ld [24]\n jset #8, busy, pass\n";
 
 fn filter(profile: &str) -> Result<Vec<Insn>, Box<dyn Error>> {
     let other = if profile == "compat" { "pass" } else { "fail" };
@@ -39,7 +39,7 @@ fn filter(profile: &str) -> Result<Vec<Insn>, Box<dyn Error>> {
     let text = format!(
         "ld [4]\n jne #{AUDIT_ARCH:#x}, {other}\n ld [0]\n jge #0x40000000, {other}\n jeq #{setup}, stop\n \
          jeq #{reg}, {register}\n jeq #{sec}, {seccomp}\n jmp pass\n {REGISTER}{LISTENER}\
-         fail: ret #0x50026\n stop: ret #0x7fc00000\n pass: ret #0x7fff0000\n"
+         busy: ret #0x50010\n fail: ret #0x50026\n stop: ret #0x7fc00000\n pass: ret #0x7fff0000\n"
     );
     Ok(assemble(&text)?)
 }

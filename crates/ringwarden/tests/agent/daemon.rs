@@ -3,6 +3,7 @@
 use crate::launch::{built, is_root, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -68,11 +69,14 @@ impl Node {
 
     /// The same with that id and profile.
     pub(crate) fn contained_as(&self, id: &str, policy: &str, profile: &str) -> Client {
-        let message = json!({
-            "ociVersion": "1.0.2", "fds": ["seccompFd"], "pid": "PID", "metadata": policy,
-            "state": { "ociVersion": "1.0.2", "id": id, "status": "creating", "bundle": "/" },
-        });
-        self.handed(&message.to_string().replace("\"PID\"", "PID"), profile)
+        self.handed(&message(id, policy), profile)
+    }
+
+    /// `program` in place of it.
+    pub(crate) fn runtime(&self, policy: &str, program: &[&OsStr]) -> Command {
+        let mut command = Command::new(built("examples/handing_runtime"));
+        command.arg(self.socket()).arg(message("c", policy)).arg("whole").args(program);
+        command
     }
 
     /// A program whose listener is handed over with that message.
@@ -81,6 +85,15 @@ impl Node {
         command.arg(self.socket()).arg(message).arg(profile).arg(built("examples/ring_client"));
         Client::of(&mut command)
     }
+}
+
+/// What a runtime says of a container.
+fn message(id: &str, policy: &str) -> String {
+    let message = json!({
+        "ociVersion": "1.0.2", "fds": ["seccompFd"], "pid": "PID", "metadata": policy,
+        "state": { "ociVersion": "1.0.2", "id": id, "status": "creating", "bundle": "/" },
+    });
+    message.to_string().replace("\"PID\"", "PID")
 }
 
 /// An agent, killed when it is dropped; its workers stay for as long as their programs.

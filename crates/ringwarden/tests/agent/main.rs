@@ -8,6 +8,7 @@ mod launch;
 mod messages;
 
 use daemon::{Agent, Client, NO_NOP, NO_WRITE, Node, can_run, kill, scrape};
+use launch::{built, finish};
 use ringwarden::kernel::Facts;
 use serde_json::{Value, json};
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -142,18 +143,46 @@ fn a_profile_that_cannot_be_relied_on_is_not() {
     let node = Node::new(&[("web", NO_WRITE)]);
     let mut agent = node.start(&[]);
     // In one table, or in the others alone.
-    for (profile, refused) in [("listeners", -libc::EBUSY), ("compat", NOSYS)] {
+    for profile in ["listeners", "compat"] {
         let mut client = node.contained_as("c", "web", profile);
         assert_eq!(client.ask("ring 8"), NOSYS);
         agent.expect("lets `seccomp` through with SECCOMP_FILTER_FLAG_NEW_LISTENER");
         // The agent's stays where another could take its place.
-        assert_eq!(client.all(["listener", "ring 8"]), [refused, NOSYS]);
+        assert_eq!(client.all(["listener", "ring 8"]), [-libc::EBUSY, NOSYS]);
     }
     let mut client = node.contained_as("c", "nowhere", "listeners");
     assert_eq!(client.all(["listener", "ring 8"]), [-libc::EBUSY, NOSYS]);
     // Rings that the program would enable by itself, and without a list.
     let mut client = node.contained_as("c", "web", "bare");
     assert_eq!(client.all([DISABLED, SQPOLL, ONE_ISSUER, "nop", "write"]), [PERM, PERM, 0, 0, ACCES]);
+}
+
+#[test]
+fn doctor_tells_those_inside_of_it() {
+    if !can_run() {
+        return;
+    }
+    let node = Node::new(&[("web", NO_WRITE), ("all", "version = 1\ndefault = \"allow\"\n")]);
+    let _agent = node.start(&[]);
+    let doctor = |policy: &str| {
+        let output = finish(node.runtime(
+            policy,
+            &[built("ringwarden").as_os_str(), "doctor".as_ref(), "--format=json".as_ref()],
+        ));
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), report)
+    };
+    let (status, report) = doctor("web");
+    let outside = &report["backends"]["outside"];
+    assert_eq!((status, &outside["usable"]), (Some(0), &json!(true)), "{report}");
+    assert!(outside["except"].to_string().contains("write"), "{report}");
+    assert!(report["advice"].to_string().contains("no `ringwarden run`"), "{report}");
+    // Nothing shows that it holds anything, or it gives nothing.
+    for (policy, advice) in [("all", "rings refuse nothing here"), ("nowhere", "gets no ring")] {
+        let (status, report) = doctor(policy);
+        assert_eq!((status, &report["backends"]["outside"]["usable"]), (Some(1), &json!(false)), "{report}");
+        assert!(report["advice"].to_string().contains(advice), "{report}");
+    }
 }
 
 #[test]

@@ -51,7 +51,6 @@ fn what_is_no_message_is_told_of_and_forgotten() {
         (text("hello"), 1, "none that runtimes send"),
         (text("{}"), 1, "none that runtimes send: missing field"),
         (text("{\"fds\": "), 1, "none that runtimes send: EOF"),
-        (text(""), 0, "none that runtimes send: EOF"),
         (long, 1, "a message of more than 1 MiB"),
         (text(MESSAGE), 0, "names 1 descriptors, and 0 came"),
         (text(MESSAGE), 10, "names 1 descriptors, and 10 came"),
@@ -64,6 +63,9 @@ fn what_is_no_message_is_told_of_and_forgotten() {
         let line = agent.expect("a connection was refused");
         assert!(line.contains(why), "{why}: {line}");
     }
+    say(&node.socket(), b"", 0);
+    let line = agent.expect("hung up before it sent a message");
+    assert!(!line.contains("refused"), "{line}");
     while agent.threads() > threads {
         std::thread::yield_now();
     }
@@ -74,6 +76,9 @@ fn what_is_no_message_is_told_of_and_forgotten() {
     let mut stray = node.handed(&message, "whole");
     assert_eq!(stray.all([crate::DISABLED, "ring 8", "write"]), [crate::PERM, 0, ACCES]);
     agent.expect("its seccomp profile cannot be looked at");
+    // One that its runtime cannot name.
+    let mut entered = node.handed(&MESSAGE.replace("\"pid\": 1", "\"pid\": 0"), "whole");
+    assert_eq!(entered.all([crate::DISABLED, "ring 8", "write"]), [crate::PERM, 0, ACCES]);
     drop(agent);
 }
 

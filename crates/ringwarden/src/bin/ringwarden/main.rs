@@ -20,6 +20,7 @@ mod lane;
 mod layers;
 mod learn;
 mod lines;
+mod memory_cgroup;
 mod ops;
 mod output;
 mod pages;

@@ -1,15 +1,16 @@
 //! The front: takes listeners from runtimes and starts a worker for each. It looks into no container and reads no
 //! policy.
 
-use super::cgroup;
 use super::container::{Container, say};
-use super::message::{self, Handed};
+use super::message::{self, Handed, Unusable};
 use super::metrics::{Metrics, Session};
 use super::wire::{self, Assignment, Most, Report};
+use crate::memory_cgroup;
 use ringwarden::guard::{RingCount, refuse_all};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -103,6 +104,10 @@ impl Front {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         let Handed { listener, process, metadata, state } = match handed {
             Ok(handed) => handed,
+            Err(error @ Unusable::HungUp) => {
+                self.metrics.refuse_message();
+                return say(error);
+            }
             Err(error) => return self.turn_away(error),
         };
         let container = Container::new(&state, &metadata);
@@ -110,7 +115,7 @@ impl Front {
         let started = count.and_then(|count| {
             let assignment = Assignment {
                 container: container.clone(),
-                process: process.as_raw_nonzero().get(),
+                process: Pid::as_raw(process),
                 policies: self.policies.clone(),
                 ceiling: self.ceiling.clone(),
                 most: self.most,
@@ -129,7 +134,8 @@ impl Front {
         };
         // Were it still open here, calls would wait for ever when the worker dies.
         drop(listener);
-        let session = self.metrics.begin(&container, cgroup::path_of(process).ok());
+        let session =
+            self.metrics.begin(&container, process.and_then(|process| memory_cgroup::path_of(process).ok()));
         follow(&container, &session, worker, &reports);
         drop(count);
         self.counts().retain(|_, count| count.strong_count() > 0);

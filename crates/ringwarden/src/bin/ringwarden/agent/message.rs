@@ -42,8 +42,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Handed {
     pub(super) listener: OwnedFd,
-    /// The process that is under its filter.
-    pub(super) process: Pid,
+    /// The process that is under its filter; unknown to crun where it enters a container (1.8 to 1.28: `pid` is 0).
+    pub(super) process: Option<Pid>,
     pub(super) metadata: String,
     pub(super) state: State,
 }
@@ -51,6 +51,9 @@ pub(super) struct Handed {
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
+    /// Runtimes do that where something else keeps a container from starting.
+    #[error("a peer hung up before it sent a message")]
+    HungUp,
     #[error("nothing came within {} s", PATIENCE.as_secs())]
     Late,
     #[error("a message of more than {} MiB came", LONGEST >> 20)]
@@ -76,6 +79,9 @@ pub(super) fn receive(stream: impl AsFd) -> Result<Handed, Unusable> {
     loop {
         wait(stream.as_fd(), deadline)?;
         let ended = read(stream.as_fd(), &mut text, &mut fds)? == 0;
+        if ended && text.is_empty() {
+            return Err(Unusable::HungUp);
+        }
         if text.len() > LONGEST {
             return Err(Unusable::Long);
         }
@@ -98,7 +104,10 @@ fn understood(message: ContainerProcessState, mut fds: Vec<OwnedFd>) -> Result<H
     if !path.is_ok_and(|path| path.as_os_str() == "anon_inode:seccomp notify") {
         return Err(Unusable::Impostor);
     }
-    let process = Some(pid).filter(|&pid| pid > 0).and_then(Pid::from_raw).ok_or(Unusable::NoProcess)?;
+    if pid < 0 {
+        return Err(Unusable::NoProcess);
+    }
+    let process = Pid::from_raw(pid);
     Ok(Handed { listener, process, metadata, state })
 }
 

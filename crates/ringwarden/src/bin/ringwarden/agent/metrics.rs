@@ -134,7 +134,8 @@ impl Metrics {
             inner.requests.iter().map(|(operation, &count)| (by_operation("", operation), count as f64));
         let help = "Requests of containers that the kernel has refused.";
         family("requests_refused_total", "counter", help, &all.collect::<Vec<_>>());
-        let help = "Requests that were refused to whomever, and came too fast to be told of.";
+        let help = "Requests that were refused anywhere on this machine, to containers or not, and came too fast to be told of: those \
+                    of containers are not among requests_refused_total.";
         family("requests_lost_total", "counter", help, &one(inner.requests_lost as f64));
         let of = |count: fn(&Counts) -> u64| {
             let counts = inner

@@ -1,10 +1,10 @@
 //! Requests that the kernel refuses to containers, which no worker hears of: the tracepoint tells, of the whole machine at
 //! once, and control groups tell whose they are.
 
-use super::cgroup;
 use super::container::{Container, Record, say};
 use super::metrics::Metrics;
 use crate::audit::{Line, Lost, append};
+use crate::memory_cgroup;
 use ringwarden::refusals::{Drained, Scope, Stream};
 use rustix::process::Pid;
 use serde::Serialize;
@@ -54,7 +54,7 @@ impl Ear {
         let mut lines = HashMap::<String, u64>::new();
         for refusal in &drained.refusals {
             let container = containers.entry(refusal.pid).or_insert_with(|| {
-                let path = cgroup::path_of(Pid::from_raw(refusal.pid)?).ok()?;
+                let path = memory_cgroup::path_of(Pid::from_raw(refusal.pid)?).ok()?;
                 self.metrics.container_in(&path)
             });
             // Others are none of the agent's business.

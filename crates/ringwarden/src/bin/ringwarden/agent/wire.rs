@@ -21,7 +21,7 @@ const LONGEST: usize = 16 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Assignment {
     pub(super) container: Container,
-    /// The process that is under the listener's filter.
+    /// The process that is under the listener's filter; 0 where that is not known.
     pub(super) process: i32,
     /// Where policies are.
     pub(super) policies: PathBuf,

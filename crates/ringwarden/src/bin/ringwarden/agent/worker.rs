@@ -1,11 +1,11 @@
 //! A worker: makes the rings of one listener's tasks until none is left, whatever becomes of the front.
 
-use super::cgroup;
 use super::container::{Container, Record};
 use super::policy::{self, Chosen};
 use super::wire::{self, Assignment, Counts, Report};
 use crate::FAILED;
 use crate::audit::{Line, append};
+use crate::memory_cgroup;
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
@@ -45,9 +45,9 @@ impl Worker {
             assignment.container.say("gets no ring: no listener has come with it");
             return ExitCode::from(FAILED);
         };
-        let Some(process) = Pid::from_raw(assignment.process) else { return ExitCode::from(FAILED) };
+        let process = Pid::from_raw(assignment.process);
         // Before there is any other thread.
-        let profile = Profile::of(process);
+        let profile = process.ok_or(Errno::SRCH).and_then(Profile::of);
         let container = assignment.container.clone();
         let Err(reason) = serve(assignment, process, &listener, count, profile.as_ref()) else {
             return ExitCode::SUCCESS;
@@ -64,7 +64,7 @@ impl Worker {
 /// Serves a container from the beginning to its end.
 fn serve(
     assignment: Assignment,
-    process: Pid,
+    process: Option<Pid>,
     listener: &OwnedFd,
     count: Option<OwnedFd>,
     profile: Result<&Profile, &Errno>,
@@ -82,10 +82,13 @@ fn serve(
         )),
     }
     let copy = listener.try_clone().map_err(|error| error.to_string())?;
-    if let Err(error) = cgroup::join(process) {
+    let joined = process.map_or(Err(Errno::SRCH.into()), memory_cgroup::join);
+    if let Err(error) = joined {
         container.say(format_args!("the memory of its rings is not counted for it: {error}"));
     }
-    lock_no_more_than(process);
+    if let Some(process) = process {
+        lock_no_more_than(process);
+    }
     let counts = Reporter::start().map_err(|error| error.to_string())?;
     if let (Some(most), Some(count)) = (most, count) {
         maker = maker.with_limits(most.into(), RingCount::from(count));

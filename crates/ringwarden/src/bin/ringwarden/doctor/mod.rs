@@ -2,7 +2,7 @@
 
 mod advice;
 mod check;
-mod memory_cgroup;
+mod outside;
 mod patient;
 mod workload;
 
@@ -13,6 +13,7 @@ use advice::advise;
 use anstyle::Style;
 use check::{Answer, Check, Group};
 use clap::{Args, ValueEnum};
+use outside::Outside;
 pub(crate) use patient::Patient;
 use ringwarden::guard::needs::{self, Confined, Missing, When};
 use ringwarden::guard::{self, Guard, SPLITS_RINGS};
@@ -26,8 +27,8 @@ use workload::{Wanted, Workload};
 /// Show what this machine can enforce, by trying it.
 ///
 /// Everything is done in throw-away children, so that nothing is left behind; no version number is
-/// believed. Exit status 0 when some backend can enforce policies here, or those that are named, 1 when none
-/// can or rings that are asked for do not fit, 2 when a policy cannot be used.
+/// believed. Exit status 0 when some backend can enforce policies here, or those that are named, or a supervisor outside
+/// does so, as `ringwarden agent` in containers; 1 when none can or rings that are asked for do not fit, 2 when a policy cannot be used.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -77,6 +78,9 @@ struct Backends {
     restricted: Verdict,
     filtered: Verdict,
     guard: Verdict,
+    /// A supervisor that was there before, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outside: Option<Verdict>,
     /// What `run` uses when it may choose.
     auto: Option<&'static str>,
 }
@@ -115,7 +119,9 @@ impl Doctor {
             },
         }
         let fits = report.workload.is_none_or(|workload| workload.fits != Answer::No);
-        if report.backends.auto.is_some() && fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let Backends { outside, auto, .. } = report.backends;
+        let held = auto.is_some() || outside.is_some_and(|verdict| verdict.usable);
+        if held && fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -169,13 +175,26 @@ impl Report {
             _ => None,
         };
         let payloads = facts.payloads.iter().zip(0..).filter(|(size, _)| **size > 0);
-        let backends = Backends { kernel, restricted, filtered, guard, auto };
-        let too_many = workload.as_ref().filter(|_| auto.is_some()).and_then(Workload::advice);
+        let outside = Outside::find(facts.io_uring, &missing).filter(|_| auto.is_none());
+        let held = auto.is_some() || outside.as_ref().is_some_and(Outside::holds);
+        let too_many = workload.as_ref().filter(|_| held).and_then(Workload::advice);
+        let backends = Backends {
+            kernel,
+            restricted,
+            filtered,
+            guard,
+            outside: outside.as_ref().map(Outside::verdict),
+            auto,
+        };
+        let advice = || match &outside {
+            Some(outside) => outside.advice().to_owned(),
+            None => advise(&facts, &supervision, &missing, &backends),
+        };
         Ok(Self {
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
             checks: check::all(&facts, &supervision, &missing),
             payloads: payloads.map(|(&size, opcode)| (Opcode(opcode).to_string(), size)).collect(),
-            advice: too_many.unwrap_or_else(|| advise(&facts, &supervision, &missing, &backends)),
+            advice: too_many.unwrap_or_else(advice),
             warning: backends.guard.usable.then(Confined::find).flatten().map(Confined::describe),
             backends,
             workload,
@@ -195,9 +214,10 @@ impl Report {
             }
         }
         say!("\n{BOLD}Lanes{BOLD:#}");
-        let Backends { kernel, restricted, filtered, guard, .. } = &self.backends;
+        let Backends { kernel, restricted, filtered, guard, outside, .. } = &self.backends;
         let rows = [("tasks", kernel), ("restricted", restricted), ("filtered", filtered), ("split", guard)];
-        for (name, verdict) in rows {
+        let outside = outside.iter().map(|verdict| ("a supervisor outside", verdict));
+        for (name, verdict) in rows.into_iter().chain(outside) {
             let detail = match (&verdict.reason, &verdict.model) {
                 (Some(reason), _) => reason.clone(),
                 (None, Some(model)) => format!("filters like those of Linux {model}"),

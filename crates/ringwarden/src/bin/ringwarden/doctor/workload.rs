@@ -1,7 +1,7 @@
 //! Whether so many rings of that size fit into what limits this process.
 
 use super::check::Answer;
-use super::memory_cgroup;
+use crate::memory_cgroup;
 use clap::Args;
 use ringwarden::kernel::{LockedMemory, RingSize, TrialError};
 use ringwarden::uapi::ring::MAX_ENTRIES;

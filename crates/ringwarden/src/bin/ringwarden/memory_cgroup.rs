@@ -1,0 +1,187 @@
+//! The control groups in which the memory of processes is counted, version 1 (cgroup-v1/memory.rst in the kernel's
+//! documentation) or 2 (cgroup-v2.rst).
+
+use rustix::process::Pid;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// A group of our own in a container's: a group with processes may have no controllers for those below it, which a
+/// service manager inside wants to have (cgroups(7), "no internal processes").
+const OWN: &str = "ringwarden";
+
+/// The limit that leaves the least.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// The file that sets it.
+    pub(crate) file: PathBuf,
+    /// In bytes, as what follows.
+    pub(crate) limit: u64,
+    /// Not in use, or in use for copies of files that have not been read for a while.
+    pub(crate) left: u64,
+}
+
+/// The names of files that say so.
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    limit: &'static str,
+    usage: &'static str,
+    /// In `memory.stat`.
+    reclaimable: &'static str,
+}
+
+const V1: Version = Version {
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    reclaimable: "total_inactive_file",
+};
+const V2: Version = Version { limit: "memory.max", usage: "memory.current", reclaimable: "inactive_file" };
+
+/// Where the memory of a process is counted.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    version: &'static Version,
+    /// Of its hierarchy.
+    mount_point: PathBuf,
+    /// The group, unless it is outside of what is mounted.
+    group: Option<PathBuf>,
+}
+
+/// The tightest limit of this process; `None` where no group of it has one.
+pub(crate) fn tightest() -> Option<Limit> {
+    let read = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+    let Place { version, mount_point, group } = locate(&read("mountinfo"), &read("cgroup"))?;
+    // In a container without a namespace of its own for them, only its own group is mounted.
+    let group = group.unwrap_or_else(|| mount_point.clone());
+    let groups = group.ancestors().take_while(|group| group.starts_with(&mount_point));
+    groups.filter_map(|group| limit(group, version)).min_by_key(|limit| limit.left)
+}
+
+/// Moves the calling process to the group of `process`.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn join(process: Pid) -> io::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let place = locate(&mounts, &groups_of(process)?).ok_or_else(not_found)?;
+    let mut path = place.group.ok_or_else(not_found)?;
+    if *place.version == V2 {
+        path.push(OWN);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    fs::write(path.join("cgroup.procs"), "0")
+}
+
+/// The path of the group of `process` below the root of its hierarchy, whether it is mounted or not.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn path_of(process: Pid) -> io::Result<PathBuf> {
+    let (_, path) = path_in(&groups_of(process)?).ok_or_else(not_found)?;
+    Ok(path.strip_prefix("/").map(Path::to_owned).unwrap_or(path))
+}
+
+fn groups_of(process: Pid) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/{}/cgroup", process.as_raw_nonzero()))
+}
+
+fn not_found() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "it is in no control group that is mounted here")
+}
+
+/// The path in the hierarchy with the memory controller, as `/proc/PID/cgroup` has it.
+fn path_in(groups: &str) -> Option<(&'static Version, PathBuf)> {
+    let path_of = |matches: fn(&str) -> bool| {
+        // NUMBER:CONTROLLERS:PATH
+        groups.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            matches(controllers).then(|| PathBuf::from(path))
+        })
+    };
+    match path_of(is_memory) {
+        Some(path) => Some((&V1, path)),
+        None => Some((&V2, path_of(str::is_empty)?)),
+    }
+}
+
+/// Whether a list of controllers has that of memory.
+fn is_memory(controllers: &str) -> bool {
+    controllers.split(',').any(|name| name == "memory")
+}
+
+/// Where the memory of a process is counted whose `/proc/PID/cgroup` is `groups`. Where several mounts show its hierarchy,
+/// one that has its group counts.
+fn locate(mounts: &str, groups: &str) -> Option<Place> {
+    let (version, path) = path_in(groups)?;
+    // NUMBER PARENT DEVICE ROOT MOUNT_POINT OPTIONS … - TYPE SOURCE OPTIONS (proc_pid_mountinfo(5))
+    let places = mounts.lines().filter_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let is_it = match *version == V1 {
+            true => file_system.starts_with("cgroup ") && is_memory(file_system.rsplit(' ').next()?),
+            false => file_system.starts_with("cgroup2 "),
+        };
+        let mut fields = mount.split(' ').skip(3);
+        let (root, mount_point) = is_it.then_some((fields.next()?, fields.next()?))?;
+        let mount_point = PathBuf::from(mount_point);
+        // Outside of its namespace a group's path begins with `/..`.
+        let below = path.strip_prefix(root).ok().filter(|below| !below.starts_with(".."));
+        // Without a slash at its end where nothing is below.
+        let group = below.map(|below| mount_point.join(below).components().collect());
+        Some(Place { version, mount_point, group })
+    });
+    // The first of those that have it, or else the first.
+    places.reduce(|first, next| if first.group.is_none() && next.group.is_some() { next } else { first })
+}
+
+/// Of one group, if it has one.
+fn limit(group: &Path, version: &Version) -> Option<Limit> {
+    /// Beyond any memory: how version 1 says that there is none.
+    const UNLIMITED: u64 = 1 << 60;
+    let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
+    let limit = number(version.limit).filter(|&limit| limit < UNLIMITED)?;
+    let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let reclaimable = stat.lines().find_map(|line| {
+        let (name, bytes) = line.split_once(' ')?;
+        if name == version.reclaimable { bytes.parse().ok() } else { None }
+    });
+    let used = number(version.usage)?.saturating_sub(reclaimable.unwrap_or(0));
+    Some(Limit { file: group.join(version.limit), limit, left: limit.saturating_sub(used) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn located(mounts: &str, groups: &str) -> (&'static str, Option<String>) {
+        let place = locate(mounts, groups).expect("a hierarchy");
+        (place.version.limit, place.group.map(|group| group.display().to_string()))
+    }
+
+    #[test]
+    fn groups_are_found_as_hosts_and_containers_have_them() {
+        let v2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let at = |path: &str| Some(path.to_owned());
+        assert_eq!(located(v2, "0::/user.slice/a\n"), ("memory.max", at("/sys/fs/cgroup/user.slice/a")));
+        // A process whose group is outside of its namespace.
+        assert_eq!(located(v2, "0::/../b\n"), ("memory.max", None));
+        let v1 = "34 31 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                  35 31 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+                  36 31 0:31 / /sys/fs/cgroup/memory rw shared:7 - cgroup cgroup rw,memory\n";
+        let both = "4:memory:/docker/c\n1:cpu,cpuacct:/d\n0::/e\n";
+        assert_eq!(located(v1, both), ("memory.limit_in_bytes", at("/sys/fs/cgroup/memory/docker/c")));
+        // Version 1 is there, and has not the memory controller.
+        assert_eq!(located(v1, "1:cpu,cpuacct:/d\n0::/e\n"), ("memory.max", at("/sys/fs/cgroup/unified/e")));
+        let inside = v1.replace(" / /sys/fs/cgroup/memory", " /docker/c /sys/fs/cgroup/memory");
+        assert_eq!(located(&inside, both), ("memory.limit_in_bytes", at("/sys/fs/cgroup/memory")));
+        // Another's group is mounted, and then all of them.
+        let other = inside.replace("/docker/c ", "/docker/d ");
+        assert_eq!(located(&other, both), ("memory.limit_in_bytes", None));
+        let all = other + "37 31 0:31 / /all rw - cgroup cgroup rw,memory\n";
+        assert_eq!(located(&all, both), ("memory.limit_in_bytes", at("/all/docker/c")));
+        assert!(locate("", both).is_none() && locate(v1, "").is_none());
+    }
+}
