@@ -5,6 +5,7 @@ mod bench;
 mod boot;
 mod cache;
 mod conformance;
+mod containers;
 mod cross;
 mod deadline;
 mod debian;
@@ -39,6 +40,7 @@ enum Command {
     Package(package::Args),
     Programs(programs::Args),
     Presets(presets::Args),
+    Containers(containers::Args),
     #[command(subcommand, hide = true)]
     BenchClient(bench::client::Client),
 }
@@ -52,6 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Package(args) => package::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Presets(args) => presets::run(&args)?,
+        Command::Containers(args) => containers::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),
         Command::KernelFuzz(args) => return kernel_fuzz::run(&args),
         Command::Boot(args) => return boot::run(&args),

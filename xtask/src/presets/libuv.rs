@@ -9,7 +9,7 @@ use std::process::Command;
 
 const PRESET: &str = "@libuv";
 const FILES: &str = include_str!("files.c");
-const SERVE: &str = include_str!("serve.js");
+pub(crate) const SERVE: &str = include_str!("serve.js");
 
 pub(super) fn run(root: &Root) -> anyhow::Result<()> {
     let run = root.empty_run()?;
@@ -36,7 +36,7 @@ pub(super) fn run(root: &Root) -> anyhow::Result<()> {
 }
 
 /// Builds the program that makes file calls, for the root's libuv.
-fn build(root: &Root) -> anyhow::Result<()> {
+pub(crate) fn build(root: &Root) -> anyhow::Result<()> {
     let source = root.path().join("usr/local/files.c");
     fs::write(&source, FILES)?;
     let mut compiler = Command::new("cc");

@@ -3,12 +3,12 @@
 //! empty.
 
 mod launch;
-mod libuv;
+pub(crate) mod libuv;
 mod mariadb;
 mod postgresql;
 mod qemu;
-mod root;
-mod server;
+pub(crate) mod root;
+pub(crate) mod server;
 
 use crate::guard;
 use root::Root;

@@ -10,21 +10,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages of Debian sid. PostgreSQL's programs call a shell.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "postgresql-18",
     "mariadb-server-core",
     "mariadb-client-core",
     "qemu-utils",
     "nodejs",
     "libuv1-dev",
+    "fio",
     "dash",
 ];
 /// The user who runs everything, and his group: any but root, whom PostgreSQL refuses.
-const USER: u32 = 114;
+pub(crate) const USER: u32 = 114;
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\ndaemon:x:114:114::/run:/bin/sh\n";
 const GROUP: &str = "root:x:0:\ndaemon:x:114:\n";
 /// Inside the root.
-const PATH: &str = "/usr/lib/postgresql/18/bin:/usr/local/bin:/usr/bin:/usr/sbin";
+pub(crate) const PATH: &str = "/usr/lib/postgresql/18/bin:/usr/local/bin:/usr/bin:/usr/sbin";
 /// Character devices: name, major and minor number.
 const DEVICES: [(&str, u8, u8); 4] = [("null", 1, 3), ("zero", 1, 5), ("random", 1, 8), ("urandom", 1, 9)];
 

@@ -63,14 +63,7 @@ impl<'a> Server<'a> {
     pub(crate) fn requests(&self, pid_file: &str) -> anyhow::Result<u64> {
         let file = fs::read_to_string(self.run.join(pid_file))?;
         let pid = file.lines().next().with_context(|| format!("{pid_file} is empty"))?;
-        let mut requests = 0;
-        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-            // Descriptors come and go meanwhile.
-            let Ok(info) = fs::read_to_string(entry?.path()) else { continue };
-            let head = info.lines().find_map(|line| line.strip_prefix("CachedSqHead:"));
-            requests += head.map_or(Ok(0), |head| head.trim().parse::<u64>())?;
-        }
-        Ok(requests)
+        requests_of(pid)
     }
 
     /// What the server and the guard have printed.
@@ -87,6 +80,18 @@ impl<'a> Server<'a> {
         ensure!(status.success(), "the server ended with {status}:\n{}", self.log()?);
         Ok(())
     }
+}
+
+/// Requests that the kernel has taken from all rings of a process, by its own count.
+pub(crate) fn requests_of(pid: &str) -> anyhow::Result<u64> {
+    let mut requests = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // Descriptors come and go meanwhile.
+        let Ok(info) = fs::read_to_string(entry?.path()) else { continue };
+        let head = info.lines().find_map(|line| line.strip_prefix("CachedSqHead:"));
+        requests += head.map_or(Ok(0), |head| head.trim().parse::<u64>())?;
+    }
+    Ok(requests)
 }
 
 impl Drop for Server<'_> {
