@@ -24,7 +24,7 @@
 
 use crate::credentials::as_its_user;
 use crate::inject::Injection;
-use crate::mapping::{Mapping, PAGE};
+use crate::mapping::{self, Mapping, PAGE};
 use crate::memory::Caller;
 use crate::plan::RINGS_OFFSET;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -41,6 +41,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes of one argument slot: the longest address (`struct sockaddr_storage`).
 pub(crate) const SLOT: usize = 128;
+/// What one holds.
+pub(crate) type Argument = [u8; SLOT];
 /// Argument slots of a tree, enough for every ring that it can have at the smallest size, and for 64 at
 /// the largest. Pages are used only where something was written.
 const SLOTS: u32 = 1 << 21;
@@ -142,21 +144,21 @@ impl Arena {
     }
 
     /// Writes the argument of `slot`.
-    pub(crate) fn store(&self, slot: u32, argument: &[u8; SLOT]) {
+    pub(crate) fn store(&self, slot: u32, argument: &Argument) {
         for (word, value) in self.words(slot).iter().zip(words_of(argument)) {
             word.store(value, Ordering::Relaxed);
         }
     }
 
     /// Whether `slot` holds that argument.
-    pub(crate) fn holds(&self, slot: u32, argument: &[u8; SLOT]) -> bool {
+    pub(crate) fn holds(&self, slot: u32, argument: &Argument) -> bool {
         self.words(slot)
             .iter()
             .zip(words_of(argument))
             .all(|(word, value)| word.load(Ordering::Relaxed) == value)
     }
 
-    fn words(&self, slot: u32) -> &[std::sync::atomic::AtomicU64] {
+    fn words(&self, slot: u32) -> &[mapping::AtomicU64] {
         self.memory.words(slot as usize * SLOT, SLOT / 8)
     }
 
@@ -236,7 +238,7 @@ impl FreeSlots {
     }
 }
 
-fn words_of(argument: &[u8; SLOT]) -> impl Iterator<Item = u64> + '_ {
+fn words_of(argument: &Argument) -> impl Iterator<Item = u64> + '_ {
     argument.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes))
 }
 

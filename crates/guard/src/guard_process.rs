@@ -108,7 +108,7 @@ fn watch(
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
     let own_filters = guard.traps(&kernel).clones;
-    let mut rules = Rules::new(guard.filters, guard.calls, guard.permissive, &kernel);
+    let mut rules = Rules::new(guard.filters, guard.calls, guard.permissive, kernel.opcodes);
     if guard.observer.is_some() {
         rules.show_all();
     }

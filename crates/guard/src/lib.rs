@@ -12,8 +12,8 @@
 //!
 //! - `seccomp` stops `io_uring_setup`, submitting `io_uring_enter`, `io_uring_register` and the
 //!   `mmap` of rings at the guard; everything else is native.
-//! - `split_ring` makes the real ring, whose SQEs only the guard maps, and publishes approved SQEs
-//!   into them under the invariant of `slots`.
+//! - `split_ring` makes the real ring, whose SQEs only the guard maps; `queue` publishes into them what
+//!   `judge` makes of the program's, under the invariant of `slots`.
 //! - `inject` runs single system calls in the program's place; `arena` keeps arguments out of its
 //!   reach; `identity` knows rings without holding them; `tasks` knows processes and threads.
 //! - `limits` knows what programs hold themselves to, by filters and restrictions of their own.
@@ -49,6 +49,8 @@ mod identity;
 mod inject;
 #[cfg(target_arch = "x86_64")]
 mod job;
+#[cfg(target_arch = "x86_64")]
+mod judge;
 #[allow(unsafe_code)] // io_uring_setup and io_uring_register
 mod kernel_ring;
 mod launch;
@@ -72,6 +74,8 @@ mod pidfd_info;
 mod plan;
 mod proc;
 mod profile;
+#[cfg(target_arch = "x86_64")]
+mod queue;
 #[cfg(target_arch = "x86_64")]
 mod registered;
 #[cfg(target_arch = "x86_64")]

@@ -8,7 +8,9 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// The words of such memory.
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The page size of x86-64. Kernels of other processors choose: see [`page_size`].
 #[cfg(target_arch = "x86_64")]
@@ -87,8 +89,9 @@ impl Mapping {
     pub(crate) fn u32_at(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "u32 at {offset} of {}", self.len);
         // SAFETY: inside the mapping and aligned (the base is page-aligned), valid for as long as
-        // `self`; other parties only make the value change, which an atomic allows.
-        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+        // `self`; other parties only make the value change, which an atomic allows. `AtomicU32` has the size
+        // and alignment of `u32`.
+        unsafe { &*self.base.as_ptr().add(offset).cast::<AtomicU32>() }
     }
 
     /// `count` consecutive 64-bit words from byte `offset` on.

@@ -1,6 +1,5 @@
 //! From the filters to what happens to an SQE, settled per opcode before the first request.
 
-use crate::kernel_ring::KernelRing;
 use ringwarden_filter::{CallRules, FilterSet, SetupRules};
 use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
 use ringwarden_uapi::{OPCODES, OpTraits, Opcode, RegisterOp};
@@ -41,21 +40,16 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Settles the rules. One opcode is always sacrificed, since refusals and empty slots need one
+    /// Settles the rules on a kernel that has the first `opcodes` operations. One opcode is always sacrificed, since refusals and empty slots need one
     /// that the real ring's restrictions refuse: one that the filters deny outright, else RECV_ZC,
     /// which without a registered hardware queue can only fail (`io_recvzc_prep`), else TEE. Best is
     /// one that has no use for BUFFER_SELECT, see [`Rules::refusal`].
-    pub(crate) fn new(
-        filters: FilterSet,
-        mut calls: CallRules,
-        permissive: bool,
-        kernel: &KernelRing,
-    ) -> Self {
+    pub(crate) fn new(filters: FilterSet, mut calls: CallRules, permissive: bool, opcodes: u8) -> Self {
         // A call that enables a ring could be marked as the guard's own, which no filter tells from it.
         if !calls.register.allow(RegisterOp::REGISTER_ENABLE_RINGS) {
             calls.setup.denied |= SetupFlags::R_DISABLED;
         }
-        let known = kernel.opcodes.min(filters.model().facts().opcodes);
+        let known = opcodes.min(filters.model().facts().opcodes);
         let denied = |op: Opcode| !permissive && filters.outright(op) == Some(false);
         let sacrifice = OPCODES
             .iter()

@@ -15,11 +15,11 @@
 //! x86 gives both (total store order; loads are not reordered with loads). The guard is built for
 //! x86-64 alone until another architecture's path is proven.
 
-use crate::mapping::Mapping;
+use crate::mapping::{AtomicU64, Mapping};
 use ringwarden_uapi::ring::Sqe;
 use rustix::io::Errno;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 use zerocopy::transmute;
 
 /// One SQE as 64-bit words: 8, or 16 on SQE128 rings.
@@ -66,7 +66,8 @@ impl Private {
         }
     }
 
-    fn lines(&self, slot: u32) -> &[Line] {
+    /// What the kernel reads of a slot.
+    pub(crate) fn lines(&self, slot: u32) -> &[Line] {
         let start = slot as usize * self.width;
         &self.memory.lines()[start..start + self.width]
     }

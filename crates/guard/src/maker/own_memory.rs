@@ -5,7 +5,7 @@
 //! happened: what is in a ring's memory is the program's word in any case.
 
 use crate::inject::Injection;
-use crate::mapping::{Mapping, page_align, page_size};
+use crate::mapping::{AtomicU64, Mapping, page_align, page_size};
 use crate::setup_checks::clamped;
 use ringwarden_uapi::ring::{MAX_ENTRIES, Params, SetupFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -110,7 +110,7 @@ impl OwnMemory {
     }
 
     /// Where a word of the SQEs is for the program, and for the maker.
-    pub(super) fn first_sqe(&self) -> (u64, &[std::sync::atomic::AtomicU64]) {
+    pub(super) fn first_sqe(&self) -> (u64, &[AtomicU64]) {
         (self.sqes_at, self.mapping.words(self.rings_len, 8))
     }
 }

@@ -1,14 +1,15 @@
 //! `io_uring_enter` with requests to submit: they are judged and published, and the call goes on.
 
-use super::judge::{Judge, Reach, Waiter, may_be_submitting};
+use super::submitter::{Reach, Submitter, Waiter, may_be_submitting};
 use super::{Call, Guarded, Supervisor};
 use crate::arena::Arena;
 use crate::audit::Refused;
 use crate::inject::After;
+use crate::judge::Judge;
 use crate::launch::reads_pointers;
 use crate::proc;
+use crate::queue::Submission;
 use crate::registered::{self, Registered};
-use crate::split_ring::Submission;
 use ringwarden_uapi::ring::EnterFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -51,7 +52,7 @@ impl Supervisor {
         let emulates_sqpoll = ring.plan().emulates_sqpoll();
         // A program that believes in a submission thread may wake it without a number.
         let woken = emulates_sqpoll && flags.contains(EnterFlags::SQ_WAKEUP);
-        let wanted = if woken { asked.max(ring.pending()) } else { asked };
+        let wanted = if woken { asked.max(ring.queue().pending()) } else { asked };
         match self.publish(call, &guarded, reach, wanted) {
             Ok(granted) if granted == asked => self.proceed(call),
             Ok(granted) if emulates_sqpoll && asked == 0 => self.submit_for(call, granted, flags),
@@ -65,33 +66,45 @@ impl Supervisor {
     /// Judges and publishes what the call may submit, and gives how many SQEs those are.
     fn publish(&self, call: Call<'_>, guarded: &Guarded, reach: Reach, wanted: u32) -> Result<u32, Errno> {
         let ring = &guarded.ring;
-        let waiter = Waiter { supervisor: self, tid: call.tid, ring: guarded.id, reach };
-        let mut judge = Judge::new(waiter, ring.plan().asked, self.memory_of(call));
-        let arena = {
+        let (restrictions, filters) = {
             let own = guarded.own();
-            judge.restrictions = *own.limits().restrictions();
-            judge.filters = own.limits().filters();
-            drop(own);
-            let arena = self.state().arena.clone();
-            let reads = judge.filters.as_deref().is_some_and(reads_pointers);
-            arena.filter(|_| !reads || self.is_settled())
+            (*own.limits().restrictions(), own.limits().filters())
         };
-        judge.arguments = arena.as_deref().zip(guarded.arguments());
+        let arena = self.state().arena.clone();
+        let reads = filters.as_deref().is_some_and(reads_pointers);
+        let arena = arena.filter(|_| !reads || self.is_settled());
+        let arguments = arena.as_deref().zip(guarded.arguments());
+        let judge = Judge {
+            rules: &self.rules,
+            setup: ring.plan().asked,
+            restrictions,
+            filters,
+            arguments: arguments.map(|(_, first)| first),
+            observed: self.observer.is_some(),
+        };
+        let mut submitter = Submitter {
+            waiter: Waiter { supervisor: self, tid: call.tid, ring: guarded.id, reach },
+            watch: ring.watch(),
+            memory: self.memory_of(call),
+            arguments,
+            refusals: Vec::new(),
+        };
         let submission = Submission { tid: call.tid, count: wanted };
-        let mut published = ring.publish(submission, &mut judge);
+        let queue = ring.queue();
+        let mut published = queue.publish(submission, &judge, &mut submitter);
         // What is queued may have been granted to another thread, of which only this much is known: it is
         // not blocked. It takes it as soon as it runs, or has left it here for anybody.
         let mut runs = Runs::default();
         for look in 1..=LOOKS {
-            if published != Ok(0) || wanted == 0 || ring.pending() == 0 {
+            if published != Ok(0) || wanted == 0 || queue.pending() == 0 {
                 break;
             }
             call.turn.pass_on();
-            ring.revoke(|tid, count| look == LOOKS || runs.long_enough(tid, count));
+            queue.revoke(|tid, count| look == LOOKS || runs.long_enough(tid, count));
             std::thread::sleep(LOOK);
-            published = ring.publish(submission, &mut judge);
+            published = queue.publish(submission, &judge, &mut submitter);
         }
-        for refusal in judge.refusals {
+        for refusal in submitter.refusals {
             self.refused(call, refusal);
         }
         published
@@ -120,7 +133,7 @@ impl Supervisor {
         }
         let believed = self.state().believed(call.tid, fd).cloned();
         // More than is queued, or nothing: perhaps the descriptor is another ring by now.
-        let guarded = match believed.filter(|guarded| guarded.ring.pending() >= to_submit) {
+        let guarded = match believed.filter(|guarded| guarded.ring.queue().pending() >= to_submit) {
             Some(guarded) => guarded,
             None => self.identify(call, fd)?,
         };

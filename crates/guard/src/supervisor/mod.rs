@@ -8,10 +8,10 @@
 mod clone;
 mod enter;
 mod exec;
-mod judge;
 mod map;
 mod register;
 mod setup;
+mod submitter;
 
 use crate::arena::Arena;
 use crate::audit::{Audit, Refusal, Refused};

@@ -1,7 +1,7 @@
 //! `io_uring_register`: what would take a ring out of the guard's hands is refused, what the guard
 //! has already used up is emulated, the rest is the kernel's.
 
-use super::judge::{Reach, Waiter};
+use super::submitter::{Reach, Waiter};
 use super::{Call, Guarded, Supervisor};
 use crate::arena::Arena;
 use crate::audit::Refused;
@@ -102,7 +102,7 @@ impl Supervisor {
                 }
                 // What was approved without the new rule must not be submitted again.
                 let waiter = Waiter { supervisor: self, tid: call.tid, ring: guarded.id, reach };
-                guarded.ring.retire_all(|watch| waiter.wait(watch))?;
+                guarded.ring.queue().retire_all(|| waiter.wait(guarded.ring.watch()))?;
                 self.listener.answer(call.id(), 0);
             }
             RegisterOp::REGISTER_RING_FDS => return self.register_ring_fds(call),
@@ -168,7 +168,7 @@ impl Supervisor {
             // It may hold for rings that there are, which nothing is known of but that they are not this
             // thread's to wait for.
             let rings: Vec<_> = self.state().rings.values().cloned().collect();
-            rings.iter().for_each(|guarded| guarded.ring.poison_all());
+            rings.iter().for_each(|guarded| guarded.ring.queue().poison_all());
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Supervisor {
             state.rings.values().cloned().collect()
         };
         // What was approved so far points into the program's own memory.
-        rings.iter().for_each(|guarded| guarded.ring.poison_all());
+        rings.iter().for_each(|guarded| guarded.ring.queue().poison_all());
     }
 
     /// Has the thread register its rings, and remembers which index became which ring. The call is answered

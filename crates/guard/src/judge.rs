@@ -1,0 +1,254 @@
+//! The verdict on one SQE, and what is published in its place: no system call, and nothing but what is given.
+
+use crate::arena::{Arena, Argument, SLOT};
+use crate::audit::Refused;
+use crate::rules::{Rule, Rules};
+use crate::slots::{self, SqeWords};
+use ringwarden_filter::{
+    Context, Errno as KernelErrno, KernelModel, Payload, Restrictions, Snapshot, Verdict, prep,
+};
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::open;
+use ringwarden_uapi::ring::{SetupFlags, Sqe};
+use rustix::io::Errno;
+
+/// An address that the kernel refuses to read from, whoever asks: requests whose argument could not
+/// be read by the guard fail with EFAULT there.
+const UNREADABLE: u64 = 0xffff_ffff_ffff_f000;
+
+/// What the requests of one submission are held to.
+pub(crate) struct Judge<'a> {
+    pub(crate) rules: &'a Rules,
+    /// The ring's set-up flags.
+    pub(crate) setup: SetupFlags,
+    /// The program's own, beside the rules.
+    pub(crate) restrictions: Restrictions,
+    pub(crate) filters: Option<Snapshot>,
+    /// The first of the ring's slots in the arena, if arguments can be kept.
+    pub(crate) arguments: Option<u32>,
+    /// Somebody is told of what is allowed.
+    pub(crate) observed: bool,
+}
+
+/// What is published in the place of an SQE.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) words: SqeWords,
+    /// What is to be in the slot's place in the arena, to which the SQE points; it is part of the request.
+    pub(crate) argument: Option<Argument>,
+    /// What is told once it is published.
+    pub(crate) note: Option<Note>,
+}
+
+/// What is told of an SQE.
+#[derive(Debug)]
+pub(crate) enum Note {
+    Allowed(Sqe, Context),
+    Refused(Refused),
+}
+
+impl Judge<'_> {
+    /// Whether every request of that opcode is published as it is.
+    pub(crate) fn passes(&self, opcode: u8) -> bool {
+        self.rules.of(opcode) == Rule::Pass && self.restrictions.is_empty() && self.filters.is_none()
+    }
+
+    /// Judges one SQE on its way to `slot`. The program's memory is looked at once at most, by `read`.
+    ///
+    /// # Errors
+    /// `ESRCH` from `read`: whoever wanted to submit is gone.
+    pub(crate) fn judge(
+        &self,
+        words: SqeWords,
+        slot: u32,
+        read: impl FnOnce(u64, &mut [u8]) -> Result<(), Errno>,
+    ) -> Result<Judged, Errno> {
+        let mut judged = Judged { words, argument: None, note: None };
+        let rules = self.rules;
+        if !self.restrictions.is_empty() {
+            let sqe = slots::sqe(&words);
+            let opcode = Opcode(sqe.opcode);
+            // An opcode that does not exist fails as such before restrictions are looked at.
+            if rules.knows(opcode) && !self.restrictions.allow(opcode, sqe.flags) {
+                judged.is_now(rules.refusal(&sqe, &[]));
+                return Ok(judged);
+            }
+        }
+        match self.rule(words[0] as u8) {
+            Rule::Pass => {}
+            Rule::PassAsUnknown => {
+                let sqe = slots::sqe(&words);
+                if rules.permissive {
+                    self.weigh(&mut judged, &sqe, Context::header(rules.filters.model(), &sqe));
+                }
+                judged.is_now(rules.unknown(&sqe));
+            }
+            Rule::Refuse | Rule::Weigh => {
+                let sqe = slots::sqe(&words);
+                let context = Context::header(rules.filters.model(), &sqe);
+                self.weigh(&mut judged, &sqe, context);
+            }
+            Rule::WeighArgument => self.weigh_argument(&mut judged, slot, read)?,
+        }
+        Ok(judged)
+    }
+
+    /// What happens to requests of that opcode, by the rules and the program's own filters together.
+    fn rule(&self, opcode: u8) -> Rule {
+        let rule = self.rules.of(opcode);
+        let opcode = Opcode(opcode);
+        let Some(own) = self.filters.as_deref().filter(|_| self.rules.knows(opcode)) else { return rule };
+        match (rule, own.outright(opcode)) {
+            (Rule::PassAsUnknown | Rule::Refuse | Rule::WeighArgument, _) | (_, Some(true)) => rule,
+            (_, Some(false)) => Rule::Refuse,
+            (_, None) if own.reads_payload(opcode) => Rule::WeighArgument,
+            (_, None) => Rule::Weigh,
+        }
+    }
+
+    /// Leaves an allowed SQE as it is and turns a refused one into its refusal, or into a malformed
+    /// one if it is so itself: an operation looks at its SQE before its filters run. Gives whether it passes.
+    fn weigh(&self, judged: &mut Judged, sqe: &Sqe, context: Context) -> bool {
+        let verdict = self.rules.filters.verdict(&context);
+        let own = self.own_verdict(&context);
+        if (verdict, own) == (Verdict::Allow, Verdict::Allow) {
+            if Opcode(sqe.opcode) == Opcode::OPENAT {
+                judged.is_now(without_unknown_flags(*sqe, self.rules.filters.model()));
+            }
+            judged.note = self.observed.then_some(Note::Allowed(*sqe, context));
+            return true;
+        }
+        if prep::is_malformed(sqe, self.setup) {
+            judged.is_now(self.rules.unknown(sqe));
+            return false;
+        }
+        let passes = self.rules.permissive && own == Verdict::Allow;
+        if !passes {
+            judged.is_now(self.rules.refusal(sqe, context.words()));
+        }
+        if let Verdict::Deny(denial) = verdict {
+            judged.note = Some(Note::Refused(Refused::Request { sqe: *sqe, context, denial }));
+        }
+        passes
+    }
+
+    fn own_verdict(&self, context: &Context) -> Verdict {
+        self.filters.as_deref().map_or(Verdict::Allow, |filters| filters.verdict(context))
+    }
+
+    /// Whether the verdict on requests of an operation whose argument is looked at depends on it.
+    fn depends_on_argument(&self, opcode: Opcode) -> bool {
+        !self.rules.permissive || self.filters.as_deref().is_some_and(|own| own.reads_payload(opcode))
+    }
+
+    /// The same for an operation whose argument in memory is judged, too: by a copy, which the kernel
+    /// is then made to read.
+    fn weigh_argument(
+        &self,
+        judged: &mut Judged,
+        slot: u32,
+        read: impl FnOnce(u64, &mut [u8]) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut sqe = slots::sqe(&judged.words);
+        let written = sqe;
+        let opening = Opcode(sqe.opcode) == Opcode::OPENAT2;
+        let (address, len) = if opening { (sqe.off, sqe.len) } else { (sqe.addr, sqe.off as u32) };
+        let mut argument = [0; SLOT];
+        // More than a slot holds: the kernel refuses it for its length alone (an address, EINVAL) or
+        // for what is behind the part it knows, of which one byte is as good as many (E2BIG).
+        let mut kept = (len as usize).min(SLOT);
+        let readable = match read(address, &mut argument[..kept]) {
+            // It submits nothing any more.
+            Err(Errno::SRCH) => return Err(Errno::SRCH),
+            read => read.is_ok(),
+        };
+        if opening && len as usize > SLOT {
+            argument[SLOT - 1] = 1;
+        }
+        let payload = match readable {
+            true if opening => Payload::OpenHow(&argument[..kept]),
+            true if len as usize <= SLOT => Payload::Sockaddr(&argument[..kept]),
+            _ => Payload::None,
+        };
+        let context = Context::new(self.rules.filters.model(), &sqe, payload);
+        if !self.depends_on_argument(Opcode(sqe.opcode)) {
+            // The kernel reads it where the program has it, as natively.
+            if let Ok(context) = context {
+                self.weigh(judged, &written, context);
+            }
+            return Ok(());
+        }
+        let pointer = match (context, self.arguments) {
+            (Ok(context), _) if !self.weigh(judged, &written, context) => return Ok(()),
+            // Nobody judged it, so it must fail whatever the kernel knows.
+            (Err(error), _) if readable && error != KernelErrno::E2BIG => {
+                judged.is_now(self.rules.unknown(&written));
+                return Ok(());
+            }
+            (Err(_), Some(first)) if readable => {
+                kept = SLOT;
+                argument[SLOT - 1] = 1;
+                Arena::address_of(first + slot)
+            }
+            (Ok(_), Some(first)) if readable => Arena::address_of(first + slot),
+            _ if readable => {
+                judged.note = Some(Note::Refused(Refused::Unverifiable));
+                judged.is_now(self.rules.refusal(&written, &[]));
+                return Ok(());
+            }
+            _ => UNREADABLE,
+        };
+        if opening {
+            sqe.off = pointer;
+            sqe.len = kept as u32;
+        } else {
+            sqe.addr = pointer;
+        }
+        judged.is_now(sqe);
+        judged.argument = Some(argument);
+        Ok(())
+    }
+}
+
+impl Judged {
+    fn is_now(&mut self, sqe: Sqe) {
+        slots::set_sqe(&mut self.words, sqe);
+    }
+}
+
+/// An OPENAT without the flags that kernels of that model ignore: filters do not see them, and a later
+/// kernel might act on them.
+fn without_unknown_flags(sqe: Sqe, model: KernelModel) -> Sqe {
+    let mut known = model.facts().open_flags as u32;
+    if sqe.op_flags & open::O_PATH as u32 != 0 {
+        known &= open::O_PATH_FLAGS as u32;
+    }
+    Sqe { op_flags: sqe.op_flags & known, ..sqe }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_that_no_filter_sees_is_not_passed_on() {
+        let model = KernelModel::default();
+        let flags = |flags: u64| {
+            let sqe = Sqe { opcode: Opcode::OPENAT.0, op_flags: flags as u32, ..Sqe::default() };
+            u64::from(without_unknown_flags(sqe, model).op_flags)
+        };
+        assert_eq!(flags(open::O_CREAT | open::O_TRUNC | 2), open::O_CREAT | open::O_TRUNC | 2);
+        assert_eq!(flags(open::O_CREAT | 1 << 27 | 1 << 31), open::O_CREAT);
+        assert_eq!(flags(open::O_PATH | open::O_CREAT | open::O_CLOEXEC), open::O_PATH | open::O_CLOEXEC);
+        // What filters see is the same.
+        for bit in 0..32 {
+            for base in [0, open::O_PATH, open::O_CREAT] {
+                let sqe =
+                    Sqe { opcode: Opcode::OPENAT.0, op_flags: (base | 1 << bit) as u32, ..Sqe::default() };
+                let after = without_unknown_flags(sqe, model);
+                let words = |sqe: &Sqe| Context::header(model, sqe).words().to_vec();
+                assert_eq!(words(&sqe), words(&after), "{:#x}", sqe.op_flags);
+            }
+        }
+    }
+}
