@@ -47,6 +47,8 @@ pub mod hazards;
 mod identity;
 #[allow(unsafe_code)] // ptrace
 mod inject;
+#[cfg(test)]
+mod interference;
 #[cfg(target_arch = "x86_64")]
 mod job;
 #[cfg(target_arch = "x86_64")]

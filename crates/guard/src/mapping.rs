@@ -9,7 +9,10 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use std::ptr::NonNull;
 
-/// The words of such memory.
+/// The words of such memory. In tests somebody may do anything between one access and the next.
+#[cfg(test)]
+pub(crate) use crate::interference::{AtomicU32, AtomicU64};
+#[cfg(not(test))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The page size of x86-64. Kernels of other processors choose: see [`page_size`].

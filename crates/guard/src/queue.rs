@@ -14,6 +14,9 @@ use rustix::process::Pid;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+#[cfg(test)]
+mod model;
+
 /// Where things are in the memory that program and kernel share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
@@ -64,6 +67,17 @@ impl Progress {
     fn granted(&self) -> u32 {
         self.grants.iter().fold(0, |sum, grant| sum.saturating_add(grant.count))
     }
+}
+
+/// Where a submission begins.
+struct Position {
+    head: u32,
+    /// How many SQEs the program has queued from there on.
+    pending: u32,
+    /// How many of them are published.
+    ahead: u32,
+    /// How many other calls are about to take.
+    taken: u32,
 }
 
 /// One submission, as [`Queue::publish`] is asked for it.
@@ -155,18 +169,16 @@ impl Queue {
             }
             is_void
         };
-        let head = self.load(self.layout.head_at);
-        let pending = self.pending_from(head);
         // Whatever this thread was granted before is taken or not wanted any more.
         progress.grants.retain(|grant| grant.tid != tid);
-        let ahead = progress.published.wrapping_sub(head);
-        let mut ahead = if ahead <= self.layout.entries { ahead } else { 0 };
+        let mut at = self.position(progress);
         // Another thread's submission may be about to take what was published for it.
-        let mut taken = progress.granted().min(ahead);
-        if taken.saturating_add(count) > pending && taken > 0 {
+        if at.taken.saturating_add(count) > at.pending && at.taken > 0 {
             progress.grants.retain(|grant| outside.may_be_submitting(grant.tid));
-            taken = progress.granted().min(ahead);
+            // Those that are over may have taken something since the head was read.
+            at = self.position(progress);
         }
+        let Position { head, pending, mut ahead, taken } = at;
         let window = taken.saturating_add(count).min(pending);
         // What others are about to take is left alone: it may be taken by now, and its place in the shadow be
         // used again.
@@ -221,6 +233,13 @@ impl Queue {
             progress.grants.push(Grant { tid, count: granted });
         }
         Ok(granted)
+    }
+
+    fn position(&self, progress: &Progress) -> Position {
+        let head = self.load(self.layout.head_at);
+        let ahead = progress.published.wrapping_sub(head);
+        let ahead = if ahead <= self.layout.entries { ahead } else { 0 };
+        Position { head, pending: self.pending_from(head), ahead, taken: progress.granted().min(ahead) }
     }
 
     /// Forgets what calls were granted that are `over`, by their thread and number.
