@@ -7,6 +7,9 @@ use crate::policy::{Policy, RuleOrigin};
 use crate::source::{Source, Span};
 use std::sync::Arc;
 
+/// How many other operations one error names.
+const NAMED: usize = 8;
+
 /// What is said of which requests.
 #[derive(Clone, Debug)]
 pub struct Assertion {
@@ -67,7 +70,8 @@ impl Assertion {
     }
 
     /// The error for an assertion that is not so: `what` is allowed, or of [`Claim::Always`] refused, by the
-    /// `rules` of `layers`; `also` are other operations of which the same is to be said.
+    /// `rules` of `layers`; `also` is of what else the same is to be said. What no rule
+    /// decides is a ring or a register call.
     pub fn broken(&self, what: &str, also: &[String], rules: &[RuleOrigin], layers: &[Policy]) -> Diagnostic {
         let name = self.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
         let (message, label, done) = match self.claim {
@@ -94,10 +98,27 @@ impl Assertion {
                 error = error.also_in(&source, span, done);
             }
         }
-        match also {
-            [] => error,
-            _ => error.note(format!("the same goes for requests of {}", also.join(", "))),
+        if rules.is_empty() {
+            error = error.note(
+                "a policy without `[register]` allows every register call, and one without `[setup]` every ring",
+            );
         }
+        let named = also.iter().take(NAMED).map(|also| format!("`{also}`")).collect::<Vec<_>>().join(", ");
+        match also.len().saturating_sub(NAMED) {
+            _ if also.is_empty() => error,
+            0 => error.note(format!("the same goes for {named}")),
+            more => error.note(format!("the same goes for {named} and {more} more")),
+        }
+    }
+
+    /// The warning about an assertion that holds because no request is one of those that it speaks of.
+    pub fn vacuous(&self) -> Diagnostic {
+        let message = "no request is one of those that this speaks of".to_owned();
+        let span = self.subject.clone().unwrap_or(self.span.clone());
+        let warning =
+            Diagnostic::new(&self.source, Code::Vacuous, span, message).label("holds whatever is allowed");
+        warning
+            .note("some operations always have IOSQE_ASYNC in `sqe_flags`, and openat has no resolve flags")
     }
 
     /// The error for an assertion of which it is not known whether it is so.

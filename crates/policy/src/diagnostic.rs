@@ -81,6 +81,7 @@ codes! {
     Truncates = "P405", "a rule that refuses to open files for writing, and lets them be emptied or made";
     Loosens = "P406", "a policy that allows what one that it extends refuses";
     Unused = "P407", "a definition that nothing uses";
+    Vacuous = "P408", "an assertion that speaks of no request";
 }
 
 /// How bad a [`Diagnostic`] is.

@@ -75,6 +75,12 @@ impl Parser<'_> {
         let start = first.span.start;
         let mut parts = vec![first];
         while self.peek().kind != TokenKind::End && self.errors.len() < lex::MOST_ERRORS {
+            // `a not in b`: what stands before is no condition by itself.
+            if let (true, Some(before)) =
+                (matches!(self.text(&self.peek().span), "not" | "NOT"), parts.last_mut())
+            {
+                before.kind = ExprKind::Bad;
+            }
             parts.push(self.part(Self::leftover));
             if self.take("&&") || self.take("||") || !self.lost {
                 parts.push(self.any());
@@ -457,6 +463,7 @@ mod tests {
             ("a b && c", "(a && BAD && c)", 1),
             ("a) || b", "(a && BAD && b)", 1),
             ("f(1) && b", "(BAD && b)", 1),
+            ("a not in {b}", "(BAD && BAD)", 1),
         ];
         for (text, expected, count) in cases {
             let source = Arc::new(Source::new("f", text));

@@ -2,7 +2,7 @@
 
 use crate::{Enforcement, Refused};
 use ringwarden_diff::{CompareError, Difference, Effort, common, compare};
-use ringwarden_filter::{CallRules, Context};
+use ringwarden_filter::{CallRules, Context, FilterSet};
 use ringwarden_policy::{Assertion, Claim, Decision, Diagnostics, Policy, Rule};
 use ringwarden_uapi::{OPCODES, Opcode};
 
@@ -12,6 +12,8 @@ use ringwarden_uapi::{OPCODES, Opcode};
 pub enum Finding {
     /// It holds: for every request that a kernel can show.
     Proved,
+    /// It holds, because there is no request that it speaks of.
+    Vacuous,
     /// It does not.
     Broken(Breach),
     /// It was not found out of this operation within the [`Effort`].
@@ -84,7 +86,10 @@ impl Enforcement {
         }
         Ok(match example {
             Some((context, also)) => Finding::Broken(Breach::Request(context, also)),
-            None => self.beyond_requests(assertion, named.calls()),
+            None => match self.beyond_requests(assertion, named.calls()) {
+                Finding::Proved if is_vacuous(assertion, &named, effort)? => Finding::Vacuous,
+                finding => finding,
+            },
         })
     }
 
@@ -126,6 +131,22 @@ impl Enforcement {
             _ => Finding::Proved,
         }
     }
+}
+
+/// Whether there is no request that an assertion speaks of.
+fn is_vacuous(assertion: &Assertion, named: &Enforcement, effort: Effort) -> Result<bool, CompareError> {
+    if assertion.claim() == Claim::Within {
+        return Ok(false);
+    }
+    let model = named.filters().model();
+    let everything = FilterSet::new(model);
+    for info in OPCODES.iter().filter(|info| model.has_opcode(info.opcode)) {
+        let is_named = !matches!(assertion.requests().rule(info.opcode), Rule::Deny(_));
+        if is_named && common(named.filters(), &everything, info.opcode, effort)? != Difference::Never {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether nothing is allowed that the ceiling refuses.

@@ -271,7 +271,7 @@ fn an_assertion_that_does_not_hold_is_told_with_a_request_and_the_rule() {
         "error[P303]: `read` is allowed, which `ceiling.toml` refuses\n --> policy.toml:3:11\n",
         " ::: ceiling.toml:2\n",
         "error[P303]: `readv` is refused\n  --> policy.toml:13:1\n",
-        "= note: the same goes for requests of writev, fsync, ",
+        "= note: the same goes for `writev`, `fsync`, `read_fixed`, `write_fixed`, `sync_file_range`, `fallocate`, `write`, `fadvise` and 5 more\n",
         "3 errors\n",
     ] {
         assert!(stderr(&output).contains(told), "{told}{}", stderr(&output));
@@ -322,4 +322,22 @@ fn layers_are_held_to_the_assertions_of_each() {
     assert!(
         told.contains("ok  policy.toml,more.toml for kernel ") && told.contains("    3 assertions proved\n")
     );
+}
+
+/// FSYNC always runs in a worker, so that its flags are never 0.
+#[test]
+fn an_assertion_of_no_request_is_warned_of() {
+    let text = |op: &str| {
+        format!(
+            "version = 1\ndefault = \"deny\"\n[ops]\n\"@read-write\" = \"allow\"\n[[always]]\nop = \"{op}\"\n\
+             when = \"sqe_flags == 0\"\n"
+        )
+    };
+    let folder = folder(&[("fsync.toml", &text("fsync")), ("group.toml", &text("@read-write"))]);
+    let output = ringwarden(folder.path(), &["check", "fsync.toml"], "");
+    assert_eq!(status(&output), 0, "{output:?}");
+    let told = "warning[P408]: no request is one of those that this speaks of\n --> fsync.toml:7:8\n";
+    assert!(stderr(&output).starts_with(told), "{output:?}");
+    let output = ringwarden(folder.path(), &["check", "group.toml"], "");
+    assert!(status(&output) == 0 && stderr(&output).is_empty(), "{output:?}");
 }

@@ -102,7 +102,8 @@ impl Document<'_> {
                 false => error.help(format!("`{plain}`")),
             }
         } else if FIELDS.iter().any(|field| field.name == name) {
-            error(format!("`{name}` is a field")).label("has a meaning already")
+            let error = error(format!("`{name}` is a field")).label("has a meaning already");
+            error.help(format!("give it a name of its own, such as `the_{name}`"))
         } else if let Some(constant) = Constant::named(name) {
             let error = error(format!("`{name}` is {}", constant.kind.one()));
             error.label("has a meaning already").note(format!("`{name}`: {}", constant.doc))

@@ -248,7 +248,7 @@ impl Check {
             }
             Err(other) => return Err(failed(&other)),
         };
-        let mut warnings: Vec<_> = layers.iter().filter_map(Policy::warnings).collect();
+        let mut told: Vec<_> = layers.iter().filter_map(Policy::warnings).collect();
         if let Some(enforcement) = &enforcement {
             found.fit = Some(Fit::of(names, &layers, enforcement));
             for policy in &layers {
@@ -258,14 +258,14 @@ impl Check {
                     _ => Enforcement::new(std::slice::from_ref(policy), self.kernel)
                         .map_err(|error| failed(&error))?,
                 };
-                warnings.extend(loosened::by(policy, &own).map_err(|error| failed(&error))?);
+                told.extend(loosened::by(policy, &own).map_err(|error| failed(&error))?);
             }
-            let (assertions, errors) =
+            let (assertions, of_them) =
                 assertions::of(&layers, enforcement).map_err(|error| failed(&error))?;
             found.assertions = assertions;
-            found.diagnostics.extend(joined(errors));
+            told.extend(of_them);
         }
-        found.diagnostics.extend(joined(warnings));
+        found.diagnostics.extend(joined(told));
         found.layers = layers;
         Ok(found)
     }

@@ -40,13 +40,13 @@ impl Asserted {
     }
 }
 
-/// Every assertion of the layers, held against all of them together, and the errors about those that do not
-/// hold.
+/// Every assertion of the layers, held against all of them together, and what there is to tell of those that
+/// do not hold.
 pub(super) fn of(
     layers: &[Policy],
     enforcement: &Enforcement,
 ) -> Result<(Vec<Asserted>, Vec<Diagnostics>), CompareError> {
-    let (mut asserted, mut errors) = (Vec::new(), Vec::new());
+    let (mut asserted, mut told) = (Vec::new(), Vec::new());
     for (assertion, finding) in enforcement.assertions(Effort::default())? {
         let origin = assertion.origin();
         let mut one = Asserted {
@@ -61,26 +61,27 @@ pub(super) fn of(
         };
         match finding {
             Finding::Proved => {}
+            Finding::Vacuous => told.extend(Diagnostics::of(vec![assertion.vacuous()])),
             Finding::Broken(breach) => {
                 let (what, also, rules) = shown(layers, enforcement, assertion, &breach);
                 one.outcome = "broken";
-                errors.extend(Diagnostics::of(vec![assertion.broken(&what, &also, &rules, layers)]));
+                told.extend(Diagnostics::of(vec![assertion.broken(&what, &also, &rules, layers)]));
                 one.rules = rules.iter().map(Rule::new).collect();
                 (one.example, one.also) = (Some(what), also);
             }
             Finding::Unknown(opcode) => {
                 one.outcome = "unknown";
-                errors.extend(Diagnostics::of(vec![assertion.undecided(&opcode.to_string())]));
+                told.extend(Diagnostics::of(vec![assertion.undecided(&opcode.to_string())]));
             }
             Finding::Unusable(reasons) => {
                 one.outcome = "unusable";
-                errors.push(reasons);
+                told.push(reasons);
             }
             _ => one.outcome = "unknown",
         }
         asserted.push(one);
     }
-    Ok((asserted, errors))
+    Ok((asserted, told))
 }
 
 /// A breach in words, other operations that have one, and the rules that decide it.
@@ -121,9 +122,10 @@ fn shown(
         Breach::Calls { allowed, ceiling } => {
             let rings = calls::rings(allowed.setup, ceiling.setup);
             let registers = calls::registers(allowed.register, ceiling.register);
-            let registers = registers.into_iter().map(|op| format!("io_uring_register {op}"));
+            let is_register = rings.is_empty();
             let mut all = rings.into_iter().chain(registers);
             let what = all.next().unwrap_or_default();
+            let what = if is_register { format!("io_uring_register {what}") } else { what };
             (what, all.collect(), Vec::new())
         }
         _ => (String::new(), Vec::new(), Vec::new()),
