@@ -226,7 +226,14 @@ fn what_dies_takes_nothing_along_that_is_held() {
     assert_eq!(client.ask("ring 8"), 0);
     drop(agent);
     assert_eq!(client.all(["ring 8", "nop", "write"]), [0, 0, ACCES]);
-    let agent = node.start(&[]);
+    let metrics = node.path("metrics.sock");
+    let agent = node.start(&["--metrics", metrics.to_str().expect("text")]);
+    // It hears of those that were there before.
+    let samples = "ringwarden_agent_container_rings_made_total{container=\"c2\",namespace=\"\",pod=\"\",policy=\"web\"} 2\n";
+    while !scrape(&metrics).contains(samples) {
+        std::thread::yield_now();
+    }
+    assert!(scrape(&metrics).contains("ringwarden_agent_workers 1\n"), "{}", scrape(&metrics));
     assert_eq!(node.contained("web").all(["ring 8", "write"]), [0, ACCES]);
     assert_eq!(client.all([ONE_ISSUER, "nop", "write"]), [0, 0, ACCES]);
     // Nobody takes the place of one that is there.

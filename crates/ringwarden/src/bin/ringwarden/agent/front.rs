@@ -2,9 +2,9 @@
 //! policy.
 
 use super::container::{Container, say};
-use super::message::{self, Handed, Unusable};
+use super::message::{self, Came, Handed, Unusable};
 use super::metrics::{Metrics, Session};
-use super::wire::{self, Assignment, Most, Report};
+use super::wire::{self, Assignment, Most, Orphan, Report};
 use crate::memory_cgroup;
 use ringwarden::guard::{RingCount, refuse_all};
 use rustix::fd::{AsFd, OwnedFd};
@@ -35,6 +35,8 @@ pub(super) struct Front {
     most: Option<Most>,
     pub(super) audit: Option<File>,
     pub(super) metrics: Arc<Metrics>,
+    /// Where this listens, and the next front will.
+    address: Option<PathBuf>,
     waiting: AtomicUsize,
     /// By a container's id: its rings, which the workers of all its listeners count together.
     counts: Mutex<HashMap<String, Weak<RingCount>>>,
@@ -46,9 +48,10 @@ impl Front {
         ceiling: Option<String>,
         most: Option<Most>,
         audit: Option<File>,
+        address: Option<PathBuf>,
     ) -> Self {
         let (metrics, waiting) = (Arc::new(Metrics::new()), AtomicUsize::new(0));
-        Self { policies, ceiling, most, audit, metrics, waiting, counts: Mutex::default() }
+        Self { policies, ceiling, most, audit, metrics, address, waiting, counts: Mutex::default() }
     }
 
     /// Accepts connections, until that fails for good.
@@ -103,7 +106,10 @@ impl Front {
         drop(stream);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         let Handed { listener, process, metadata, state } = match handed {
-            Ok(handed) => handed,
+            Ok(Came::Listener(handed)) => handed,
+            Ok(Came::Worker(Orphan { container, group }, reports)) => {
+                return hear(&self.metrics.resume(&container, group), &reports);
+            }
             Err(error @ Unusable::HungUp) => {
                 self.metrics.refuse_message();
                 return say(error);
@@ -119,6 +125,7 @@ impl Front {
                 policies: self.policies.clone(),
                 ceiling: self.ceiling.clone(),
                 most: self.most,
+                front: self.address.clone(),
                 audit: self.audit.is_some(),
             };
             self.start(&assignment, &listener, count.as_deref()).map(|worker| (worker, count))
@@ -180,14 +187,19 @@ impl Front {
     }
 }
 
-/// Hears a worker's reports until it has ended.
-fn follow(container: &Container, session: &Session<'_>, mut worker: Child, reports: &OwnedFd) {
+/// Hears a worker's reports until they end with it.
+fn hear(session: &Session<'_>, reports: &OwnedFd) {
     while let Ok(Some(report)) = wire::next_report(reports) {
         match report {
             Report::Serves => session.serves(),
             Report::Counts(counts) => session.counts(counts),
         }
     }
+}
+
+/// Hears them, and what it has come to.
+fn follow(container: &Container, session: &Session<'_>, mut worker: Child, reports: &OwnedFd) {
+    hear(session, reports);
     match worker.wait() {
         Ok(status) if status.code().is_none() => {
             container.say(format_args!("gets no more rings: its worker has ended by {status}"));

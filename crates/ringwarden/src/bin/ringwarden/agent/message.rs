@@ -1,11 +1,13 @@
 //! What a runtime says when it hands a listener over: `containerProcessState` of the runtime specification.
 
+use super::wire::{self, Orphan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use rustix::process::Pid;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -48,6 +50,14 @@ pub(super) struct Handed {
     pub(super) state: State,
 }
 
+/// What has come.
+#[derive(Debug)]
+pub(super) enum Came {
+    Listener(Handed),
+    /// A worker of an earlier front, with where its reports come from.
+    Worker(Orphan, OwnedFd),
+}
+
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
@@ -73,7 +83,7 @@ pub(super) enum Unusable {
 }
 
 /// Reads the one message of a connection.
-pub(super) fn receive(stream: impl AsFd) -> Result<Handed, Unusable> {
+pub(super) fn receive(stream: impl AsFd) -> Result<Came, Unusable> {
     let deadline = Instant::now() + PATIENCE;
     let (mut text, mut fds) = (Vec::new(), Vec::new());
     loop {
@@ -85,12 +95,20 @@ pub(super) fn receive(stream: impl AsFd) -> Result<Handed, Unusable> {
         if text.len() > LONGEST {
             return Err(Unusable::Long);
         }
-        match serde_json::from_slice(&text) {
+        match serde_json::from_slice::<Value>(&text) {
             // The rest has not come yet.
             Err(error) if error.is_eof() && !ended => {}
-            message => return understood(message?, fds),
+            message => return come(message?, fds),
         }
     }
+}
+
+fn come(mut message: Value, mut fds: Vec<OwnedFd>) -> Result<Came, Unusable> {
+    let Some(orphan) = message.get_mut(wire::ORPHAN).map(Value::take) else {
+        return understood(serde_json::from_value(message)?, fds).map(Came::Listener);
+    };
+    let reports = fds.pop().ok_or(Unusable::Descriptors { named: 1, sent: 0 })?;
+    Ok(Came::Worker(serde_json::from_value(orphan)?, reports))
 }
 
 fn understood(message: ContainerProcessState, mut fds: Vec<OwnedFd>) -> Result<Handed, Unusable> {

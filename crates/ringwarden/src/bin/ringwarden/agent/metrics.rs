@@ -92,6 +92,13 @@ impl Metrics {
         Session { metrics: self, number, serves: false.into() }
     }
 
+    /// The same for one that an earlier agent has begun.
+    pub(super) fn resume(&self, container: &Container, path: Option<PathBuf>) -> Session<'_> {
+        let session = self.begin(container, path);
+        session.serves.set(true);
+        session
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +127,7 @@ impl Metrics {
             "When the agent has started, in Unix time.",
             &one(self.started),
         );
-        let help = "Workers that this agent has started and that run: one for each listener.";
+        let help = "Workers that run: one for each listener.";
         family("workers", "gauge", help, &one(inner.sessions.len() as f64));
         let outcome = |outcome: &str, count: u64| (format!("{{outcome=\"{outcome}\"}}"), count as f64);
         let listeners = [outcome("served", inner.served), outcome("refused", inner.refused)];

@@ -33,7 +33,7 @@ use ringwarden::guard::{
 };
 use ringwarden::launch::descriptors;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use wire::Most;
@@ -129,7 +129,9 @@ impl Agent {
         let listener = socket::listen(self.listen.as_deref())?;
         // What else was left open is not for workers, either.
         descriptors::close_for_own_part();
-        let front = Front::new(self.policies, self.ceiling, most, audit);
+        let address =
+            listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+        let front = Front::new(self.policies, self.ceiling, most, audit, address);
         if front.audit.is_some() || self.metrics.is_some() {
             let audit = front.audit.as_ref().map(std::fs::File::try_clone).transpose();
             let audit = audit.map_err(|error| error.to_string())?;

@@ -12,8 +12,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
+/// The key of what a worker says to a front that does not know it; runtimes say nothing like it.
+pub(super) const ORPHAN: &str = "ringwardenWorker";
 /// The most bytes of a packet.
 const LONGEST: usize = 16 << 10;
 
@@ -28,6 +31,8 @@ pub(super) struct Assignment {
     /// A policy beyond which none may go.
     pub(super) ceiling: Option<String>,
     pub(super) most: Option<Most>,
+    /// Where the next front will listen when this one has ended, if that is known.
+    pub(super) front: Option<PathBuf>,
     /// Standard output is the audit's file.
     pub(super) audit: bool,
 }
@@ -43,6 +48,14 @@ impl From<Most> for Limits {
     fn from(Most { rings, entries }: Most) -> Self {
         Self { rings, entries }
     }
+}
+
+/// A worker that the front which has started it has left behind; goes with a socket for its reports.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Orphan {
+    pub(super) container: Container,
+    /// The path of the container's control group.
+    pub(super) group: Option<PathBuf>,
 }
 
 /// How a worker is doing.
@@ -85,6 +98,19 @@ pub(super) fn assign(
 pub(super) fn assigned(from: impl AsFd) -> io::Result<(Assignment, Vec<OwnedFd>)> {
     let (assignment, fds) = receive(from)?;
     assignment.map(|assignment| (assignment, fds)).ok_or(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Tells the front that listens at `path` of a worker; gives where its reports go.
+pub(super) fn find_front(path: &Path, orphan: &Orphan) -> io::Result<OwnedFd> {
+    let (ours, theirs) = pair()?;
+    let front = UnixStream::connect(path)?;
+    let text = serde_json::to_vec(&serde_json::json!({ ORPHAN: orphan }))?;
+    let fds = [theirs.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(front, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(ours)
 }
 
 /// Sends a report, unless nobody is there, or nobody has read those before it: the next will tell it all.

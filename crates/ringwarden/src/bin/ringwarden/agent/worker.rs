@@ -2,23 +2,27 @@
 
 use super::container::{Container, Record};
 use super::policy::{self, Chosen};
-use super::wire::{self, Assignment, Counts, Report};
+use super::wire::{self, Assignment, Counts, Orphan, Report};
 use crate::FAILED;
 use crate::audit::{Line, append};
 use crate::memory_cgroup;
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
-use rustix::fd::OwnedFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, getrlimit, setrlimit, setsid};
 use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Counts are told so often at most.
+/// Of threads that tell.
+const STACK: usize = 128 << 10;
+/// Counts are told so often at most, and the next front is looked for.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One container's maker of rings; started by `ringwarden agent`.
@@ -69,7 +73,7 @@ fn serve(
     count: Option<OwnedFd>,
     profile: Result<&Profile, &Errno>,
 ) -> Result<(), String> {
-    let Assignment { container, policies, ceiling, most, audit, .. } = assignment;
+    let Assignment { container, policies, ceiling, most, audit, front, .. } = assignment;
     // Its memory is small and no use to anybody; the rings end with the container's own processes.
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     let Chosen { mut maker, enforcement, lane } =
@@ -89,12 +93,14 @@ fn serve(
     if let Some(process) = process {
         lock_no_more_than(process);
     }
-    let counts = Reporter::start().map_err(|error| error.to_string())?;
+    let group = process.and_then(|process| memory_cgroup::path_of(process).ok());
+    let orphan = Orphan { container: container.clone(), group };
+    let counts = Reporter::start(front, orphan).map_err(|error| error.to_string())?;
     if let (Some(most), Some(count)) = (most, count) {
         maker = maker.with_limits(most.into(), RingCount::from(count));
     }
     let log = Log { container: container.clone(), enforcement, audit, counts, over: false };
-    wire::report(io::stdin(), Report::Serves);
+    log.counts.report(Report::Serves);
     container.say(format_args!("gets rings, in the lane {lane}"));
     maker.with_audit(log).serve(copy, profile.ok()).map_err(|error| match error {
         guard::Error::Died(error) => format!("its worker could not go on: {error}"),
@@ -153,19 +159,54 @@ impl Audit for Log {
 }
 
 /// Tells the front of counts, soon after they have changed, and never waits for it.
-#[derive(Default)]
 struct Reporter {
+    /// To the front.
+    link: Mutex<Arc<OwnedFd>>,
     /// With whether they have changed.
     counts: Mutex<(Counts, bool)>,
     changed: Condvar,
 }
 
 impl Reporter {
-    fn start() -> io::Result<Arc<Self>> {
-        let reporter = Arc::new(Self::default());
+    /// Begins with the front at standard input. When that has ended it is `orphan` to the next one that listens at `front`.
+    fn start(front: Option<PathBuf>, orphan: Orphan) -> io::Result<Arc<Self>> {
+        let link = Mutex::new(Arc::new(io::stdin().as_fd().try_clone_to_owned()?));
+        let reporter = Arc::new(Self { link, counts: Mutex::default(), changed: Condvar::new() });
+        let thread = |name: &str| std::thread::Builder::new().name(name.into()).stack_size(STACK);
         let tells = Arc::clone(&reporter);
-        std::thread::Builder::new().name("reporter".into()).spawn(move || tells.tell_for_ever())?;
+        thread("reporter").spawn(move || tells.tell_for_ever())?;
+        if let Some(front) = front {
+            let finds = Arc::clone(&reporter);
+            thread("front").spawn(move || finds.find_fronts(&front, &orphan))?;
+        }
         Ok(reporter)
+    }
+
+    fn link(&self) -> MutexGuard<'_, Arc<OwnedFd>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, report: Report) {
+        let link = Arc::clone(&self.link());
+        wire::report(&*link, report);
+    }
+
+    fn find_fronts(&self, path: &Path, orphan: &Orphan) {
+        ringwarden::launch::leave_signals_to_others();
+        loop {
+            let link = Arc::clone(&self.link());
+            // Nothing comes from there but the end.
+            match poll(&mut [PollFd::new(&*link, PollFlags::empty())], None) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+                Ok(_) => std::thread::sleep(SECOND),
+            }
+            // Until somebody listens there.
+            if let Ok(link) = wire::find_front(path, orphan) {
+                *self.link() = Arc::new(link);
+                self.tell();
+            }
+        }
     }
 
     fn count(&self, change: impl FnOnce(&mut Counts)) {
@@ -182,7 +223,7 @@ impl Reporter {
         counts.1 = false;
         let now = counts.0;
         drop(counts);
-        wire::report(io::stdin(), Report::Counts(now));
+        self.report(Report::Counts(now));
     }
 
     fn tell_for_ever(&self) {
