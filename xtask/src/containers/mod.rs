@@ -152,7 +152,8 @@ fn check(host: &Host<'_>) -> anyhow::Result<()> {
     ensure!(uv_lines.next(2)? == counts, "not {counts} without an agent");
     let alone = db.exec(&["sh", "-c", ":"]).output()?;
     ensure!(!alone.status.success(), "entered although nobody listens: {alone:?}");
-    let _agent = host.node.start()?;
+    let agent = host.node.start()?;
+    agent.until("container_rings_made_total", &db, |rings| rings > 50)?;
     ensure!(uv_lines.next(3)? == counts, "not {counts} under the next agent");
     entered(&uv, &counts)?;
     scan(&db)?;

@@ -202,8 +202,14 @@ fn a_container_keeps_what_it_has_when_its_worker_dies_and_goes_on_when_the_front
     assert_eq!(other.client.all(["ring 8", "write"]), [0, ACCES]);
     drop(agent);
     assert_eq!(other.client.all(["ring 8", "nop", "write"]), [0, 0, ACCES]);
-    let agent = node.start(&[]);
+    let metrics = node.path("metrics.sock");
+    let agent = node.start(&["--metrics", metrics.to_str().expect("text")]);
     assert_eq!(other.client.all([ONE_ISSUER, "nop", "write"]), [0, 0, ACCES]);
     assert_eq!(other.exec().all(["ring 8", "nop", "write"]), [0, 0, ACCES]);
+    // It knows whose requests are refused as soon as the worker has found it.
+    let sample = "ringwarden_agent_container_requests_refused_total{container=\"ringwarden-other\",";
+    while refusals::InUse::begin().is_ok() && !scrape(&metrics).contains(sample) {
+        assert_eq!(other.client.ask("write"), ACCES);
+    }
     drop(agent);
 }
