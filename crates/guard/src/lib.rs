@@ -109,6 +109,8 @@ mod supervisor;
 #[cfg(target_arch = "x86_64")]
 mod taken;
 #[cfg(target_arch = "x86_64")]
+mod task_fd;
+#[cfg(target_arch = "x86_64")]
 mod tasks;
 mod traced;
 mod turns;

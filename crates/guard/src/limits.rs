@@ -7,14 +7,12 @@
 //! Filters are kept in the guard's memory and run in its time, so both have limits here, which the kernel
 //! does not have.
 
-use crate::proc::PIDFD_THREAD;
+use crate::task_fd::TaskFd;
 use ringwarden_filter::{KernelModel, Limits, Privileges, Task};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::MAX_INSNS;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, pidfd_open};
+use rustix::process::Pid;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -65,19 +63,13 @@ pub(crate) fn lock(task: &SharedTask) -> MutexGuard<'_, Task> {
 #[derive(Debug)]
 struct Known {
     task: SharedTask,
-    pidfd: OwnedFd,
+    thread: TaskFd,
 }
 
 impl Known {
     fn new(tid: Pid, task: Task) -> Result<Self, Errno> {
-        let pidfd = pidfd_open(tid, PIDFD_THREAD).map_err(|_| Errno::AGAIN)?;
-        Ok(Self { task: Arc::new(Mutex::new(task)), pidfd })
-    }
-
-    /// Whether the thread's number is still its own.
-    fn is_alive(&self) -> bool {
-        // Takes no lock of the thread's process, which an exec can hold for as long as the program likes.
-        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
+        let thread = TaskFd::of_thread(tid).map_err(|_| Errno::AGAIN)?;
+        Ok(Self { task: Arc::new(Mutex::new(task)), thread })
     }
 }
 
@@ -152,15 +144,15 @@ impl TaskLimits {
         self.execing.retain(|&(thread, _)| thread != tid);
         let tasks = &self.tasks;
         let over = |&(thread, process): &(Pid, Pid)| {
-            process == tid && tasks.get(&thread).is_none_or(|known| !known.is_alive())
+            process == tid && tasks.get(&thread).is_none_or(|known| !known.thread.is_alive())
         };
         if let Some(index) = self.execing.iter().position(over) {
-            let pidfd = pidfd_open(tid, PIDFD_THREAD).map_err(|_| Errno::AGAIN)?;
-            let (thread, _) = self.execing.swap_remove(index);
-            if let Some(known) = self.tasks.remove(&thread) {
-                self.tasks.insert(tid, Known { pidfd, ..known });
+            let thread = TaskFd::of_thread(tid).map_err(|_| Errno::AGAIN)?;
+            let (execed, _) = self.execing.swap_remove(index);
+            if let Some(known) = self.tasks.remove(&execed) {
+                self.tasks.insert(tid, Known { thread, ..known });
             }
-        } else if self.tasks.get(&tid).is_some_and(|known| !known.is_alive()) {
+        } else if self.tasks.get(&tid).is_some_and(|known| !known.thread.is_alive()) {
             self.tasks.remove(&tid);
         }
         Ok(())
@@ -180,7 +172,8 @@ impl TaskLimits {
     /// Forgets the dead.
     pub(crate) fn sweep(&mut self) {
         let execing = &self.execing;
-        self.tasks.retain(|tid, known| known.is_alive() || execing.iter().any(|(thread, _)| thread == tid));
+        self.tasks
+            .retain(|tid, known| known.thread.is_alive() || execing.iter().any(|(thread, _)| thread == tid));
         self.sweep_at = 64.max(2 * self.tasks.len());
     }
 }
@@ -225,7 +218,7 @@ mod tests {
         drop(end);
         thread.join().expect("an end");
         // Whoever joins a thread can be a little ahead of its end.
-        while pidfd_open(tid, PIDFD_THREAD).is_ok() {
+        while TaskFd::of_thread(tid).is_ok() {
             std::thread::yield_now();
         }
         (result, tid)

@@ -7,14 +7,13 @@
 //! which the kernel drops the table. Of other execs it does not know, and keeps the ring until the thread
 //! ends: asking the program's memory would wait for locks that the program holds.
 
-use crate::proc::PIDFD_THREAD;
 use crate::taken::Taken;
+use crate::task_fd::TaskFd;
 use crate::tasks::RingId;
 use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{Pid, pidfd_open};
+use rustix::process::Pid;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,16 +32,12 @@ pub(crate) struct Registered {
 #[derive(Debug)]
 struct Table {
     rings: [Option<Registered>; MAX],
-    pidfd: OwnedFd,
+    thread: TaskFd,
 }
 
 impl Table {
     fn of(tid: Pid) -> Result<Self, Errno> {
-        Ok(Self { rings: Default::default(), pidfd: pidfd_open(tid, PIDFD_THREAD)? })
-    }
-
-    fn has_ended(&self) -> bool {
-        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
+        Ok(Self { rings: Default::default(), thread: TaskFd::of_thread(tid)? })
     }
 }
 
@@ -73,14 +68,14 @@ impl RegisteredRings {
     /// No descriptor is left to watch the thread by.
     pub(crate) fn insert(&self, tid: Pid, index: usize, registered: Registered) -> Result<(), Errno> {
         let mut tables = self.tables();
-        if tables.get(&tid).is_some_and(|table| table.has_ended()) {
+        if tables.get(&tid).is_some_and(|table| !table.thread.is_alive()) {
             tables.remove(&tid);
         }
         let table = match tables.entry(tid) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let table = Table::of(tid)?;
-                add(&self.ends, &table.pidfd, EventData::new_u64(0), EventFlags::IN)?;
+                add(&self.ends, &table.thread, EventData::new_u64(0), EventFlags::IN)?;
                 entry.insert(table)
             }
         };
@@ -116,7 +111,7 @@ impl RegisteredRings {
     /// Forgets what ended threads had.
     pub(crate) fn sweep(&self) {
         // What is dropped here is closed elsewhere, and a closed pidfd leaves `ends` by itself.
-        self.tables().retain(|_, table| !table.has_ended());
+        self.tables().retain(|_, table| table.thread.is_alive());
     }
 
     fn tables(&self) -> MutexGuard<'_, HashMap<Pid, Table>> {
@@ -128,6 +123,7 @@ impl RegisteredRings {
 mod tests {
     use super::*;
     use crate::taken::Closer;
+    use rustix::event::{PollFd, PollFlags, poll};
 
     #[test]
     fn a_table_holds_its_descriptors_until_the_thread_or_the_entry_is_gone() {

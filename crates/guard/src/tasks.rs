@@ -6,16 +6,14 @@
 //! confirmed with the kernel whenever it matters ([`Tasks::confirm`]).
 
 use crate::credentials::as_its_user;
-use crate::proc::{self, PIDFD_THREAD};
+use crate::proc;
 use crate::taken::{Closer, Taken};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
+use crate::task_fd::TaskFd;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdGetfdFlags, pidfd_getfd};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// Names one split ring for as long as the guard runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +22,7 @@ pub(crate) struct RingId(pub(crate) u64);
 /// One process that has used io_uring.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pidfd: Arc<OwnedFd>,
+    fd: TaskFd,
     /// What its descriptors are believed to be.
     pub(crate) rings: HashMap<i32, RingId>,
     /// Whether its address space has been seen to have the arena.
@@ -42,18 +40,13 @@ impl Process {
             self.has_arena = false;
         }
     }
-
-    fn is_alive(&self) -> bool {
-        let mut fds = [PollFd::new(&*self.pidfd, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())) == Ok(0)
-    }
 }
 
 /// A thread's address space.
 #[derive(Debug)]
 pub(crate) struct Space<'a> {
     /// The process.
-    pub(crate) process: &'a Arc<OwnedFd>,
+    pub(crate) process: &'a TaskFd,
     /// Whether it has been seen to have the arena.
     pub(crate) has_arena: &'a mut bool,
     /// An exec may have replaced it since: whatever is remembered of it must be looked at again.
@@ -104,7 +97,7 @@ impl Tasks {
     fn current_group(&mut self, tid: Pid) -> Result<Pid, Errno> {
         if let Some(Thread { tgid, .. }) = self.threads.get(&tid).copied()
             && is_thread_of(tid, tgid)
-            && self.processes.get(&tgid).is_some_and(Process::is_alive)
+            && self.processes.get(&tgid).is_some_and(|process| process.fd.is_alive())
         {
             self.threads.insert(tid, Thread { tgid, looked_up: seconds() });
             return Ok(tgid);
@@ -117,9 +110,9 @@ impl Tasks {
             self.sweep();
         }
         let tgid = thread_group(tid)?;
-        if self.processes.get(&tgid).is_none_or(|process| !process.is_alive()) {
-            let pidfd = Arc::new(pidfd_open(tgid, PidfdFlags::empty())?);
-            let process = Process { pidfd, rings: HashMap::new(), has_arena: false, execing: Vec::new() };
+        if self.processes.get(&tgid).is_none_or(|process| !process.fd.is_alive()) {
+            let fd = TaskFd::of_process(tgid)?;
+            let process = Process { fd, rings: HashMap::new(), has_arena: false, execing: Vec::new() };
             self.processes.insert(tgid, process);
         }
         self.threads.insert(tid, Thread { tgid, looked_up: seconds() });
@@ -127,7 +120,7 @@ impl Tasks {
     }
 
     fn sweep(&mut self) {
-        self.processes.retain(|_, process| process.is_alive());
+        self.processes.retain(|_, process| process.fd.is_alive());
         let processes = &self.processes;
         self.threads
             .retain(|&tid, thread| processes.contains_key(&thread.tgid) && is_thread_of(tid, thread.tgid));
@@ -141,7 +134,7 @@ impl Tasks {
         let process = self.processes.get_mut(&tgid).ok_or(Errno::SRCH)?;
         process.ends_execs(|execing| execing == tid || !is_thread_of(execing, tgid));
         let doubtful = !process.execing.is_empty();
-        Ok(Space { process: &process.pidfd, doubtful, has_arena: &mut process.has_arena })
+        Ok(Space { process: &process.fd, doubtful, has_arena: &mut process.has_arena })
     }
 
     /// Remembers that `tid` is about to exec, and gives its process.
@@ -179,14 +172,14 @@ impl Tasks {
     }
 
     /// The process of `tid`, which waits for an answer.
-    pub(crate) fn pidfd_of(&mut self, tid: Pid) -> Result<Arc<OwnedFd>, Errno> {
+    pub(crate) fn fd_of(&mut self, tid: Pid) -> Result<TaskFd, Errno> {
         let tgid = self.current_group(tid)?;
-        self.processes.get(&tgid).map(|process| Arc::clone(&process.pidfd)).ok_or(Errno::SRCH)
+        self.processes.get(&tgid).map(|process| process.fd.clone()).ok_or(Errno::SRCH)
     }
 
     /// What is needed to take copies of the descriptors of `tid`, which waits for an answer.
     pub(crate) fn descriptors(&mut self, tid: Pid) -> Result<Descriptors, Errno> {
-        Ok(Descriptors { tid, process: self.pidfd_of(tid)?, closer: self.closer.clone() })
+        Ok(Descriptors { tid, process: self.fd_of(tid)?, closer: self.closer.clone() })
     }
 
     /// Forgets what a ring was called.
@@ -202,7 +195,7 @@ impl Tasks {
 #[derive(Debug)]
 pub(crate) struct Descriptors {
     tid: Pid,
-    process: Arc<OwnedFd>,
+    process: TaskFd,
     closer: Closer,
 }
 
@@ -218,14 +211,14 @@ impl Descriptors {
 
     /// The same of the thread, whose descriptors need not be those of its process.
     pub(crate) fn take_of_thread(&self, fd: i32) -> Result<Taken, Errno> {
-        self.take_by(&pidfd_open(self.tid, PIDFD_THREAD)?, fd)
+        self.take_by(&TaskFd::of_thread(self.tid)?, fd)
     }
 
-    fn take_by(&self, pidfd: &OwnedFd, fd: i32) -> Result<Taken, Errno> {
+    fn take_by(&self, task: &TaskFd, fd: i32) -> Result<Taken, Errno> {
         if fd < 0 {
             return Err(Errno::BADF);
         }
-        let copy = as_its_user(self.tid, || pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()))?;
+        let copy = as_its_user(self.tid, || pidfd_getfd(task, fd, PidfdGetfdFlags::empty()))?;
         Ok(self.closer.take(copy))
     }
 }

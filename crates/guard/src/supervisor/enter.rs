@@ -162,7 +162,7 @@ impl Supervisor {
             let mut state = self.state();
             let Some(arena) = state.arena.clone() else { return Ok(true) };
             let space = state.tasks.confirm(call.tid)?;
-            self.note_caller(call, Arc::clone(space.process));
+            self.note_caller(call, space.process);
             if *space.has_arena && !space.doubtful {
                 return Ok(true);
             }

@@ -29,12 +29,13 @@ use crate::serve::{Serve, Waiting};
 use crate::shared::Shared;
 use crate::split_ring::SplitRing;
 use crate::taken::{Closer, Taken};
+use crate::task_fd::TaskFd;
 use crate::tasks::{RingId, Tasks};
 use crate::turns::{Turn, Turns};
 use crate::unsettled::Unsettled;
 use ringwarden_filter::Ring;
 use ringwarden_launch::descriptors::is_ring;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::collections::BTreeMap;
@@ -224,8 +225,8 @@ impl Supervisor {
             // Whatever it executed or submitted before is over.
             state.tasks.seen(call.tid);
             // Submissions are many, and need nothing of a program but arguments, see `has_arena`.
-            if !submits && let Ok(process) = state.tasks.pidfd_of(call.tid) {
-                self.note_caller(call, process);
+            if !submits && let Ok(process) = state.tasks.fd_of(call.tid) {
+                self.note_caller(call, &process);
             }
         }
         self.unsettled.remove(|tid| tid == call.tid);
@@ -243,9 +244,9 @@ impl Supervisor {
 
     /// Notes that `call` is of that process, which its thread was just found in: should the thread vanish
     /// while the call is dragged out, it is the process that pays.
-    fn note_caller(&self, call: Call<'_>, process: Arc<OwnedFd>) {
+    fn note_caller(&self, call: Call<'_>, process: &TaskFd) {
         if self.listener.is_valid(call.id()) {
-            call.turn.deadline.is_of(call.id(), process);
+            call.turn.deadline.is_of(call.id(), process.shared());
         }
     }
 
