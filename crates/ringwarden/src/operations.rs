@@ -2,7 +2,7 @@
 
 use crate::{Enforcement, Origin};
 use ringwarden_cbpf::asm::assemble;
-use ringwarden_diff::{Effort, Relation, compare};
+use ringwarden_diff::{Difference, Effort, Relation, common, compare};
 use ringwarden_filter::{FilterSet, OperationRules, Registration};
 use ringwarden_policy::RuleOrigin;
 use ringwarden_uapi::ring::SqeFlags;
@@ -163,9 +163,9 @@ impl Judged<'_> {
             let without = Mask { forbidden: flag, ..Mask::NONE };
             let with = Mask { required: flag, ..Mask::NONE };
             // A flag that no request can have is not forbidden by these filters.
-            if self.equals(self.filters.clone(), &without.program()) {
+            if self.is_apart_from(&with.program()) {
                 mask.forbidden.set(flag, !self.nothing_equals(&without.program()));
-            } else if self.equals(self.filters.clone(), &with.program()) {
+            } else if self.is_apart_from(&without.program()) {
                 mask.required.insert(flag);
             }
         }
@@ -179,6 +179,13 @@ impl Judged<'_> {
     /// Whether no request that there is would be refused by `program`.
     fn nothing_equals(&self, program: &str) -> bool {
         Judged { filters: &self.nothing(), operation: self.operation }.equals(self.nothing(), program)
+    }
+
+    /// Whether no request is allowed that `program` allows, too. What cannot be found out is no.
+    fn is_apart_from(&self, program: &str) -> bool {
+        let (Ok(insns), mut set) = (assemble(program), self.nothing()) else { return false };
+        set.register(Registration::new(self.operation, &insns)).is_ok()
+            && common(self.filters, &set, self.operation, Effort::default()) == Ok(Difference::Never)
     }
 
     /// Whether the filters mean the same as `set` with `program` in front. What cannot be found out is no.
