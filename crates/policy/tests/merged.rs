@@ -278,3 +278,21 @@ fn definitions_of_strangers_are_bounded() {
     let copies: String = (0..300).map(|n| format!("n{n} = \"{{many, {}}}\"\n", 2 * n + 1)).collect();
     assert_eq!(policy(&(set + &copies), "port in many"), Some(Code::NotConstant));
 }
+
+/// How many bits an inverted number has is decided where it is used.
+#[test]
+fn what_is_computed_for_a_name_fits_where_it_is_used() {
+    let programs = |define: &str, rules: &str| {
+        let text = format!("version = 1\ndefault = \"deny\"\n{define}[ops]\n{rules}");
+        let policy = Policy::parse(&text, "top").unwrap_or_else(|errors| panic!("{errors}"));
+        let filters = compile(&[policy], KernelModel::V7_3).expect("it compiles").filters;
+        filters.into_iter().map(|filter| filter.insns).collect::<Vec<_>>()
+    };
+    let define = "[define]\nopen = \"~(O_CLOEXEC | O_NOFOLLOW)\"\nsocket = \"~SOCK_CLOEXEC\"\n\
+                  high = \"1 << 40\"\nsum = \"3 + 4\"\nset = \"{sum, 1..=2, ~0 - 1}\"\n";
+    let named = "openat2 = \"flags & open == 0 && mode & high == 0\"\n\
+                 socket = \"type_flags & socket == 0 && protocol in set\"\n";
+    let plain = "openat2 = \"flags & ~(O_CLOEXEC | O_NOFOLLOW) == 0 && mode & (1 << 40) == 0\"\n\
+                 socket = \"type_flags & ~SOCK_CLOEXEC == 0 && protocol in {3 + 4, 1..=2, ~0 - 1}\"\n";
+    assert_eq!(programs(define, named), programs("", plain));
+}
