@@ -202,7 +202,7 @@ fn every_command_of_the_page_on_containers_does_what_it_says() {
     }
     let podman = is_there("podman");
     if !podman {
-        eprintln!("skipped what the page says of Podman: it is not installed");
+        skip("what the page says of Podman: it is not installed");
     }
     let mut machine = Machine::new(podman);
     if podman {
