@@ -101,7 +101,7 @@ impl Stream {
                 let cgroup = File::open(path).map_err(no_cgroup)?;
                 let mut builder = builder.clone();
                 builder.observe_cgroup(&cgroup);
-                open_on_all(&mut builder).map_err(|error| match error {
+                on_all(&mut builder, BUFFER).map_err(|error| match error {
                     // What is no cgroup, or in a hierarchy without the controller.
                     Unavailable::Failed(error) if matches!(error.raw_os_error(), Some(9 | 22)) => {
                         no_cgroup(error)
@@ -109,9 +109,11 @@ impl Stream {
                     error => error,
                 })?
             }
-            Scope::Process(_) | Scope::Machine => open_on_all(builder.any_pid())?,
+            Scope::Process(_) | Scope::Machine => on_all(builder.any_pid(), BUFFER)?,
         };
+        let filter = CString::new(format!("error == {REFUSED}")).map_err(io::Error::other)?;
         for event in &mut buffers {
+            event::set_filter(event, &filter)?;
             event.enable()?;
         }
         Ok(Self { layout, buffers, tree, flooded: false, accounted: 0 })
@@ -207,16 +209,12 @@ impl Stream {
     }
 }
 
-/// Opens an event on every processor, disabled.
-fn open_on_all(builder: &mut Builder<'_>) -> Result<Vec<Sampler>, Unavailable> {
-    let filter = CString::new(format!("error == {REFUSED}")).map_err(io::Error::other)?;
-    let mut events = Vec::new();
-    for processor in processors::online()? {
-        let event = builder.one_cpu(processor).build().map_err(explain)?;
-        event::set_filter(&event, &filter)?;
-        events.push(event.sampled(BUFFER)?);
-    }
-    Ok(events)
+/// Opens an event on every processor, disabled, each with a buffer of so many bytes.
+pub(crate) fn on_all(builder: &mut Builder<'_>, buffer: usize) -> Result<Vec<Sampler>, Unavailable> {
+    let processors = processors::online()?.into_iter();
+    processors
+        .map(|processor| Ok(builder.one_cpu(processor).build().map_err(explain)?.sampled(buffer)?))
+        .collect()
 }
 
 /// An event whose records this crate understands, by the tracepoint's number.

@@ -1,6 +1,7 @@
 //! Who descends from a process.
 
-use crate::{Unavailable, processors};
+use crate::Unavailable;
+use crate::stream::on_all;
 use perf_event::data::Record;
 use perf_event::events::Software;
 use perf_event::{Builder, Clock, Sampler};
@@ -52,18 +53,14 @@ impl Tree {
         builder.any_pid().task(true).clockid(Clock::MONOTONIC);
         let mut tree = Self {
             root,
-            buffers: Vec::new(),
+            buffers: on_all(&mut builder, BUFFER)?,
             held: Vec::new(),
             members: HashSet::from([root]),
             ended: HashSet::new(),
             watched: None,
             many: MANY,
         };
-        for processor in processors::online()? {
-            let mut event = builder.one_cpu(processor).build().map_err(crate::stream::explain)?;
-            event.enable()?;
-            tree.buffers.push(event.sampled(BUFFER)?);
-        }
+        tree.buffers.iter_mut().try_for_each(|event| event.enable())?;
         // From here on nobody begins unheard.
         if !exists(root) {
             return Err(Unavailable::NoProcess(root));
@@ -134,7 +131,9 @@ impl Tree {
     }
 
     pub(crate) fn forget(&mut self, ended: &HashSet<i32>) {
-        self.members.retain(|process| !ended.contains(process));
+        for process in ended {
+            self.members.remove(process);
+        }
     }
 
     /// What to wait for beside: descriptors of processors' events.

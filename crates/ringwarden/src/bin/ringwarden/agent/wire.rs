@@ -87,11 +87,7 @@ pub(super) fn assign(
 ) -> io::Result<()> {
     let text = serde_json::to_vec(assignment)?;
     let fds: Vec<_> = [listener].into_iter().chain(count.map(AsFd::as_fd)).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(to, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
-    Ok(())
+    send_with(to, &text, &fds, SendFlags::DONTWAIT)
 }
 
 /// The first packet, with its descriptors.
@@ -105,12 +101,17 @@ pub(super) fn find_front(path: &Path, orphan: &Orphan) -> io::Result<OwnedFd> {
     let (ours, theirs) = pair()?;
     let front = UnixStream::connect(path)?;
     let text = serde_json::to_vec(&serde_json::json!({ ORPHAN: orphan }))?;
-    let fds = [theirs.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(front, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+    send_with(front, &text, &[theirs.as_fd()], SendFlags::empty())?;
     Ok(ours)
+}
+
+/// Sends a packet with at most two descriptors.
+fn send_with(to: impl AsFd, text: &[u8], fds: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(fds));
+    sendmsg(to, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL | flags)?;
+    Ok(())
 }
 
 /// Sends a report, unless nobody is there, or nobody has read those before it: the next will tell it all.
