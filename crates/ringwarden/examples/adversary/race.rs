@@ -19,6 +19,8 @@ const CQ_ENTRIES: u32 = 8192;
 const ROUND: Duration = Duration::from_millis(100);
 /// How long a thread that has nothing to do leaves the cores to the others.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How much longer than its time a quarter may last until something completes in it: some machines are slow.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who attacks besides the submitters. Taking turns keeps the cores free for the threads whose
 /// race counts.
@@ -204,7 +206,9 @@ impl Race {
             self.arena.sweep(&self.known, &mut violated);
             let elapsed = start.elapsed();
             self.round.store((elapsed.as_millis() / ROUND.as_millis()) as usize, Ordering::Relaxed);
-            if elapsed >= time * (progress.len() as u32 + 1) / 4 {
+            let due = time * (progress.len() as u32 + 1) / 4;
+            let further = completed > progress.last().copied().unwrap_or_default();
+            if elapsed >= if further { due } else { due + PATIENCE } {
                 progress.push(completed);
             }
             if until_taken && violations.values().all(|&count| count > 0) {

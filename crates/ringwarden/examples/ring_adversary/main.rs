@@ -19,7 +19,8 @@ use ringwarden_uapi::restriction::{Restriction, SQE_OP};
 use ringwarden_uapi::{Opcode, RegisterOp, sys};
 use serde_json::{Map, json};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,7 +30,7 @@ use std::{env, thread};
 /// Races io_uring set-ups against whoever makes the rings.
 #[derive(Parser)]
 struct Args {
-    /// How long to go on, unless this process is killed before
+    /// How long to go on at least, unless this process is killed before
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Let each process end as soon as a NOP has run on each kind of ring
@@ -42,6 +43,10 @@ struct Args {
 
 const PROCESSES: usize = 2;
 const THREADS: u64 = 4;
+/// Of how many kinds a process makes rings before it ends: who made none was not in the race.
+const ENOUGH: usize = 3;
+/// How long is waited for a slow one.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked for a completion that may never come.
 const LOOKS: usize = 50;
 
@@ -65,12 +70,23 @@ struct Counts {
     over: AtomicBool,
     /// It is over when each race has been won.
     until_won: bool,
+    /// The first process, which waits until enough has been made.
+    first: Option<UnixStream>,
     made: [AtomicU64; KINDS.len()],
     /// NOPs that ran.
     nops: [AtomicU64; KINDS.len()],
 }
 
 impl Counts {
+    /// One more ring has been made.
+    fn made(&self, kind: usize) {
+        let first = self.made[kind].fetch_add(1, Ordering::Relaxed) == 0;
+        if first && self.made.iter().filter(|count| count.load(Ordering::Relaxed) > 0).count() >= ENOUGH {
+            // To nobody, if the first process has been killed.
+            let _ = self.first.as_ref().map(|mut first| first.write(b"\n"));
+        }
+    }
+
     /// One more NOP has run.
     fn won(&self, count: &AtomicU64) {
         count.fetch_add(1, Ordering::Relaxed);
@@ -86,30 +102,39 @@ fn main() -> io::Result<()> {
         return race(args.until_won);
     }
     let options: &[&str] = if args.until_won { &["--racer", "--until-won"] } else { &["--racer"] };
-    let start = || Command::new(env::current_exe()?).args(options).stdin(Stdio::piped()).spawn();
-    let mut racers: Vec<Child> = (0..PROCESSES).map(|_| start()).collect::<io::Result<_>>()?;
+    let start = || {
+        let (racer, end) = UnixStream::pair()?;
+        let end = Stdio::from(OwnedFd::from(end));
+        Ok((Command::new(env::current_exe()?).args(options).stdin(end).spawn()?, racer))
+    };
+    let racers: Vec<(Child, UnixStream)> = (0..PROCESSES).map(|_| start()).collect::<io::Result<_>>()?;
     println!("started");
     io::stdout().flush()?;
     if !args.until_won {
         thread::sleep(Duration::from_secs_f64(args.seconds));
-        // Their standard input ends, as it does when this process ends.
-        racers.iter_mut().for_each(|racer| drop(racer.stdin.take()));
+        for (_, racer) in &racers {
+            racer.set_read_timeout(Some(PATIENCE))?;
+            let _ = (&*racer).read(&mut [0]);
+        }
     }
-    for mut racer in racers {
-        racer.wait()?;
+    // Their standard input ends, as it does when this process ends.
+    let children: Vec<Child> = racers.into_iter().map(|(child, _)| child).collect();
+    for mut child in children {
+        child.wait()?;
     }
     Ok(())
 }
 
 fn race(until_won: bool) -> io::Result<()> {
-    let counts = &Counts { until_won, ..Counts::default() };
+    let mut end = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let counts = &Counts { until_won, first: Some(end.try_clone()?), ..Counts::default() };
     let kept = thread::scope(|scope| {
         let seed = u64::from(std::process::id()) << 8;
         let racers: Vec<_> = (1..=THREADS)
             .map(|n| scope.spawn(move || make_rings(Rng::with_seed(seed + n), counts)))
             .collect();
         if !until_won {
-            let _ = io::stdin().read(&mut [0]);
+            let _ = end.read(&mut [0]);
             counts.over.store(true, Ordering::Relaxed);
         }
         racers.into_iter().flat_map(|racer| racer.join().expect("a racer")).collect::<Vec<_>>()
@@ -140,7 +165,7 @@ fn make_rings(mut random: Rng, counts: &Counts) -> Vec<Ring> {
         let flags = KINDS[kind].1;
         let place = swap::next_number();
         let Ok(ring) = Ring::new(4, flags) else { continue };
-        counts.made[kind].fetch_add(1, Ordering::Relaxed);
+        counts.made(kind);
         let number = ring.as_fd().as_raw_fd();
         if flags.contains(SetupFlags::R_DISABLED) {
             // Another thread's ring may get that number at any moment, or have it.
