@@ -12,7 +12,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(crate) struct Bdd {
     nodes: Vec<Node>,
     unique: HashMap<Node, Bit, BuildHasherDefault<Mix>>,
-    /// Results of `choose` by what it was asked, as many as there is room for.
+    /// The first variables, which everything is made of.
+    variables: Vec<Bit>,
+    /// Results of `choose` by what it was asked, as many as there is room for: a power of two, more as there
+    /// is more to know, up to [`KNOWN`].
     known: Vec<Known>,
     steps: usize,
     budget: Budget,
@@ -44,20 +47,31 @@ struct Known {
 /// Below every variable.
 const CONSTANT: Node = Node { variable: u32::MAX, low: Bit::FALSE, high: Bit::FALSE };
 
-/// A power of two.
+/// No such question is asked: constants answer it.
+const NEVER: Known = Known { question: [Bit::FALSE; 3], answer: Bit::FALSE };
+
 const KNOWN: usize = 1 << 16;
+const KNOWN_FIRST: usize = 1 << 10;
 
 impl Bdd {
     pub(crate) fn new(budget: Budget) -> Self {
-        // No such question is asked: constants answer it.
-        let never = Known { question: [Bit::FALSE; 3], answer: Bit::FALSE };
         Self {
             nodes: vec![CONSTANT],
             unique: HashMap::default(),
-            known: vec![never; KNOWN],
+            variables: Vec::new(),
+            known: vec![NEVER; KNOWN_FIRST],
             steps: 0,
             budget,
         }
+    }
+
+    /// Begins with something else, with all of the budget. What is known may help there, unless it was
+    /// found out when the budget had been used up.
+    pub(crate) fn restart(&mut self) {
+        if self.is_exhausted() || self.nodes.len() > self.budget.nodes / 2 {
+            *self = Self::new(self.budget);
+        }
+        self.steps = 0;
     }
 
     /// Values of the variables for which the function holds, as few of them true as the order
@@ -121,7 +135,11 @@ impl Bdd {
 
 impl Gates for Bdd {
     fn variable(&mut self, number: usize) -> Bit {
-        self.decision(number as u32, Bit::FALSE, Bit::TRUE)
+        while self.variables.len() <= number {
+            let next = self.decision(self.variables.len() as u32, Bit::FALSE, Bit::TRUE);
+            self.variables.push(next);
+        }
+        self.variables[number]
     }
 
     fn choose(&mut self, condition: Bit, then: Bit, otherwise: Bit) -> Bit {
@@ -151,19 +169,24 @@ impl Gates for Bdd {
         let (then, otherwise) = (then.negated_if(negate), otherwise.negated_if(negate));
 
         let question = [condition, then, otherwise];
-        let place = hash(question.map(|bit| bit.raw())) as usize % KNOWN;
-        if self.known[place].question == question {
-            return self.known[place].answer.negated_if(negate);
+        let mix = hash(question.map(|bit| bit.raw())) as usize;
+        let known = self.known[mix % self.known.len()];
+        if known.question == question {
+            return known.answer.negated_if(negate);
         }
         self.steps += 1;
         if self.is_exhausted() {
             return Bit::FALSE;
+        }
+        if self.nodes.len() > self.known.len() && self.known.len() < KNOWN {
+            self.known = vec![NEVER; self.known.len() * 4];
         }
         let variable = question.into_iter().map(|bit| self.top(bit)).min().unwrap_or(u32::MAX);
         let [(c0, c1), (t0, t1), (o0, o1)] = question.map(|bit| self.halves(bit, variable));
         let low = self.choose(c0, t0, o0);
         let high = self.choose(c1, t1, o1);
         let answer = self.decision(variable, low, high);
+        let place = mix % self.known.len();
         self.known[place] = Known { question, answer };
         answer.negated_if(negate)
     }
@@ -250,6 +273,34 @@ mod tests {
             match bdd.solution(function) {
                 None => assert_eq!(table, 0),
                 Some(solution) => assert!(bdd.holds(function, &solution)),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_wrong_outlasts_an_exhausted_budget() {
+        let any_pair = |bdd: &mut Bdd| {
+            (0..6).fold(Bit::FALSE, |any, number| {
+                let (left, right) = (bdd.variable(number), bdd.variable(number + 6));
+                let both = bdd.and(left, right);
+                bdd.or(any, both)
+            })
+        };
+        for left in 0..100 {
+            let mut bdd = Bdd::new(Budget { nodes: 1 << 12, steps: 300 });
+            let mut number = 20;
+            while bdd.steps + left < bdd.budget.steps {
+                let (one, other) = (bdd.variable(number), bdd.variable(number + 1));
+                bdd.xor(one, other);
+                number += 1;
+            }
+            any_pair(&mut bdd);
+            bdd.restart();
+            let function = any_pair(&mut bdd);
+            assert!(!bdd.is_exhausted());
+            for (one, other) in (0..6).flat_map(|one| (6..12).map(move |other| (one, other))) {
+                let values: Vec<_> = (0..12).map(|number| number == one || number == other).collect();
+                assert_eq!(bdd.holds(function, &values), other == one + 6, "{left} steps were left");
             }
         }
     }

@@ -134,7 +134,7 @@ fn test(op: u16) -> Option<Test> {
 
 impl Operation {
     /// The instructions that can come after this one, which is at `index`.
-    fn next(self, index: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn next(self, index: usize) -> impl Iterator<Item = usize> {
         let (first, second) = match self {
             Self::Return(_) => (None, None),
             Self::Jump(to) => (Some(to), None),

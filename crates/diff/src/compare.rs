@@ -5,6 +5,7 @@ use crate::circuit::{self, Answer, Circuit};
 use crate::code::{self, Operation};
 use crate::domain::Domain;
 use crate::gate::{Bit, Gates};
+use crate::word::Word;
 use crate::{run, witness};
 use ringwarden_cbpf::Program;
 use ringwarden_filter::{Context, FilterSet, KernelModel, Verdict};
@@ -165,26 +166,34 @@ pub fn common(
 
 /// The filters of an operation.
 #[derive(PartialEq, Eq)]
-struct Stack<'s> {
+pub(crate) struct Stack<'s> {
     programs: Vec<&'s Program>,
     rest_denied: bool,
 }
 
 /// The same, as it is run.
-struct Code {
+pub(crate) struct Code {
     programs: Vec<Vec<Operation>>,
     rest_denied: bool,
 }
 
 impl<'s> Stack<'s> {
-    fn new(set: &'s FilterSet, opcode: Opcode) -> Self {
+    pub(crate) fn new(set: &'s FilterSet, opcode: Opcode) -> Self {
         let programs = set.filters(opcode).map(|filter| &filter.program).collect();
         Self { programs, rest_denied: set.is_rest_denied(opcode) }
     }
 
-    fn decode(&self) -> Option<Code> {
+    pub(crate) fn decode(&self) -> Option<Code> {
         let programs = self.programs.iter().map(|program| code::decode(program)).collect::<Option<_>>()?;
         Some(Code { programs, rest_denied: self.rest_denied })
+    }
+}
+
+impl Code {
+    /// The requests, of those for which `given` holds, that all of the programs allow.
+    pub(crate) fn allowed(&self, gates: &mut impl Gates, context: &[Word], given: Bit) -> Bit {
+        let given = if self.rest_denied { Bit::FALSE } else { given };
+        self.programs.iter().fold(given, |given, program| run::allowed(gates, program, context, given))
     }
 }
 
@@ -216,19 +225,15 @@ fn answers<const N: usize>(
 fn allowed(gates: &mut impl Gates, domain: &Domain, stacks: [&Code; 2]) -> [Bit; 2] {
     let context = domain.context(gates);
     let possible = domain.possible(gates, &context);
-    stacks.map(|code| {
-        let given = if code.rest_denied { Bit::FALSE } else { possible };
-        // All of them must allow.
-        code.programs.iter().fold(given, |given, program| run::allowed(gates, program, &context, given))
-    })
+    stacks.map(|code| code.allowed(gates, &context, possible))
 }
 
 /// Asks the engine about an answer: each set has to allow the request, or not, as is said of it.
-fn confirmed(
+pub(crate) fn confirmed<const N: usize>(
     domain: &Domain,
     opcode: Opcode,
     answer: Answer,
-    said: [(&FilterSet, bool); 2],
+    said: [(&FilterSet, bool); N],
 ) -> Result<Difference, CompareError> {
     let values = match answer {
         Answer::Never => return Ok(Difference::Never),

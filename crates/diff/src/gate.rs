@@ -8,19 +8,21 @@ use std::ops::Not;
 /// A truth value that depends on the request: a reference to a node of the [`Gates`] that made it,
 /// negated or not. It means nothing to any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Bit(u32);
+pub struct Bit(u32);
 
 impl Bit {
-    /// Node 0 of every machine: false whatever the request.
-    pub(crate) const FALSE: Self = Self(0);
-    pub(crate) const TRUE: Self = Self(1);
+    /// False, whatever the request.
+    pub const FALSE: Self = Self(0);
+    /// True, whatever the request.
+    pub const TRUE: Self = Self(1);
 
-    /// The function of a node. There are fewer than 2³¹ of them.
+    /// The function of a node: there are fewer than 2³¹ of them, and node 0 of every machine is false.
     pub(crate) fn of_node(node: usize) -> Self {
         Self((node as u32) << 1)
     }
 
-    pub(crate) fn constant(value: bool) -> Self {
+    /// The same for every request.
+    pub fn constant(value: bool) -> Self {
         Self(value.into())
     }
 
@@ -59,7 +61,7 @@ impl Not for Bit {
 ///
 /// It has a budget. Once [exhausted](Self::is_exhausted), it stops working and answers anything, and
 /// everything it ever gave is void: ask before an answer is used.
-pub(crate) trait Gates {
+pub trait Gates {
     /// The variable of that number.
     fn variable(&mut self, number: usize) -> Bit;
 
@@ -69,14 +71,17 @@ pub(crate) trait Gates {
     /// Whether the budget is used up.
     fn is_exhausted(&self) -> bool;
 
+    /// Whether both hold.
     fn and(&mut self, left: Bit, right: Bit) -> Bit {
         self.choose(left, right, Bit::FALSE)
     }
 
+    /// Whether one of them holds, or both.
     fn or(&mut self, left: Bit, right: Bit) -> Bit {
         !self.and(!left, !right)
     }
 
+    /// Whether one of them holds and the other does not.
     fn xor(&mut self, left: Bit, right: Bit) -> Bit {
         self.choose(left, !right, right)
     }

@@ -24,7 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`common`] looks for a request that two sets both allow: where there is none, they are apart.
+//! [`common`] looks for a request that two sets both allow: where there is none, they are apart. A [`Prover`]
+//! compares a set with what it is meant to allow, said by other means than programs.
 //!
 //! # How
 //!
@@ -48,8 +49,12 @@ mod code;
 mod compare;
 mod domain;
 mod gate;
+mod prove;
 mod run;
 mod witness;
 mod word;
 
 pub use compare::{CompareError, Comparison, Difference, Effort, Relation, common, compare};
+pub use gate::{Bit, Gates};
+pub use prove::{Meaning, Prover};
+pub use word::Word;

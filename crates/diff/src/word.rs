@@ -3,7 +3,7 @@
 use crate::gate::{Bit, Gates};
 
 /// A number that depends on the request, the lowest bit first.
-pub(crate) type Word = [Bit; 32];
+pub type Word = [Bit; 32];
 
 /// 0.
 pub(crate) const ZERO: Word = [Bit::FALSE; 32];

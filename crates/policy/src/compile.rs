@@ -6,9 +6,11 @@ use crate::emit::{self, TooLong};
 use crate::field::Field;
 use crate::lower;
 use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement, RuleOrigin};
+use crate::prove::{self, prove};
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_MAXINSNS, BPF_RET};
-use ringwarden_filter::CallRules;
+use ringwarden_filter::{CallRules, FilterSet, RegisterError, Registration};
+use ringwarden_uapi::bpf::FilterFlags;
 use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
 use std::sync::Arc;
 
@@ -29,6 +31,34 @@ pub struct Compiled {
     pub rest: Option<u32>,
     /// What no filter sees: the rings and register calls that every layer allows.
     pub calls: CallRules,
+    /// The operations for which it was not proved within a fixed effort that the filters say what the policies
+    /// mean: none that compare fields with constants, whatever else they do.
+    pub unproved: Vec<Opcode>,
+}
+
+impl Compiled {
+    /// What is not [proved](Self::unproved), as warnings at the rules of the layers that this was compiled from.
+    pub fn warnings(&self, layers: &[Policy]) -> Option<Diagnostics> {
+        prove::unproved(layers, &self.unproved)
+    }
+
+    /// The filters as a task or ring of that kernel has them, all registered in order.
+    ///
+    /// # Errors
+    /// The operation whose program is not accepted, and why; for the kernel that it was compiled for there
+    /// is none.
+    pub fn register(&self, model: KernelModel) -> Result<FilterSet, (Opcode, RegisterError)> {
+        let mut filters = FilterSet::new(model);
+        for filter in &self.filters {
+            let mut registration = Registration::new(filter.opcode, &filter.insns);
+            registration.tag = filter.tag;
+            registration.pdu_size = filter.pdu_size;
+            registration.flags.set(FilterFlags::DENY_REST, filter.deny_rest);
+            registration.flags.set(FilterFlags::SZ_STRICT, filter.strict_size);
+            filters.register(registration).map_err(|error| (filter.opcode, error))?;
+        }
+        Ok(filters)
+    }
 }
 
 /// One filter to register, `struct io_uring_bpf_filter`.
@@ -56,11 +86,27 @@ pub struct CompiledFilter {
 ///
 /// No layer at all allows everything.
 ///
+/// What comes out is [proved](crate::prove): for every request that such a kernel can show to filters, they
+/// say what the policies mean. Where that takes too much, [`Compiled::unproved`] says so.
+///
 /// # Errors
-/// Every rule that the kernel's filters cannot hold, with the reason.
+/// Every rule that the kernel's filters cannot hold, with the reason. [`Code::Miscompiled`] should never be
+/// seen.
 pub fn compile(layers: &[Policy], model: KernelModel) -> Result<Compiled, Diagnostics> {
-    let compiled =
-        Compiled { filters: Vec::new(), origins: Vec::new(), rest: None, calls: CallRules::default() };
+    let mut compiled = translate(layers, model)?;
+    compiled.unproved = prove(&compiled, layers, model)?;
+    Ok(compiled)
+}
+
+/// [`compile`] without the proof.
+pub(crate) fn translate(layers: &[Policy], model: KernelModel) -> Result<Compiled, Diagnostics> {
+    let compiled = Compiled {
+        filters: Vec::new(),
+        origins: Vec::new(),
+        rest: None,
+        calls: CallRules::default(),
+        unproved: Vec::new(),
+    };
     let mut compiler = Compiler { model, compiled, errors: Vec::new() };
     for (index, layer) in layers.iter().enumerate() {
         compiler.layer(index, layer);

@@ -74,6 +74,7 @@ codes! {
     TooLong = "P302", "a rule that needs more than the 4096 instructions of a filter";
     Broken = "P303", "an assertion that does not hold: some request shows it";
     Undecided = "P304", "an assertion of which it is not known whether it holds";
+    Miscompiled = "P305", "an internal error: a program that does not say what its rule means";
     Contradiction = "P401", "parts of a condition of which one rules the other out";
     Redundant = "P402", "a part of a condition that changes nothing beside another";
     Shadowed = "P403", "a rule of a group whose members all have rules of their own";
@@ -82,6 +83,7 @@ codes! {
     Loosens = "P406", "a policy that allows what one that it extends refuses";
     Unused = "P407", "a definition that nothing uses";
     Vacuous = "P408", "an assertion that speaks of no request";
+    Unproved = "P409", "a rule whose program could not be proved to be what it says";
 }
 
 /// How bad a [`Diagnostic`] is.

@@ -24,8 +24,9 @@
 //! ```
 //!
 //! The text of a file becomes tokens ([`lex`]), an expression ([`parse`]), and a checked condition
-//! ([`check`]). What a condition means is defined twice, on purpose: by the evaluator ([`eval`]),
-//! and by the compiler ([`lower`], [`emit`]); tests hold the two against each other.
+//! ([`check`]). What a condition means is defined three times, on purpose: by the evaluator ([`eval`]), by the
+//! compiler ([`lower`], [`emit`]), and for all requests at once by [`meaning`]. Every program is
+//! proved to be what is meant ([`prove`]) before anybody gets it; tests hold the evaluator against both.
 //! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields,
 //! constants and groups are data, and so are the system calls that operations stand for ([`twin`]),
 //! which [`import`] makes policies of seccomp profiles with.
@@ -60,6 +61,7 @@ mod listing;
 mod logic;
 mod loosening;
 mod lower;
+mod meaning;
 mod network;
 mod parse;
 mod policy;
@@ -67,6 +69,7 @@ mod preset;
 #[cfg(any(test, feature = "properties"))]
 #[doc(hidden)]
 pub mod properties;
+mod prove;
 mod register_group;
 mod render;
 mod request;

@@ -3,11 +3,20 @@
 //! Policies may come from strangers. The tests below feed in random texts for a moment; the fuzz
 //! target in `fuzz/` feeds in texts chosen by coverage for as long as it is left running.
 
+use crate::compile::translate;
 use crate::import::{Import, ImportError, Imported, ReadError};
-use crate::{Decision, Diagnostics, Policy, compile};
+use crate::{Compiled, Decision, Diagnostics, Policy, compile};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::{KernelModel, OPCODES};
 use std::mem::discriminant;
+
+/// [`compile`] without its proof.
+///
+/// # Errors
+/// Those of `compile`, but for what a proof finds.
+pub fn compile_unproved(layers: &[Policy], model: KernelModel) -> Result<Compiled, Diagnostics> {
+    translate(layers, model)
+}
 
 /// A text is a policy, whose programs decide as it means on every kernel that can hold it, or it is
 /// refused with diagnostics that point into it and print safely. Returns whether it is a policy.

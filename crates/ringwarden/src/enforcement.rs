@@ -1,10 +1,9 @@
 //! From policies to filters, and from a refusal back to the rule.
 
-use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError, Registration};
+use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError};
 use ringwarden_guard::{Guard, Maker};
 use ringwarden_kernel::Kernel;
 use ringwarden_policy::{Decision, Diagnostics, Policy, Rule, RuleOrigin, compile};
-use ringwarden_uapi::bpf::FilterFlags;
 use ringwarden_uapi::ring::{Params, Sqe};
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 
@@ -18,6 +17,7 @@ pub struct Enforcement {
     layers: Vec<Policy>,
     /// The rule behind DENY_REST, if some layer has it.
     rest: Option<Origin>,
+    unproved: Option<Diagnostics>,
 }
 
 /// A rule and the layer that it is in.
@@ -55,25 +55,17 @@ impl Enforcement {
     /// The first reason why some rule cannot be held; nothing is silently weaker.
     pub fn new(layers: &[Policy], model: KernelModel) -> Result<Self, Refused> {
         let compiled = compile(layers, model)?;
-        let mut filters = FilterSet::new(model);
+        let filters = compiled
+            .register(model)
+            .map_err(|(operation, error)| Refused::Filter { operation: operation.to_string(), error })?;
         let mut layer_of = vec![0; compiled.origins.len()];
-        let mut rest_layer = None;
-        for filter in compiled.filters {
+        for filter in &compiled.filters {
             if let Some(layer) = layer_of.get_mut(filter.tag as usize) {
                 *layer = filter.layer;
             }
-            if filter.deny_rest {
-                rest_layer.get_or_insert(filter.layer);
-            }
-            let mut registration = Registration::new(filter.opcode, &filter.insns);
-            registration.tag = filter.tag;
-            registration.pdu_size = filter.pdu_size;
-            registration.flags.set(FilterFlags::DENY_REST, filter.deny_rest);
-            registration.flags.set(FilterFlags::SZ_STRICT, filter.strict_size);
-            filters
-                .register(registration)
-                .map_err(|error| Refused::Filter { operation: filter.opcode.to_string(), error })?;
         }
+        let rest_layer = compiled.filters.iter().find(|filter| filter.deny_rest).map(|filter| filter.layer);
+        let unproved = compiled.warnings(layers);
         let rules: Vec<_> =
             compiled.origins.into_iter().zip(layer_of).map(|(rule, layer)| Origin { rule, layer }).collect();
         let rest = compiled
@@ -81,7 +73,13 @@ impl Enforcement {
             .and_then(|tag| rules.get(tag as usize))
             .zip(rest_layer)
             .map(|(origin, layer)| Origin { rule: origin.rule.clone(), layer });
-        Ok(Self { filters, calls: compiled.calls, rules, layers: layers.to_vec(), rest })
+        Ok(Self { filters, calls: compiled.calls, rules, layers: layers.to_vec(), rest, unproved })
+    }
+
+    /// The rules of which it could not be proved that their programs are what they say; `None` where there are
+    /// none, as nearly always.
+    pub fn unproved(&self) -> Option<&Diagnostics> {
+        self.unproved.as_ref()
     }
 
     /// The filters.

@@ -251,6 +251,7 @@ impl Check {
         let mut told: Vec<_> = layers.iter().filter_map(Policy::warnings).collect();
         if let Some(enforcement) = &enforcement {
             found.fit = Some(Fit::of(names, &layers, enforcement));
+            told.extend(enforcement.unproved().cloned());
             for policy in &layers {
                 // Alone, as it says what it extends.
                 let own = match &layers[..] {

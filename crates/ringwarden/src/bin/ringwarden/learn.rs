@@ -95,7 +95,7 @@ impl Learn {
         let output = self.output.clone().unwrap_or_else(|| format!("{program}.policy.toml").into());
         let output = Output::open(output, self.fresh).map_err(failed)?;
         let kept = match &output.standing {
-            Standing::Edited(policy) => Some(policy.clone()),
+            Standing::Edited(policy) => Some((**policy).clone()),
             _ => None,
         };
         let enforcement = self.enforcement()?;

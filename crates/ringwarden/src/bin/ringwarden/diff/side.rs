@@ -16,7 +16,7 @@ pub(super) struct Side {
 }
 
 enum Source {
-    Policies { enforcement: Enforcement, layers: Vec<Policy> },
+    Policies { enforcement: Box<Enforcement>, layers: Vec<Policy> },
     Filter(FilterSet),
 }
 
@@ -28,7 +28,7 @@ impl Side {
             None => {
                 let names: Vec<String> = name.split(',').map(str::to_owned).collect();
                 let layers = layers::parse(&names)?;
-                Source::Policies { enforcement: layers::enforce(&layers, model)?, layers }
+                Source::Policies { enforcement: Box::new(layers::enforce(&layers, model)?), layers }
             }
         };
         Ok(Self { name: name.to_owned(), source })

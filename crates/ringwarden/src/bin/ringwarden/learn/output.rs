@@ -28,7 +28,7 @@ pub(super) enum Standing {
     /// None, or one that is to be replaced.
     Free,
     /// One that was edited after it was learned.
-    Edited(Enforcement),
+    Edited(Box<Enforcement>),
 }
 
 impl Output {
@@ -136,7 +136,7 @@ fn standing(path: &Path, text: &str) -> Result<(Standing, Option<Record>), Strin
         |policy: Policy| Enforcement::new(&[policy], KernelModel::default()).map_err(|e| e.to_string());
     let edited = layers::policy(text, &name).map_err(|errors| errors.to_string()).and_then(edited);
     match edited {
-        Ok(enforcement) => Ok((Standing::Edited(enforcement), Some(record))),
+        Ok(enforcement) => Ok((Standing::Edited(Box::new(enforcement)), Some(record))),
         Err(error) => Err(format!(
             "{name} was edited, and is no policy now: {error}; `ringwarden check` says more, and --fresh \
              replaces it"
