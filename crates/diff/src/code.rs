@@ -68,7 +68,7 @@ pub(crate) fn decode(program: &Program) -> Option<Vec<Operation>> {
     program.insns().iter().enumerate().map(|(index, insn)| operation(index, *insn, bytes)).collect()
 }
 
-fn operation(index: usize, insn: Insn, context_bytes: u32) -> Option<Operation> {
+pub(crate) fn operation(index: usize, insn: Insn, context_bytes: u32) -> Option<Operation> {
     let Insn { code, jt, jf, k } = insn;
     let after = |distance: u32| index + 1 + distance as usize;
     let operand = if code & BPF_X != 0 { Value::Register(X) } else { Value::Constant(k) };
@@ -145,7 +145,7 @@ impl Operation {
     }
 
     /// The registers it reads and those it writes, bit *n* for register *n*.
-    fn accesses(self) -> (u32, u32) {
+    pub(crate) fn accesses(self) -> (u32, u32) {
         let read = |value| match value {
             Value::Register(register) => 1 << register,
             _ => 0,

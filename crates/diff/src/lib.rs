@@ -25,7 +25,8 @@
 //! ```
 //!
 //! [`common`] looks for a request that two sets both allow: where there is none, they are apart. A [`Prover`]
-//! compares a set with what it is meant to allow, said by other means than programs.
+//! compares a set with what it is meant to allow, said by other means than programs; [`shorten`] has a program
+//! ask nothing twice.
 //!
 //! # How
 //!
@@ -51,10 +52,12 @@ mod domain;
 mod gate;
 mod prove;
 mod run;
+mod shorten;
 mod witness;
 mod word;
 
 pub use compare::{CompareError, Comparison, Difference, Effort, Relation, common, compare};
 pub use gate::{Bit, Gates};
 pub use prove::{Meaning, Prover};
+pub use shorten::shorten;
 pub use word::Word;

@@ -6,7 +6,7 @@ use crate::word::{self, Word};
 use std::rc::Rc;
 
 /// What the registers hold when an instruction is reached.
-type Registers = [Word; REGISTERS];
+pub(crate) type Registers = [Word; REGISTERS];
 
 /// The requests, of those for which `given` holds, for which the program returns anything but 0.
 ///
@@ -24,7 +24,7 @@ pub(crate) fn allowed(gates: &mut impl Gates, code: &[Operation], context: &[Wor
 
 /// What the registers hold at each instruction that is reached, where that does not depend on the way
 /// there; `None` where it does, of a register that matters.
-fn registers(
+pub(crate) fn registers(
     gates: &mut impl Gates,
     code: &[Operation],
     live: &[u32],
@@ -53,7 +53,7 @@ fn registers(
 }
 
 /// The registers of a mask.
-fn registers_in(mask: u32) -> impl Iterator<Item = usize> {
+pub(crate) fn registers_in(mask: u32) -> impl Iterator<Item = usize> {
     (0..REGISTERS).filter(move |register| mask >> register & 1 != 0)
 }
 
@@ -157,7 +157,7 @@ impl State {
     }
 }
 
-fn value(value: Value, registers: &Registers, context: &[Word]) -> Word {
+pub(crate) fn value(value: Value, registers: &Registers, context: &[Word]) -> Word {
     match value {
         Value::Constant(k) => word::constant(k),
         Value::Context(at) => context[at],
@@ -196,7 +196,7 @@ fn compute(gates: &mut impl Gates, op: Arithmetic, a: &Word, value: &Word) -> Wo
     }
 }
 
-fn compare(gates: &mut impl Gates, test: Test, a: &Word, value: &Word) -> Bit {
+pub(crate) fn compare(gates: &mut impl Gates, test: Test, a: &Word, value: &Word) -> Bit {
     match test {
         Test::Equal => word::equal(gates, a, value),
         Test::Greater => word::less(gates, value, a),

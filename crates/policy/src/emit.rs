@@ -5,12 +5,12 @@
 //! place. A target beyond the 255 instructions of a conditional jump gets a stand-in next to the
 //! jump: a copy, if it only returns, or else an unconditional jump.
 
-mod prune;
 mod straight;
 
 use crate::logic::{Jump, Logic};
 use crate::word::Word;
 use ringwarden_cbpf::insn::*;
+use ringwarden_diff::shorten;
 use std::collections::HashMap;
 
 /// More instructions than a kernel takes.
@@ -30,9 +30,12 @@ pub(crate) fn program(logic: &Logic) -> Result<Vec<Insn>, TooLong> {
         emitter.stand_in(entry);
     }
     emitter.code.reverse();
-    let program = prune::reachable(&emitter.code);
+    let program = shorten(&emitter.code, CONTEXT_WORDS);
     if program.len() > BPF_MAXINSNS { Err(TooLong) } else { Ok(program) }
 }
+
+/// The words of the longest context that a kernel shows.
+const CONTEXT_WORDS: usize = 10;
 
 /// No program whose dead code is yet to be dropped gets longer than this.
 const WRITTEN_MOST: usize = 4 * BPF_MAXINSNS;

@@ -6,8 +6,9 @@ mod number;
 
 use crate::ast::Comparison;
 use crate::cond::{Cond, Value};
-use crate::field::{FAMILY_OF_ADDRESS, Form};
+use crate::field::{AF_INET, AF_INET6, FAMILY_OF_ADDRESS, Form};
 use crate::logic::Logic;
+use crate::network::Network;
 use crate::word::Word;
 use std::collections::BTreeSet;
 
@@ -22,42 +23,113 @@ type Families = Option<BTreeSet<u64>>;
 /// The decision for a condition, or for its negation: false where the condition is undecided, both
 /// times. Negation therefore goes down to the single tests, where absence is known.
 fn logic(cond: &Cond, negated: bool, known: &Families) -> Logic {
+    if let Some(parts) = conjuncts(cond, negated) {
+        return conjunction(parts, negated, known);
+    }
     match cond {
         Cond::Not(inner) => logic(inner, !negated, known),
-        Cond::All(parts) if !negated => conjunction(parts, negated, known),
-        Cond::Any(parts) if negated => conjunction(parts, negated, known),
         Cond::All(parts) | Cond::Any(parts) => {
             Logic::any(parts.iter().map(|part| logic(part, negated, known)))
         }
         Cond::Address(field, networks) => address::test(field, networks, negated, known),
         Cond::Compare { .. } | Cond::NonZero(..) | Cond::Within(..) => {
+            if let (Some(known), Some(wanted)) = (known, families_asked(cond, negated))
+                && known.is_subset(&wanted)
+            {
+                return Logic::Const(true);
+            }
             let test = number::test(cond);
             let test = if negated { test.not() } else { test };
-            let families: BTreeSet<u64> =
-                cond.fields().iter().flat_map(|field| field.families).copied().collect();
+            let families = families_needed(cond);
             if families.is_empty() { test } else { Logic::all([family_in(&families, known), test]) }
         }
     }
 }
 
-/// Parts that must all hold: each knows what the ones before it have ruled out.
+/// The parts that must all hold, or all fail, for the condition to hold, or to fail.
+fn conjuncts(cond: &Cond, negated: bool) -> Option<&[Cond]> {
+    match cond {
+        Cond::All(parts) if !negated => Some(parts),
+        Cond::Any(parts) if negated => Some(parts),
+        _ => None,
+    }
+}
+
+/// Parts that must all hold: each knows what the ones before it have ruled out. What all of them together leave
+/// of families is asked first, where some part cannot be asked without; an address, which has to tell
+/// the two families apart anyway, asks for it.
 fn conjunction(parts: &[Cond], negated: bool, known: &Families) -> Logic {
+    let mut parts: Vec<&Cond> = parts.iter().collect();
     let mut known = known.clone();
     let mut list = Vec::new();
+    if parts.iter().any(|part| part.fields().iter().any(|field| !field.families.is_empty())) {
+        let families = parts.iter().filter_map(|part| families_of(part, negated));
+        if let Some(families) = families.reduce(|a, b| &a & &b) {
+            let address = parts.iter().position(|part| is_address(part));
+            match address.filter(|_| families.len() > 1) {
+                Some(address) => parts[..=address].rotate_right(1),
+                None => {
+                    list.push(family_in(&families, &known));
+                    narrow(&mut known, families);
+                }
+            }
+        }
+    }
     for part in parts {
         list.push(logic(part, negated, &known));
         if let Some(only) = families_of(part, negated) {
-            known = Some(known.map_or_else(|| only.clone(), |before| &before & &only));
+            narrow(&mut known, only);
         }
     }
     Logic::all(list)
 }
 
+fn narrow(known: &mut Families, families: BTreeSet<u64>) {
+    *known = Some(match known {
+        Some(before) => &*before & &families,
+        None => families,
+    });
+}
+
+fn is_address(cond: &Cond) -> bool {
+    match cond {
+        Cond::Not(inner) => is_address(inner),
+        _ => matches!(cond, Cond::Address(..)),
+    }
+}
+
 /// The families of the requests that meet a condition (or its negation), where it tells.
 fn families_of(cond: &Cond, negated: bool) -> Families {
-    let is_family = |value: &Value| matches!(value, Value::Field(field) if field.byte == FAMILY_OF_ADDRESS && field.form == Form::U32);
+    if let Some(parts) = conjuncts(cond, negated) {
+        return parts.iter().filter_map(|part| families_of(part, negated)).reduce(|a, b| &a & &b);
+    }
     match cond {
         Cond::Not(inner) => families_of(inner, !negated),
+        Cond::All(parts) | Cond::Any(parts) => {
+            let each: Option<Vec<_>> = parts.iter().map(|part| families_of(part, negated)).collect();
+            each?.into_iter().reduce(|a, b| &a | &b)
+        }
+        // Where no network is of the address's family, neither the condition nor its negation holds.
+        Cond::Address(_, networks) => {
+            let family = |network: &Network| if network.address.is_ipv4() { AF_INET } else { AF_INET6 };
+            Some(networks.iter().map(family).collect())
+        }
+        Cond::Compare { .. } | Cond::NonZero(..) | Cond::Within(..) => {
+            let needed = families_needed(cond);
+            families_asked(cond, negated).or_else(|| (!needed.is_empty()).then_some(needed))
+        }
+    }
+}
+
+/// The families in which a request has all the fields of a condition; none where they do not depend on it.
+fn families_needed(cond: &Cond) -> BTreeSet<u64> {
+    cond.fields().iter().flat_map(|field| field.families).copied().collect()
+}
+
+/// The families for which a condition (or its negation) holds, where it asks for nothing else.
+fn families_asked(cond: &Cond, negated: bool) -> Families {
+    let is_family = |value: &Value| matches!(value, Value::Field(field) if field.byte == FAMILY_OF_ADDRESS && field.form == Form::U32);
+    match cond {
         Cond::Compare { op, left: value, right: Value::Const(family), .. }
         | Cond::Compare { op, left: Value::Const(family), right: value, .. } => {
             let wanted = if negated { Comparison::Ne } else { Comparison::Eq };
@@ -67,13 +139,6 @@ fn families_of(cond: &Cond, negated: bool) -> Families {
             // Long ranges are no lists of families that anything here could need.
             let short = ranges.iter().all(|(first, last)| last - first < 16);
             short.then(|| ranges.iter().flat_map(|&(first, last)| first..=last).collect())
-        }
-        Cond::All(parts) if !negated => {
-            parts.iter().filter_map(|part| families_of(part, negated)).reduce(|a, b| &a & &b)
-        }
-        Cond::Any(parts) if !negated => {
-            let each: Option<Vec<_>> = parts.iter().map(|part| families_of(part, negated)).collect();
-            each?.into_iter().reduce(|a, b| &a | &b)
         }
         _ => None,
     }

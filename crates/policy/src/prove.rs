@@ -10,13 +10,13 @@ use ringwarden_diff::{CompareError, Difference, Effort, Gates, Prover, Word};
 use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
 use std::sync::Arc;
 
-/// A tenth of a second for an operation, where it is hard.
+/// Some tens of milliseconds for an operation, where it is hard.
 fn effort() -> Effort {
     let mut effort = Effort::default();
-    effort.diagram_nodes = 1 << 18;
-    effort.diagram_steps = 1 << 19;
-    effort.gates = 1 << 17;
-    effort.conflicts = 2_000;
+    effort.diagram_nodes = 1 << 16;
+    effort.diagram_steps = 1 << 17;
+    effort.gates = 1 << 16;
+    effort.conflicts = 1_000;
     effort
 }
 

@@ -212,6 +212,51 @@ fn large_sets_are_searched_by_halving() {
     }
 }
 
+/// No way through a program loads or asks what it has loaded or asked before.
+#[test]
+fn nothing_is_asked_twice_on_a_way() {
+    for (condition, instructions, longest) in [
+        ("addr in 10.0.0.0/8 && port == 443", 10, 9),
+        ("port == 443 && addr in 10.0.0.0/8 && family == AF_INET", 10, 9),
+        ("port in {443, 8443} && addr in {10.0.0.0/8, fd00::/8} || family == AF_UNIX", 16, 11),
+        ("family == AF_INET && port == 53 || family == AF_INET && port == 853", 8, 7),
+        ("!(family == AF_UNIX || port == 25) && !(addr in fd00::/8)", 10, 9),
+    ] {
+        let filter = rule("connect", condition);
+        let ways = ways(&filter.insns, 0);
+        let mut count = 0;
+        for way in ways {
+            let mut asked: Vec<(Vec<Insn>, u32)> = Vec::new();
+            let mut value: Vec<Insn> = Vec::new();
+            count = count.max(way.len());
+            for insn in way {
+                match insn.code & 7 {
+                    BPF_JMP => {
+                        let question = (value.clone(), insn.k);
+                        assert!(!asked.contains(&question), "{condition}: {:?}", filter.insns);
+                        asked.push(question);
+                    }
+                    BPF_LD => value = vec![insn],
+                    _ => value.push(insn),
+                }
+            }
+        }
+        assert_eq!((filter.insns.len(), count), (instructions, longest), "{condition}");
+    }
+}
+
+/// Every way from an instruction to an end.
+fn ways(insns: &[Insn], at: usize) -> Vec<Vec<Insn>> {
+    let insn = insns[at];
+    let next = match insn.code & 7 {
+        BPF_RET => return vec![vec![insn]],
+        BPF_JMP => vec![at + 1 + usize::from(insn.jt), at + 1 + usize::from(insn.jf)],
+        _ => vec![at + 1],
+    };
+    let rest = next.into_iter().flat_map(|next| ways(insns, next));
+    rest.map(|rest| [vec![insn], rest].concat()).collect()
+}
+
 /// Many conditions, all of them behind one another: jumps go over much more than 255 instructions.
 #[test]
 fn far_targets_are_reached() {

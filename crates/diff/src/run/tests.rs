@@ -3,6 +3,7 @@
 use super::*;
 use crate::bdd::{self, Bdd};
 use crate::circuit::{self, Circuit};
+use crate::shorten::shorten;
 use proptest::prelude::*;
 use proptest::sample::select;
 use ringwarden_cbpf::insn::*;
@@ -70,6 +71,11 @@ fn values(context: &[u32; WORDS]) -> Vec<bool> {
 /// `circuit` always, the diagram where there is room for it; returns whether there was.
 fn agree(insns: &[Insn], contexts: &[[u32; WORDS]]) -> bool {
     let program = Program::new(insns, 4 * WORDS).unwrap_or_else(|error| panic!("{error}: {insns:x?}"));
+    let shorter = shorten(insns, WORDS);
+    let shorter = Program::new(&shorter, 4 * WORDS).unwrap_or_else(|error| panic!("{error}: {insns:x?}"));
+    contexts.iter().for_each(|context| {
+        assert_eq!(shorter.run(context), program.run(context), "shorter: {insns:x?} {context:x?}");
+    });
     let code = code::decode(&program).expect("known instructions");
     let mut circuit = Circuit::new(circuit::Budget { nodes: 1 << 18, conflicts: 0 });
     let words = variables(&mut circuit);
