@@ -3,43 +3,32 @@
 use crate::atom;
 use crate::level::Level;
 use crate::observations::{Observations, Operation, Register, Seen};
-use crate::rule::{Clause, Rule};
+use crate::rule::Rule;
 use crate::values::Values;
+use ringwarden_policy::layout::{File, Table, Value};
 use ringwarden_policy::{FIELDS, Field, GROUPS, Group, Kind, REGISTER_GROUPS, SETUP_FLAGS};
 use ringwarden_uapi::ring::{MAX_ENTRIES, SetupFlags, SqeFlags};
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
-use std::fmt::{self, Write};
+use std::fmt;
 
-/// Conditions up to this length stand on one line.
-const LINE: usize = 84;
 /// The longest name that a policy gets.
 const NAME: usize = 64;
 
 /// The flags of rings that are worth a denial although nobody asked for them: they make the kernel poll.
 const COSTLY: SetupFlags = SetupFlags::SQPOLL.union(SetupFlags::IOPOLL);
 
-/// A key with its value, and how often it was seen.
-struct Entry {
-    key: String,
-    value: String,
-    count: String,
-}
-
 impl Observations {
     /// The smallest readable policy that allows all of it. `name` is what it calls itself, unless there
     /// are other characters in it than letters, digits and `._+-`, or very many.
     pub fn policy(&self, level: Level, name: Option<&str>) -> String {
-        let mut text = self.head(level, name);
-        self.all(level, &mut text);
-        section(&mut text, "[ops]", &self.rules(level));
-        self.conditions(level, &mut text);
-        let rings = format!("[setup]  # {}", count(self.setup.rings, "ring"));
-        section(&mut text, &rings, &self.setup_keys(level));
-        self.calls(level, &mut text);
-        text
+        let mut file = self.head(level, name);
+        for table in [self.all(level), self.rules(level), self.rings_made(level), self.calls(level)] {
+            file.table(table);
+        }
+        file.to_string()
     }
 
-    fn head(&self, level: Level, name: Option<&str>) -> String {
+    fn head(&self, level: Level, name: Option<&str>) -> File {
         let how = match level {
             Level::Strict => ", strictly",
             Level::Narrow => ", narrowly",
@@ -47,23 +36,25 @@ impl Observations {
             Level::Loose => ", loosely",
         };
         let (runs, requests) = (count(self.runs, "run"), count(self.requests(), "request"));
-        let mut text = format!(
-            "# Learned by `ringwarden learn` from {runs} with {requests}{how}.\n\
-             # It says what the program did, not what it should do: read it before you rely on it.\n\
-             version = 1\n"
-        );
+        let mut file = File::new(&format!(
+            "Learned by `ringwarden learn` from {runs} with {requests}{how}.\n\
+             It says what the program did, not what it should do: read it before you rely on it."
+        ));
+        file.key("version", Value::number(1));
         if let Some(name) = name.filter(|name| is_plain(name)) {
-            text += &format!("name    = \"{name}\"\n");
+            file.key("name", Value::text(name));
         }
-        text + "default = \"deny\"\n"
+        file.key("default", Value::text("deny"));
+        file
     }
 
     /// `[all]`: of a strict policy, request flags that no request had.
-    fn all(&self, level: Level, text: &mut String) {
+    fn all(&self, level: Level) -> Table {
+        let mut table = Table::new("all");
         // The call that sends a message without a ring passes only where MSG_RING has no conditions.
         let sends = self.register.contains_key(&Register(RegisterOp::REGISTER_SEND_MSG_RING));
         if level != Level::Strict || sends || self.operations.is_empty() {
-            return;
+            return table;
         }
         let seen = self.operations.values().fold(0, |flags, seen| flags | seen.sqe_flags);
         // A drain shows IOSQE_ASYNC as well, so that the requests after it may, too.
@@ -72,13 +63,14 @@ impl Observations {
         let field = FIELDS.iter().find(|field| field.kind == Kind::SqeFlags);
         let every = SqeFlags::all().bits().into();
         if let Some(require) = field.and_then(|field| atom::no_other_bits(field, &values, every)) {
-            *text += &format!("\n[all]\nrequire = {}\n", condition(&[vec![require]]));
+            table.key("require", Value::condition(&require));
         }
+        table
     }
 
     /// `[ops]`: a group where every member is allowed without conditions, single operations elsewhere.
-    fn rules(&self, level: Level) -> Vec<Entry> {
-        let mut entries = Vec::new();
+    fn rules(&self, level: Level) -> Table {
+        let mut table = Table::new("ops");
         for group in GROUPS {
             let rules: Vec<_> = group
                 .members
@@ -87,19 +79,15 @@ impl Observations {
                 .collect();
             if is_whole(group, &rules) {
                 let requests = rules.iter().map(|(_, (_, requests))| requests).sum();
-                entries.push(Entry {
-                    key: format!("\"{}\"", group.name),
-                    value: "\"allow\"".into(),
-                    count: count(requests, "request"),
-                });
+                table.key_with(group.name, Value::text("allow"), &count(requests, "request"));
                 continue;
             }
             for (member, (rule, requests)) in rules {
-                let (key, value) = (member.to_string(), rule.to_string());
-                entries.push(Entry { key, value, count: count(requests, "request") });
+                table.key_with(&member.to_string(), rule.value(), &count(requests, "request"));
             }
         }
-        entries
+        self.conditions(level, &mut table);
+        table
     }
 
     fn rule(&self, operation: Opcode, level: Level) -> Option<(Rule, u64)> {
@@ -117,7 +105,7 @@ impl Observations {
     }
 
     /// Which conditions were left out, and why, as a comment.
-    fn conditions(&self, level: Level, text: &mut String) {
+    fn conditions(&self, level: Level, table: &mut Table) {
         let rules: Vec<_> = self
             .unconditional(level)
             .into_iter()
@@ -125,37 +113,40 @@ impl Observations {
             .collect();
         let fields = rules.iter().flat_map(|(operation, _)| Field::all_of(*operation));
         let Some(since) = fields.map(|field| field.since.max(KernelModel::V7_0)).max() else { return };
-        *text += &format!(
-            "\n# Conditions would be narrower, and take the split lane before Linux {since}: two context switches a\n\
-             # submission. `ringwarden learn --narrow` writes them in the place of these rules.\n"
-        );
-        let width = rules.iter().map(|(operation, _)| operation.to_string().len()).max().unwrap_or(0);
+        table.blank();
+        table.comment(&format!(
+            "Conditions would be narrower, and take the split lane before Linux {since}: two context switches a\n\
+             submission. `ringwarden learn --narrow` writes them in the place of these rules."
+        ));
+        let mut narrower = Table::new("ops");
         for (operation, rule) in rules {
-            for line in format!("{:width$} = {rule}", operation.to_string()).lines() {
-                *text += &format!("# {line}\n");
-            }
+            narrower.key(&operation.to_string(), rule.value());
         }
+        table.comment_out(&narrower);
     }
 
     /// `[setup]`: flags that no ring had, and the size of the largest.
-    fn setup_keys(&self, level: Level) -> Vec<Entry> {
+    fn rings_made(&self, level: Level) -> Table {
+        let mut table = Table::new("setup").behind(&count(self.setup.rings, "ring"));
         if self.setup.rings == 0 || level == Level::Loose {
-            return Vec::new();
+            return table;
         }
         let used = SetupFlags::from_bits_truncate(self.setup.flags);
         let denied = if level == Level::Strict { used.complement() } else { COSTLY - used };
         let denied = SETUP_FLAGS.iter().filter(|flag| denied.contains(flag.flag));
-        let names: Vec<_> = denied.map(|flag| format!("\"{}\"", flag.name)).collect();
+        let names: Vec<_> = denied.map(|flag| flag.name).collect();
         let size = self.setup.entries.max(1).next_power_of_two();
-        let key = |key: &str, value| Entry { key: key.into(), value, count: String::new() };
-        let flags = (!names.is_empty()).then(|| key("deny_flags", array(&names)));
-        let size = (size < MAX_ENTRIES).then(|| key("max_entries", size.to_string()));
-        flags.into_iter().chain(size).collect()
+        if !names.is_empty() {
+            table.key("deny_flags", Value::list(names));
+        }
+        if size < MAX_ENTRIES {
+            table.key("max_entries", Value::number(size));
+        }
+        table
     }
 
     /// `[register]`: the opcodes that were seen; of a loose policy their groups.
-    fn calls(&self, level: Level, text: &mut String) {
-        *text += "\n[register]\ndefault = \"deny\"\n";
+    fn calls(&self, level: Level) -> Table {
         let mut entries = Vec::new();
         for group in REGISTER_GROUPS {
             let calls = |op: &RegisterOp| Some((*op, *self.register.get(&Register(*op))?));
@@ -168,24 +159,25 @@ impl Observations {
                 entries.extend(seen.into_iter().map(|(op, calls)| (op.to_string(), calls)));
             }
         }
-        if entries.is_empty() {
-            return;
+        let mut table = Table::new("register");
+        table.key("default", Value::text("deny"));
+        if !entries.is_empty() {
+            let entries = entries.into_iter().map(|(name, calls)| (name, count(calls, "call")));
+            table.key("allow", Value::commented_list(entries));
         }
-        *text += "allow = [\n";
-        let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 3;
-        for (name, calls) in entries {
-            let _ = writeln!(text, "  {:width$}  # {}", format!("\"{name}\","), count(calls, "call"));
-        }
-        *text += "]\n";
+        table
     }
 }
 
-/// As TOML.
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Rule {
+    /// As policies have it.
+    fn value(&self) -> Value {
         match self {
-            Self::Allow => f.write_str("\"allow\""),
-            Self::When(clauses) => f.write_str(&condition(clauses)),
+            Self::Allow => Value::text("allow"),
+            Self::When(clauses) => {
+                let clauses: Vec<_> = clauses.iter().map(|clause| clause.join(" && ")).collect();
+                Value::condition(&clauses.join(" || "))
+            }
         }
     }
 }
@@ -196,40 +188,6 @@ impl fmt::Display for Observations {
         let operations = count(self.operations.len() as u64, "operation");
         write!(f, "{}, {operations}, {}", count(self.requests(), "request"), count(self.rings(), "ring"))
     }
-}
-
-/// A table; nothing without entries.
-fn section(text: &mut String, title: &str, entries: &[Entry]) {
-    if entries.is_empty() {
-        return;
-    }
-    *text += &format!("\n{title}\n");
-    let width = entries.iter().map(|entry| entry.key.len()).max().unwrap_or(0);
-    for Entry { key, value, count } in entries {
-        let comment = if count.is_empty() { String::new() } else { format!("  # {count}") };
-        *text += &format!("{key:width$} = {value}{comment}\n");
-    }
-}
-
-/// A condition as TOML: on one line, or a part a line.
-fn condition(clauses: &[Clause]) -> String {
-    let joined: Vec<_> = clauses.iter().map(|clause| clause.join(" && ")).collect();
-    let line = joined.join(" || ");
-    match clauses {
-        _ if line.len() <= LINE => format!("\"{line}\""),
-        [clause] => format!("'''\n  {}\n'''", clause.join("\n  && ")),
-        _ => format!("'''\n  {}\n'''", joined.join("\n  || ")),
-    }
-}
-
-/// Strings as TOML: on one line, or as many lines as they need.
-fn array(names: &[String]) -> String {
-    let line = names.join(", ");
-    if line.len() <= LINE {
-        return format!("[{line}]");
-    }
-    let lines: Vec<_> = names.chunks(6).map(|names| format!("  {},", names.join(", "))).collect();
-    format!("[\n{}\n]", lines.join("\n"))
 }
 
 fn is_whole(group: &Group, rules: &[(Opcode, (Rule, u64))]) -> bool {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use ringwarden_filter::KernelModel;
 use ringwarden_learn::{Level, Observations, Record};
-use ringwarden_policy::{Code, Decision, Policy, Rule, compile};
+use ringwarden_policy::{Code, Decision, Policy, Rule, compile, layout};
 use ringwarden_uapi::open::{O_CREAT, O_TRUNC};
 use ringwarden_uapi::register::REGISTER_OPS;
 use ringwarden_uapi::ring::{Params, SetupFlags};
@@ -132,6 +132,7 @@ fn seen(requests: &[Words], rings: &[Ring], calls: &[RegisterOp]) -> Observation
 
 fn parse(seen: &Observations, level: Level) -> (Policy, String) {
     let text = seen.policy(level, Some("it"));
+    assert_eq!(layout::format(&text, "learned").ok().as_ref(), Some(&text));
     match Policy::parse(&text, "learned") {
         Ok(policy) => (policy, text),
         Err(errors) => panic!("{}\n{text}", errors.render(false)),

@@ -106,6 +106,12 @@ impl Severity {
 }
 
 impl Code {
+    /// Whether it is about how a policy is written: what its names mean has no part in it.
+    pub(crate) fn is_about_form(self) -> bool {
+        let is_of_conditions = (Self::UnexpectedCharacter..=Self::TooDeep).contains(&self);
+        is_of_conditions || matches!(self, Self::Toml | Self::Version | Self::UnknownKey | Self::WrongType)
+    }
+
     /// How bad that is.
     pub fn severity(self) -> Severity {
         if self >= Self::Contradiction { Severity::Warning } else { Severity::Error }

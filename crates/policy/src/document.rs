@@ -66,6 +66,16 @@ pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<
     }
 }
 
+/// Looks at the form of a policy alone: other files are not read, and what names mean is not asked.
+pub(crate) fn form(source: &Arc<Source>) -> Result<(), Diagnostics> {
+    let mut read = |_: &str, _: &str| Err(String::new());
+    let Err(errors) = policy(source, &mut Library { read: &mut read, count: 0, open: Vec::new() }) else {
+        return Ok(());
+    };
+    let of_form = errors.iter().filter(|error| error.code.is_about_form()).cloned().collect();
+    Diagnostics::of(of_form).map_or(Ok(()), Err)
+}
+
 fn not_toml(source: &Arc<Source>, fault: &toml::de::Error) -> Diagnostic {
     let message = fault.message().replace('\n', ", ");
     let (message, expected) = match message.split_once(", expected ") {

@@ -29,7 +29,8 @@
 //! proved to be what is meant ([`prove`]) before anybody gets it; tests hold the evaluator against both.
 //! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields,
 //! constants and groups are data, and so are the system calls that operations stand for ([`twin`]),
-//! which [`import`] makes policies of seccomp profiles with.
+//! which [`import`] makes policies of seccomp profiles with. [`layout`] prints policy files: those that are
+//! made here, and those that people have written.
 //!
 //! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
 //! the values of the architecture that this was built for.
@@ -55,6 +56,7 @@ mod group;
 pub mod import;
 mod kind;
 mod known;
+pub mod layout;
 mod lex;
 mod lint;
 mod listing;

@@ -2,65 +2,55 @@
 
 use crate::calls::Register;
 use crate::group::GROUPS;
+use crate::layout::{File, Table, Value};
 use crate::policy::{Decision, Policy, RuleOrigin};
 use crate::register_group::REGISTER_GROUPS;
 use ringwarden_uapi::register::REGISTER_OPS;
 use ringwarden_uapi::{OPCODES, Opcode, RegisterOp};
-use std::fmt::Write;
-
-/// Where the comments begin, if there is room.
-const COMMENTS: usize = 40;
 
 impl Policy {
     /// The policy as one TOML file that means the same, without tests and assertions: each rule followed by a comment
     /// that names the file and line it is from, as [`RuleOrigin`] has them, and its key there where that is
-    /// another. Conditions are on one line.
+    /// another.
     pub fn listing(&self) -> String {
-        let mut listing = Listing::default();
-        listing.text.push_str("version = 1\n");
+        let mut file = File::new("");
+        file.key("version", Value::number(1));
         if let Some(name) = self.name() {
-            // Numbers and strings print as TOML.
-            let name = toml::Value::String(name.to_owned());
-            let _ = writeln!(listing.text, "name = {name}");
+            file.key("name", Value::text(name));
         }
-        listing.rule("default", "default", &self.default_origin);
-        if !self.names.is_empty() {
-            listing.text.push_str("\n[define]\n");
-            for (name, definition) in &self.names {
-                listing.rule(name, name, &definition.origin);
-            }
+        let default = &self.default_origin;
+        file.key_with("default", Value::text(&default.text), &from("default", default));
+        let mut define = Table::new("define");
+        for (name, definition) in &self.names {
+            let origin = &definition.origin;
+            define.key_with(name, Value::definition(&origin.text), &from(name, origin));
         }
+        let mut all = Table::new("all");
         if let Some(origin) = self.requirement() {
-            listing.text.push_str("\n[all]\n");
-            listing.rule("require", "require", origin);
-        }
-        if self.rules.iter().any(Option::is_some) {
-            listing.text.push_str("\n[ops]\n");
-            self.operations(&mut listing);
+            all.key_with("require", Value::condition(&origin.text), &from("require", origin));
         }
         let calls = &self.calls;
-        if calls.denied.is_some() || calls.max_entries.is_some() {
-            listing.text.push_str("\n[setup]\n");
-            if let Some((flags, origin)) = &calls.denied {
-                let names: Vec<_> = flags.iter_names().map(|(name, _)| format!("\"{name}\"")).collect();
-                listing.line(&format!("deny_flags = [{}]", names.join(", ")), &place(origin));
-            }
-            if let Some((entries, origin)) = &calls.max_entries {
-                listing.line(&format!("max_entries = {entries}"), &place(origin));
-            }
+        let mut setup = Table::new("setup");
+        if let Some((flags, origin)) = &calls.denied {
+            let names = flags.iter_names().map(|(name, _)| name);
+            setup.key_with("deny_flags", Value::list(names), &place(origin));
         }
-        if let Some(register) = &calls.register {
-            listing.text.push_str("\n[register]\n");
-            listing.rule("default", "register.default", &register.default.1);
-            for (list, decision) in [("allow", Decision::Allow), ("deny", Decision::Deny)] {
-                registers(&mut listing, register, list, decision);
-            }
+        if let Some((entries, origin)) = &calls.max_entries {
+            setup.key_with("max_entries", Value::number(entries), &place(origin));
         }
-        listing.text
+        let register = calls.register.as_ref().map_or_else(|| Table::new("register"), registers);
+        for table in [define, all, self.operations(), setup, register] {
+            file.table(table);
+        }
+        file.to_string()
     }
 
-    /// One line for a group whose members all have its rule, and else one for each operation.
-    fn operations(&self, listing: &mut Listing) {
+    /// One key for a group whose members all have its rule, and else one for each operation.
+    fn operations(&self) -> Table {
+        let mut table = Table::new("ops");
+        let mut list = |key: &str, origin: &RuleOrigin| {
+            table.key_with(key, Value::condition(&origin.text), &from(key, origin));
+        };
         let origin = |operation| self.operation(operation).map(|rule| &rule.origin);
         let mut listed: Vec<Opcode> = Vec::new();
         for group in GROUPS {
@@ -68,20 +58,35 @@ impl Policy {
                 && first.key == group.name
                 && group.members.iter().all(|&member| origin(member) == Some(first))
             {
-                listing.rule(&format!("\"{}\"", group.name), group.name, first);
+                list(group.name, first);
                 listed.extend(group.members);
             }
         }
         for info in OPCODES.iter().filter(|info| !listed.contains(&info.opcode)) {
             if let Some(origin) = origin(info.opcode) {
-                listing.rule(info.name, info.name, origin);
+                list(info.name, origin);
             }
         }
+        table
     }
 }
 
-/// One of the lists of `[register]`, an element a line.
-fn registers(listing: &mut Listing, register: &Register, list: &str, decision: Decision) {
+/// `[register]`, an element of its lists a line.
+fn registers(register: &Register) -> Table {
+    let mut table = Table::new("register");
+    let (_, default) = &register.default;
+    table.key_with("default", Value::text(&default.text), &from("register.default", default));
+    for (list, decision) in [("allow", Decision::Allow), ("deny", Decision::Deny)] {
+        let elements = listed(register, decision);
+        if !elements.is_empty() {
+            table.key(list, Value::commented_list(elements));
+        }
+    }
+    table
+}
+
+/// What a list of `[register]` names, and where that is from.
+fn listed(register: &Register, decision: Decision) -> Vec<(String, String)> {
     let rule = |op: RegisterOp| match register.rules.get(op.0 as usize) {
         Some(Some((found, origin))) if *found == decision => Some(origin),
         _ => None,
@@ -100,36 +105,17 @@ fn registers(listing: &mut Listing, register: &Register, list: &str, decision: D
     for &(op, name) in REGISTER_OPS.iter().filter(|(op, _)| !listed.contains(op)) {
         elements.extend(rule(op).map(|origin| (name, origin)));
     }
-    if elements.is_empty() {
-        return;
-    }
-    let _ = writeln!(listing.text, "{list} = [");
-    for (name, origin) in elements {
+    let element = |(name, origin): (&str, &RuleOrigin)| {
         let written = if origin.text == name { String::new() } else { format!(", {}", origin.text) };
-        listing.line(&format!("  \"{name}\","), &format!("{}{written}", place(origin)));
-    }
-    listing.text.push_str("]\n");
+        (name.to_owned(), format!("{}{written}", place(origin)))
+    };
+    elements.into_iter().map(element).collect()
 }
 
-#[derive(Default)]
-struct Listing {
-    text: String,
-}
-
-impl Listing {
-    /// `key = "value"` with where it is from. `written` is what the key is there, unless it is another.
-    fn rule(&mut self, key: &str, written: &str, origin: &RuleOrigin) {
-        // Neither allow nor deny nor a condition holds quotes.
-        let value = origin.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let other = if origin.key == written { String::new() } else { format!(", {}", origin.key) };
-        self.line(&format!("{key} = \"{value}\""), &format!("{}{other}", place(origin)));
-    }
-
-    fn line(&mut self, line: &str, comment: &str) {
-        // The name of a file can hold anything.
-        let comment: String = comment.chars().filter(|c| !c.is_control()).collect();
-        let _ = writeln!(self.text, "{line:COMMENTS$} # {comment}");
-    }
+/// Where the rule of a key is from, and its key there where that is another.
+fn from(key: &str, origin: &RuleOrigin) -> String {
+    let other = if origin.key == key { String::new() } else { format!(", {}", origin.key) };
+    format!("{}{other}", place(origin))
 }
 
 fn place(origin: &RuleOrigin) -> String {

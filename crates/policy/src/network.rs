@@ -52,6 +52,11 @@ impl Network {
         Ok(network)
     }
 
+    /// Whether it is one address.
+    pub(crate) fn is_single(&self) -> bool {
+        self.prefix == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
     /// Whether an address lies in the network; one of the other family never does.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.address.is_ipv4() && mask(address, self.prefix) == self.address
@@ -91,8 +96,7 @@ fn mask(address: IpAddr, prefix: u8) -> IpAddr {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
-        let full = if self.address.is_ipv4() { 32 } else { 128 };
-        if self.prefix == full { Ok(()) } else { write!(f, "/{}", self.prefix) }
+        if self.is_single() { Ok(()) } else { write!(f, "/{}", self.prefix) }
     }
 }
 

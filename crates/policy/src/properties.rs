@@ -5,10 +5,11 @@
 
 use crate::compile::translate;
 use crate::import::{Import, ImportError, Imported, ReadError};
-use crate::{Compiled, Decision, Diagnostics, Policy, compile};
+use crate::{Compiled, Decision, Diagnostics, Policy, Test, compile, layout};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::{KernelModel, OPCODES};
 use std::mem::discriminant;
+use toml_parser::lexer::{Token, TokenKind};
 
 /// [`compile`] without its proof.
 ///
@@ -36,24 +37,73 @@ pub fn any_policy(text: &str) -> bool {
         decides_as_it_means(&policy, text, model);
     }
     lists_as_it_is(&policy);
+    is_laid_out(&policy, text);
     true
 }
 
 /// Its listing is a policy that says the same.
 fn lists_as_it_is(policy: &Policy) {
     let listing = policy.listing();
-    let listed = Policy::parse(&listing, "listing").unwrap_or_else(|errors| panic!("{errors}"));
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(laid_out(&listing), listing, "a listing is laid out well");
+    says_the_same(policy, &parsed(&listing));
+}
+
+/// Its canonical form is a policy that says the same, warns of the same, and is its own canonical form. All comments
+/// are there.
+fn is_laid_out(policy: &Policy, text: &str) {
+    let formatted = laid_out(text);
+    assert_eq!(laid_out(&formatted), formatted, "of {text}");
+    let again = parsed(&formatted);
+    says_the_same(policy, &again);
+    let tests = |policy: &Policy| {
+        let test = |test: &Test| (test.name.clone(), format!("{:?}{:?}", test.requests, test.expect));
+        policy.tests().iter().map(test).collect::<Vec<_>>()
+    };
+    assert_eq!(tests(policy), tests(&again), "{text}\n{formatted}");
+    assert_eq!(policy.assertions().len(), again.assertions().len(), "{text}\n{formatted}");
+    assert_eq!(comments(text), comments(&formatted), "{text}\n{formatted}");
+}
+
+fn laid_out(text: &str) -> String {
+    layout::format(text, "policy.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+fn parsed(text: &str) -> Policy {
+    Policy::parse(text, "policy.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+/// The comments of a text, in the order of the alphabet.
+fn comments(text: &str) -> Vec<&str> {
+    let text = text.trim_start_matches('\u{feff}');
+    let is_comment = |token: &Token| token.kind() == TokenKind::Comment;
+    let comments = toml_parser::Source::new(text).lex().filter(is_comment);
+    let mut comments: Vec<_> =
+        comments.map(|token| text[token.span().start()..token.span().end()].trim_end()).collect();
+    comments.sort_unstable();
+    comments
+}
+
+fn says_the_same(left: &Policy, right: &Policy) {
     for info in OPCODES {
-        let (left, right) = (policy.rule(info.opcode), listed.rule(info.opcode));
-        assert_eq!(discriminant(&left), discriminant(&right), "{}\n{listing}", info.name);
-        assert_eq!(words(&left.origin().text), words(&right.origin().text), "{}\n{listing}", info.name);
+        let rules = (left.rule(info.opcode), right.rule(info.opcode));
+        assert_eq!(discriminant(&rules.0), discriminant(&rules.1), "{}", info.name);
+        let [one, other] = [rules.0, rules.1].map(|rule| layout::on_one_line(&rule.origin().text));
+        assert_eq!(one, other, "{}", info.name);
     }
-    let require = |policy: &Policy| policy.requirement().map(|origin| words(&origin.text));
-    assert_eq!(require(policy), require(&listed), "{listing}");
-    assert_eq!(policy.name(), listed.name(), "{listing}");
-    assert_eq!(policy.default_action(), listed.default_action(), "{listing}");
-    assert_eq!(policy.calls(), listed.calls(), "{listing}");
+    let require = |policy: &Policy| policy.requirement().map(|origin| layout::on_one_line(&origin.text));
+    assert_eq!(require(left), require(right));
+    assert_eq!(left.name(), right.name());
+    assert_eq!(left.default_action(), right.default_action());
+    assert_eq!(left.calls(), right.calls());
+    let programs = |policy: &Policy| compile(std::slice::from_ref(policy), KernelModel::default());
+    let filters = |policy: &Policy| {
+        programs(policy)
+            .map(|compiled| compiled.filters.into_iter().map(|filter| filter.insns).collect::<Vec<_>>())
+    };
+    match (filters(left), filters(right)) {
+        (Ok(left), Ok(right)) => assert_eq!(left, right),
+        (left, right) => assert_eq!(left.is_err(), right.is_err()),
+    }
 }
 
 /// A text is a seccomp profile, which becomes a policy without errors, or it is refused with a place.
@@ -69,6 +119,7 @@ pub fn any_profile(text: &str) -> bool {
     };
     match import.seccomp(text) {
         Ok(Imported { policy, .. }) => {
+            assert_eq!(laid_out(&policy), policy);
             let policy =
                 Policy::parse(&policy, "imported").unwrap_or_else(|errors| panic!("{errors}\n{policy}"));
             compile(&[policy], KernelModel::default()).unwrap_or_else(|errors| panic!("{errors}"));
@@ -221,6 +272,89 @@ allow = ["@files", "probe", "buffers"]
 deny = ["files2"]
 "#;
 
+    /// A policy in lines between which comments can stand, in the ways that TOML has: tables in any order, without
+    /// headers, in lists, in braces that take several lines.
+    const ODD: &[&[&str]] = &[
+        &["[[test]]", "expect = 'allow'", "with.flags = 'O_RDONLY'", "op = \"openat2\""],
+        &[
+            "[[test]]",
+            "op = 'connect'",
+            "expect = \"allow\"",
+            "[test.with]",
+            "port = 0x16",
+            "addr = \"10.1.2.3\"",
+        ],
+        &[
+            "[[test]]",
+            "with = {",
+            "family = 'AF_INET'",
+            ",",
+            "type =\t'SOCK_STREAM',",
+            "}",
+            "op = 'socket'",
+            "expect = 'allow'",
+        ],
+        &[
+            "[ 'ops' ]",
+            "'openat2' = 'allow'",
+            "connect = \"(port) == 0X1bb\"",
+            "socket = '''",
+            "(family == 2",
+            ")&&",
+            "type==1",
+            "'''",
+        ],
+        &["[register]", "allow = [", "'probe'", ",", "\"@files\", 'buffers',", "]", "default = \"deny\""],
+        &["[setup]", "max_entries = 4_096", "deny_flags = [", "'SQPOLL', \"IOPOLL\"", "]"],
+        &["[all]", "require = \"user_data < 5 || !((sqe_flags & (1 | (2 | 4))))\""],
+        &["[[never]]", "when = \"port in {22, }\"", "op = 'connect'"],
+        &["[define]", "'web' = '''{", "80,", "443,", "}'''"],
+    ];
+
+    /// What stands above the tables.
+    const ABOVE: &[&str] = &[
+        "version = 1",
+        "default = \"allow\"",
+        "name = \"odd \\\\ \\\"\"",
+        "extends = [",
+        "'@nothing',",
+        "]",
+        "always = [",
+        "{ op = 'nop' },",
+        "{ op = 'read', when = 'user_data < 5' }",
+        "]",
+    ];
+
+    /// Whether the next line is in a string, where nothing is a comment.
+    fn is_in_string(lines: &[String]) -> bool {
+        lines.iter().map(|line| line.matches("'''").count()).sum::<usize>() % 2 == 1
+    }
+
+    /// What stands between two lines, or behind one, and the text of a comment.
+    fn between() -> impl Strategy<Value = (u8, String)> {
+        (0u8..6, "[ -~]{0,12}").prop_map(|(what, text)| (what, text.replace('\'', "")))
+    }
+
+    /// The lines with what is between them.
+    fn commented(lines: &[&str], between: &[(u8, String)]) -> Vec<String> {
+        let mut commented: Vec<String> = Vec::new();
+        for (index, (line, (what, text))) in lines.iter().zip(between).enumerate() {
+            match what {
+                _ if is_in_string(&commented) => {}
+                0 => commented.push(format!("\t#{text} {index} ")),
+                1 => commented.extend([String::new(), "\t".to_owned()]),
+                2 => commented.extend([String::new(), format!("# {index}{text}"), String::new()]),
+                _ => {}
+            }
+            commented.push((*line).to_owned());
+            if *what == 3 && !is_in_string(&commented) {
+                commented.pop();
+                commented.push(format!("{line} #{text}{index}"));
+            }
+        }
+        commented
+    }
+
     #[test]
     fn the_good_policy_is_good() {
         assert!(any_policy(GOOD));
@@ -230,6 +364,17 @@ deny = ["files2"]
         #[test]
         fn of_any_text(text in any::<String>()) {
             any_policy(&text);
+        }
+
+        #[test]
+        fn of_comments_in_odd_places(
+            tables in Just(ODD.to_vec()).prop_shuffle(),
+            between in prop::collection::vec(between(), 64),
+            end in select(&["\n", "\r\n"][..]),
+        ) {
+            let lines: Vec<_> = ABOVE.iter().chain(tables.into_iter().flatten()).copied().collect();
+            let text = commented(&lines, &between).join(end);
+            prop_assert!(any_policy(&text), "{text}\n{}", Policy::parse(&text, "odd").expect_err("no policy"));
         }
 
         #[test]

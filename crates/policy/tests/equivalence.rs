@@ -3,12 +3,12 @@
 
 mod generate;
 
-use generate::{Bool, OPERATIONS, Random, context, pool, rule};
+use generate::{Bool, Num, OPERATIONS, Random, context, pool, rule};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use ringwarden_cbpf::Program;
-use ringwarden_policy::{Code, Compiled, Decision, Diagnostics, Policy, compile};
+use ringwarden_policy::{Code, Compiled, Decision, Diagnostics, Policy, compile, layout};
 use ringwarden_uapi::{KernelModel, Opcode};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -169,6 +169,64 @@ fn names_mean_what_they_stand_for() {
                 prop_assert_eq!(codes(&plain), codes(&named), "{}{}", define, conditions);
             }
             (plain, named) => prop_assert!(false, "{plain:?} {named:?}\n{define}{conditions}"),
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(accepted.get() > 50, "{} rules accepted", accepted.get());
+}
+
+/// A rule in which everything has brackets.
+fn bracketed(rule: &Bool) -> String {
+    let join = |parts: &[Bool], symbol: &str| {
+        let parts: Vec<_> = parts.iter().map(bracketed).collect();
+        format!("({})", parts.join(symbol))
+    };
+    match rule {
+        Bool::Compare(op, left, right) => format!("({}{op}{})", all_bracketed(left), all_bracketed(right)),
+        Bool::Within(number, _) => {
+            let rule = rule.to_string();
+            let (_, set) = rule.rsplit_once(" in ").expect("a set");
+            format!("({}  in  {})", all_bracketed(number), set.replace(", ", ","))
+        }
+        Bool::Truthy(number) => all_bracketed(number),
+        Bool::Address(_) => format!("({rule})"),
+        Bool::Not(inner) => format!("(!{})", bracketed(inner)),
+        Bool::All(parts) => join(parts, "&&"),
+        Bool::Any(parts) => join(parts, "||"),
+    }
+}
+
+fn all_bracketed(number: &Num) -> String {
+    match number {
+        Num::Field(_) | Num::Literal(_) => format!("({number})"),
+        Num::Complement(inner) => format!("(~{})", all_bracketed(inner)),
+        Num::Binary(op, left, right) => format!("({}{op}{})", all_bracketed(left), all_bracketed(right)),
+    }
+}
+
+/// However a condition is written, its canonical form is the same, and so are its programs.
+#[test]
+fn conditions_mean_what_they_meant_when_they_are_laid_out() {
+    let accepted = Cell::new(0);
+    let rules = select(&OPERATIONS[..]).prop_flat_map(|operation| (Just(operation), rule(operation)));
+    let mut runner = TestRunner::new(config(2));
+    let outcome = runner.run(&rules, |(operation, rule)| {
+        let policy =
+            |rule: &str| format!("version = 1\ndefault = \"deny\"\n\n[ops]\n{operation} = \"{rule}\"\n");
+        let formatted = layout::format(&policy(&rule.to_string()), "plain")
+            .map_err(|errors| TestCaseError::fail(errors.render(false)))?;
+        // So many brackets may be too many.
+        if let Ok(other) = layout::format(&policy(&bracketed(&rule)), "bracketed") {
+            prop_assert_eq!(&other, &formatted);
+        }
+        let programs = |text: &str| {
+            let compiled = compile(&[Policy::parse(text, "generated")?], KernelModel::V7_3)?;
+            Ok::<_, Diagnostics>(compiled.filters.into_iter().map(|filter| filter.insns).collect::<Vec<_>>())
+        };
+        if let Ok(meant) = programs(&policy(&rule.to_string())) {
+            prop_assert_eq!(meant, programs(&formatted).expect("a policy"), "{}", formatted);
+            accepted.set(accepted.get() + 1);
         }
         Ok(())
     });

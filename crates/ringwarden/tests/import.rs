@@ -77,7 +77,7 @@ fn a_policy_is_written_checked_and_tested() {
     let output = ringwarden(&["import", "seccomp", &profile, "-o", &policy], "");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), ""), "{output:?}");
     let written = fs::read_to_string(&policy).expect("it is there");
-    assert!(written.contains("profile web.json:") && written.contains("name = \"web\"\n"), "{written}");
+    assert!(written.contains("profile web.json:") && written.contains("name    = \"web\"\n"), "{written}");
     for command in [&["check", "--deny-warnings"][..], &["test"]] {
         let output = ringwarden(&[command, &[&policy]].concat(), "");
         assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -582,33 +582,33 @@ fn check_shows_a_policy_as_one_file() {
     let folder = format!("{}/", base.path.parent().expect("a folder").display());
     let listing = stdout(&output).replace(&folder, "");
     let expected = r#"version = 1
-name = "top"
-default = "deny"                         # policy.toml:2
+name    = "top"
+default = "deny"  # policy.toml:2
 
 [all]
-require = "!(sqe_flags & IOSQE_ASYNC)"   # top.toml:5
+require = "!(sqe_flags & IOSQE_ASYNC)"  # top.toml:5
 
 [ops]
-"@timeouts" = "allow"                    # policy.toml:4
-poll_add = "deny"                        # top.toml:8
-poll_remove = "allow"                    # policy.toml:5, @poll
-epoll_ctl = "allow"                      # policy.toml:5, @poll
-epoll_wait = "allow"                     # policy.toml:5, @poll
+"@timeouts" = "allow"  # policy.toml:4
+poll_add    = "deny"   # top.toml:8
+poll_remove = "allow"  # policy.toml:5, @poll
+epoll_ctl   = "allow"  # policy.toml:5, @poll
+epoll_wait  = "allow"  # policy.toml:5, @poll
 
 [setup]
-max_entries = 64                         # top.toml:10
+max_entries = 64  # top.toml:10
 
 [register]
-default = "deny"                         # policy.toml:7
-allow = [
-  "unregister_files",                    # policy.toml:8, @files
-  "files_update",                        # policy.toml:8, @files
-  "files2",                              # policy.toml:8, @files
-  "files_update2",                       # policy.toml:8, @files
-  "file_alloc_range",                    # policy.toml:8, @files
+default = "deny"  # policy.toml:7
+allow   = [
+  "unregister_files",  # policy.toml:8, @files
+  "files_update",      # policy.toml:8, @files
+  "files2",            # policy.toml:8, @files
+  "files_update2",     # policy.toml:8, @files
+  "file_alloc_range",  # policy.toml:8, @files
 ]
-deny = [
-  "files",                               # top.toml:12
+deny    = [
+  "files",  # top.toml:12
 ]
 "#;
     assert_eq!(listing, expected);

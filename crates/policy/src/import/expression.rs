@@ -9,36 +9,17 @@ use crate::request::FieldValue;
 use crate::twin::Argument;
 use ringwarden_uapi::Opcode;
 
-/// An expression, or a part of one.
-struct Text {
-    text: String,
-    /// It is an `||`, which needs brackets beside `&&`.
-    is_any: bool,
+/// Parts that all hold. Brackets that nobody needs are left to the printer.
+fn all(parts: Vec<String>) -> String {
+    series(parts, ") && (")
 }
 
-impl Text {
-    fn plain(text: String) -> Self {
-        Self { text, is_any: false }
-    }
+fn any(parts: Vec<String>) -> String {
+    series(parts, ") || (")
+}
 
-    fn all(mut parts: Vec<Self>) -> Self {
-        if parts.len() == 1 {
-            return parts.remove(0);
-        }
-        let bracketed = parts.into_iter().map(|part| match part.is_any {
-            true => format!("({})", part.text),
-            false => part.text,
-        });
-        Self::plain(bracketed.collect::<Vec<_>>().join(" && "))
-    }
-
-    fn any(mut parts: Vec<Self>) -> Self {
-        if parts.len() == 1 {
-            return parts.remove(0);
-        }
-        let text = parts.into_iter().map(|part| part.text).collect::<Vec<_>>().join(" || ");
-        Self { text, is_any: true }
-    }
+fn series(mut parts: Vec<String>, between: &str) -> String {
+    if parts.len() == 1 { parts.remove(0) } else { format!("({})", parts.join(between)) }
 }
 
 /// The expression of a formula on the arguments of a call that the operation stands for.
@@ -53,18 +34,18 @@ pub(super) fn of(formula: &Formula, operation: Opcode, call: &str) -> String {
                 _ => whole(values, fields[0]),
             }
         });
-        Text::all(parts.collect())
+        all(parts.collect())
     };
     let mut parts = Vec::new();
     if !formula.any.iter().any(|one| one.0.is_empty()) {
-        parts.push(Text::any(formula.any.iter().map(text).collect()));
+        parts.push(any(formula.any.iter().map(text).collect()));
     }
-    parts.extend(formula.none.iter().map(|never| Text::plain(format!("!({})", text(never).text))));
-    Text::all(parts).text
+    parts.extend(formula.none.iter().map(|never| format!("!({})", text(never))));
+    all(parts)
 }
 
 /// Values of an argument that is one field.
-fn whole(values: &Values, field: &Field) -> Text {
+fn whole(values: &Values, field: &Field) -> String {
     match values {
         Values::Ranges(ranges) => within(ranges, field, MOST),
         Values::Bits { mask, value } => bits(*mask, *value, field),
@@ -73,26 +54,26 @@ fn whole(values: &Values, field: &Field) -> Text {
 
 /// Values of an argument of which one field has the low bits and another one the rest, each in
 /// place.
-fn split(values: &Values, low: &Field, high: &Field) -> Text {
+fn split(values: &Values, low: &Field, high: &Field) -> String {
     match values {
         Values::Bits { mask, value } => {
             let parts = [low, high].into_iter().filter(|field| mask & field.mask != 0);
-            Text::all(parts.map(|field| bits(mask & field.mask, value & field.mask, field)).collect())
+            all(parts.map(|field| bits(mask & field.mask, value & field.mask, field)).collect())
         }
         // The fewer ranges, the shorter the text.
         Values::Ranges(ranges) if ranges.as_slice().len() > ranges.complement(MOST).as_slice().len() => {
             let outside = split(&Values::Ranges(ranges.complement(MOST)), low, high);
-            Text::plain(format!("!({})", outside.text))
+            format!("!({outside})")
         }
         Values::Ranges(ranges) => {
-            Text::any(ranges.as_slice().iter().flat_map(|&range| split_range(range, low, high)).collect())
+            any(ranges.as_slice().iter().flat_map(|&range| split_range(range, low, high)).collect())
         }
     }
 }
 
 /// One range of such an argument: what shares its first value's high bits, what its last value's,
 /// and all between.
-fn split_range((first, last): (u64, u64), low: &Field, high: &Field) -> Vec<Text> {
+fn split_range((first, last): (u64, u64), low: &Field, high: &Field) -> Vec<String> {
     let step = low.mask + 1;
     let of = |from: u64, to: u64| {
         let high_bits = within(&Ranges::between(from & high.mask, to & high.mask), high, high.mask);
@@ -102,7 +83,7 @@ fn split_range((first, last): (u64, u64), low: &Field, high: &Field) -> Vec<Text
         match (is_every, is_free) {
             (true, _) => within(&low_bits, low, low.mask),
             (_, true) => high_bits,
-            _ => Text::all(vec![within(&low_bits, low, low.mask), high_bits]),
+            _ => all(vec![within(&low_bits, low, low.mask), high_bits]),
         }
     };
     let (head, tail) = (first & high.mask, last & high.mask);
@@ -125,11 +106,11 @@ fn split_range((first, last): (u64, u64), low: &Field, high: &Field) -> Vec<Text
 }
 
 /// A field in ranges, of values up to `most`.
-fn within(ranges: &Ranges, field: &Field, most: u64) -> Text {
+fn within(ranges: &Ranges, field: &Field, most: u64) -> String {
     let outside = ranges.complement(most);
     let is_single = |set: &Ranges| matches!(set.as_slice(), [(first, last)] if first == last);
     let name = field.name;
-    Text::plain(match (ranges.as_slice(), outside.as_slice()) {
+    match (ranges.as_slice(), outside.as_slice()) {
         (&[(only, _)], _) if is_single(ranges) => format!("{name} == {}", number(only, field)),
         (_, &[(only, _)]) if is_single(&outside) => format!("{name} != {}", number(only, field)),
         (&[(0, last)], _) => format!("{name} <= {last}"),
@@ -137,7 +118,7 @@ fn within(ranges: &Ranges, field: &Field, most: u64) -> Text {
         (&[(first, last)], _) => format!("{name} in {first}..={last}"),
         (inside, gaps) if gaps.len() < inside.len() => format!("!({name} in {})", set(gaps, field)),
         (inside, _) => format!("{name} in {}", set(inside, field)),
-    })
+    }
 }
 
 fn set(ranges: &[(u64, u64)], field: &Field) -> String {
@@ -152,9 +133,9 @@ fn set(ranges: &[(u64, u64)], field: &Field) -> String {
 }
 
 /// Some bits of a field.
-fn bits(mask: u64, value: u64, field: &Field) -> Text {
+fn bits(mask: u64, value: u64, field: &Field) -> String {
     let name = field.name;
-    Text::plain(if mask == field.mask {
+    if mask == field.mask {
         format!("{name} == {}", number(value, field))
     } else if field.kind.is_enumeration() {
         format!("{name} & {mask:#x} == {value:#x}")
@@ -166,10 +147,8 @@ fn bits(mask: u64, value: u64, field: &Field) -> Text {
                 .map_or(text.clone(), |rest| rest.strip_prefix(" | ").map_or("0".to_owned(), str::to_owned)),
             text => text,
         };
-        let named = names(mask);
-        let mask = if named.contains(' ') { format!("({named})") } else { named };
-        format!("{name} & {mask} == {}", names(value))
-    })
+        format!("{name} & ({}) == {}", names(mask), names(value))
+    }
 }
 
 /// A value, by the names of its bits.

@@ -4,15 +4,16 @@ use super::verdict::{Verdict, decide};
 use super::{Import, Rule, Ruling, sample};
 use crate::field::Field;
 use crate::group::GROUPS;
+use crate::layout::{self, Table, Value};
 use crate::request::FieldValue;
 use crate::twin::Argument;
 use ringwarden_profile::{ARCHITECTURE, NATIVE, Profile, Setting};
 use ringwarden_uapi::Opcode;
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 /// Where comments are broken, in characters.
-const WIDTH: usize = 100;
+const WIDTH: usize = 98;
 
 /// Without these calls there is no io_uring at all.
 const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
@@ -25,67 +26,74 @@ pub(super) fn write(
     rulings: &[Ruling],
     warnings: &[String],
 ) -> String {
-    let mut file = File(String::new());
-    file.comment(
-        "",
-        format_args!(
-            "No wider than the seccomp profile {}: no request passes that the profile denies as a system \
-             call. Imported by Ringwarden.",
-            import.origin
-        ),
-    );
-    file.line("#");
-    file.setting(setting);
-    file.architectures(profile);
-    file.io_uring(profile, setting);
+    let mut head = Comment(String::new());
+    head.add(format_args!(
+        "No wider than the seccomp profile {}: no request passes that the profile denies as a system call. \
+         Imported by Ringwarden.",
+        import.origin
+    ));
+    head.add("");
+    head.setting(setting);
+    head.architectures(profile);
+    head.io_uring(profile, setting);
     for warning in warnings {
-        file.comment("Note: ", warning);
+        head.add_to("Note: ", warning);
     }
-    file.line("");
-    file.line("version = 1");
-    file.line(format_args!("name = {}", toml::Value::String(import.name.clone())));
-    file.line("default = \"deny\"");
-    file.line("\n[ops]");
+    let mut file = layout::File::new(&head.0);
+    file.blank();
+    file.key("version", Value::number(1));
+    file.key("name", Value::text(&import.name));
+    file.key("default", Value::text("deny"));
+    let mut ops = Table::new("ops");
     for group in GROUPS {
         let members: Vec<_> =
             group.members.iter().filter_map(|&member| rulings.get(usize::from(member.0))).collect();
-        file.group(group.name, &members);
+        of_group(&mut ops, group.name, &members);
     }
-    file.denied(rulings);
+    denied(&mut ops, rulings);
+    file.table(ops);
     for ruling in rulings {
-        file.tests(ruling);
+        tests(&mut file, ruling);
     }
-    file.0
+    file.to_string()
 }
 
-struct File(String);
+/// Paragraphs, broken into lines.
+struct Comment(String);
 
-impl File {
-    fn line(&mut self, line: impl Display) {
-        writeln!(self.0, "{line}").expect("a String takes everything");
+impl Comment {
+    fn add(&mut self, text: impl Display) {
+        self.add_to("", text);
     }
 
-    /// A paragraph of comment, with what follows its first line below the end of `lead`. Names that
-    /// the profile gives cannot end it.
-    fn comment(&mut self, lead: &str, text: impl Display) {
-        let mut line = format!("# {lead}");
+    /// Adds a paragraph, with what follows its first line below the end of `lead`. Names that the profile gives
+    /// cannot end it.
+    fn add_to(&mut self, lead: &str, text: impl Display) {
+        let text: String = text.to_string().chars().fold(String::new(), |mut text, letter| {
+            match letter.is_control() {
+                true => text.extend(letter.escape_default()),
+                false => text.push(letter),
+            }
+            text
+        });
+        let mut line = lead.to_owned();
         let start = line.chars().count();
-        for word in text.to_string().split(' ') {
+        for word in text.split(' ') {
             let length = line.chars().count();
             if length > start && length + word.chars().count() >= WIDTH {
-                self.line(line.trim_end());
-                line = format!("#{:1$}", "", start - 1);
+                self.line(&line);
+                line = " ".repeat(start);
             } else if length > start {
                 line.push(' ');
             }
-            for letter in word.chars() {
-                match letter.is_control() {
-                    true => line.extend(letter.escape_default()),
-                    false => line.push(letter),
-                }
-            }
+            line.push_str(word);
         }
-        self.line(line.trim_end());
+        self.line(&line);
+    }
+
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line.trim_end());
+        self.0.push('\n');
     }
 
     /// What the profile's `includes` and `excludes` were decided for.
@@ -96,10 +104,7 @@ impl File {
             false => format!("with {}", capabilities.join(", ")),
         };
         let (major, minor) = setting.kernel;
-        self.comment(
-            "",
-            format_args!("Its rules were taken for {ARCHITECTURE}, Linux {major}.{minor}, {with}."),
-        );
+        self.add(format_args!("Its rules were taken for {ARCHITECTURE}, Linux {major}.{minor}, {with}."));
     }
 
     /// Which of the profile's architectures were passed over.
@@ -110,21 +115,15 @@ impl File {
         let others: Vec<_> =
             profile.architectures.iter().chain(mapped).filter(|name| *name != NATIVE).cloned().collect();
         if !others.is_empty() {
-            self.comment(
-                "",
-                format_args!(
-                    "It covers programs of {}, too: their requests are the same, and so is this policy.",
-                    listed(&others)
-                ),
-            );
+            self.add(format_args!(
+                "It covers programs of {}, too: their requests are the same, and so is this policy.",
+                listed(&others)
+            ));
         }
         let mapped = profile.arch_map.iter().map(|entry| &entry.architecture);
         let mut named = profile.architectures.iter().chain(mapped).peekable();
         if named.peek().is_some() && named.all(|name| name != NATIVE) {
-            self.comment(
-                "",
-                format_args!("It does not name {NATIVE}; runtimes apply it there all the same."),
-            );
+            self.add(format_args!("It does not name {NATIVE}; runtimes apply it there all the same."));
         }
     }
 
@@ -134,95 +133,102 @@ impl File {
             |call: &&str| !matches!(decide(profile, *setting, Opcode::NOP, call).verdict, Verdict::Allowed);
         let denied: Vec<_> = IO_URING.into_iter().filter(is_denied).collect();
         if !denied.is_empty() {
-            self.comment(
-                "",
-                format_args!(
-                    "It denies {}. A program that is to use io_uring under this policy needs a profile that \
+            self.add(format_args!(
+                "It denies {}. A program that is to use io_uring under this policy needs a profile that \
                      allows {} and is otherwise the same.",
-                    listed(&denied),
-                    if denied.len() == 1 { "it" } else { "them" }
-                ),
-            );
+                listed(&denied),
+                if denied.len() == 1 { "it" } else { "them" }
+            ));
         }
     }
+}
 
-    /// The rules of a group's members: one, where all are allowed.
-    fn group(&mut self, name: &str, members: &[&Ruling]) {
-        if members.len() > 1 && members.iter().all(|member| matches!(member.rule, Rule::Allow)) {
-            let mut calls: Vec<_> = members.iter().flat_map(|member| member.twin.calls()).copied().collect();
-            calls.sort_unstable();
-            calls.dedup();
+/// The rules of a group's members: one, where all are allowed.
+fn of_group(ops: &mut Table, name: &str, members: &[&Ruling]) {
+    if members.len() > 1 && members.iter().all(|member| matches!(member.rule, Rule::Allow)) {
+        let mut calls: Vec<_> = members.iter().flat_map(|member| member.twin.calls()).copied().collect();
+        calls.sort_unstable();
+        calls.dedup();
+        comment(
+            ops,
             match calls[..] {
-                [] => self.comment(
-                    "",
-                    "no system call; requests that touch nothing but the program's own requests",
-                ),
-                _ => self.comment("", calls.join(", ")),
-            }
-            return self.line(format_args!("\"{name}\" = \"allow\""));
-        }
-        for member in members {
-            let operation = member.twin.operation;
-            match &member.rule {
-                Rule::Allow => {
-                    match member.twin.calls() {
-                        [] => self.comment("", format_args!("no system call; {}", member.twin.reason)),
-                        [call] if *call == operation.to_string() => {}
-                        calls => self.comment("", calls.join(", ")),
-                    }
-                    self.line(format_args!("{operation} = \"allow\""));
+                [] => "no system call; requests that touch nothing but the program's own requests".to_owned(),
+                _ => calls.join(", "),
+            },
+        );
+        return ops.key(name, Value::text("allow"));
+    }
+    for member in members {
+        let operation = member.twin.operation.to_string();
+        match &member.rule {
+            Rule::Allow => {
+                match member.twin.calls() {
+                    [] => comment(ops, format_args!("no system call; {}", member.twin.reason)),
+                    [call] if *call == operation => {}
+                    calls => comment(ops, calls.join(", ")),
                 }
-                Rule::When(call, _, expression) => {
-                    self.comment("", format_args!("{call}, under the profile's conditions"));
-                    for note in &member.notes {
-                        self.comment("", note);
-                    }
-                    self.line(format_args!("{operation} = \"{expression}\""));
-                }
-                Rule::Deny(..) | Rule::Unasked => {}
+                ops.key(&operation, Value::text("allow"));
             }
+            Rule::When(call, _, expression) => {
+                comment(ops, format_args!("{call}, under the profile's conditions"));
+                member.notes.iter().for_each(|note| comment(ops, note));
+                ops.key(&operation, Value::condition(expression));
+            }
+            Rule::Deny(..) | Rule::Unasked => {}
         }
     }
+}
 
-    /// Which operations are denied, and why.
-    fn denied(&mut self, rulings: &[Ruling]) {
-        let width = rulings.iter().map(|ruling| ruling.twin.operation.to_string().len()).max().unwrap_or(0);
-        let mut heading = Some("Denied, because the profile denies the system call:");
+fn comment(table: &mut Table, text: impl Display) {
+    let mut comment = Comment(String::new());
+    comment.add(text);
+    table.comment(&comment.0);
+}
+
+/// Which operations are denied, and why.
+fn denied(ops: &mut Table, rulings: &[Ruling]) {
+    let width = rulings.iter().map(|ruling| ruling.twin.operation.to_string().len()).max().unwrap_or(0);
+    let mut list = |heading: &str, reason: &dyn Fn(&Ruling) -> Option<String>| {
+        let mut comment = Comment(String::new());
         for ruling in rulings {
-            let Rule::Deny(call, why) = &ruling.rule else { continue };
-            if let Some(heading) = heading.take() {
-                self.line("");
-                self.comment("", heading);
-            }
             let operation = ruling.twin.operation.to_string();
-            self.comment(&format!("  {operation:width$}  "), format_args!("{call}: {why}"));
-        }
-        let mut heading = Some("Denied, because no system call does the same; `--allow OP` allows one:");
-        for ruling in rulings.iter().filter(|ruling| matches!(ruling.rule, Rule::Unasked)) {
-            if let Some(heading) = heading.take() {
-                self.line("");
-                self.comment("", heading);
+            if let Some(reason) = reason(ruling) {
+                comment.add_to(&format!("  {operation:width$}  "), reason);
             }
-            let operation = ruling.twin.operation.to_string();
-            self.comment(&format!("  {operation:width$}  "), ruling.twin.reason);
         }
-    }
+        if !comment.0.is_empty() {
+            ops.blank();
+            ops.comment(&format!("{heading}\n{}", comment.0));
+        }
+    };
+    list("Denied, because the profile denies the system call:", &|ruling| match &ruling.rule {
+        Rule::Deny(call, why) => Some(format!("{call}: {why}")),
+        _ => None,
+    });
+    list(
+        "Denied, because no system call does the same; `--allow OP` allows one:",
+        &|ruling| match ruling.rule {
+            Rule::Unasked => Some(ruling.twin.reason.to_owned()),
+            _ => None,
+        },
+    );
+}
 
-    /// Requests on both sides of a condition. Those that open files are left out: what a filter sees
-    /// of their arguments is the kernel's to say.
-    fn tests(&mut self, ruling: &Ruling) {
-        let operation = ruling.twin.operation;
-        let Rule::When(call, formula, _) = &ruling.rule else { return };
-        if operation != Opcode::SOCKET {
-            return;
-        }
-        const USUAL: [u64; 3] = [2, 1, 0]; // AF_INET, SOCK_STREAM
-        for (arguments, allowed) in sample::of(formula, |index| USUAL[usize::from(index)]) {
-            self.line("\n[[test]]");
-            self.line(format_args!("op = \"{operation}\""));
-            self.line(format_args!("with = {{ {} }}", with(&arguments, operation, call)));
-            self.line(format_args!("expect = \"{}\"", if allowed { "allow" } else { "deny" }));
-        }
+/// Requests on both sides of a condition. Those that open files are left out: what a filter sees
+/// of their arguments is the kernel's to say.
+fn tests(file: &mut layout::File, ruling: &Ruling) {
+    let operation = ruling.twin.operation;
+    let Rule::When(call, formula, _) = &ruling.rule else { return };
+    if operation != Opcode::SOCKET {
+        return;
+    }
+    const USUAL: [u64; 3] = [2, 1, 0]; // AF_INET, SOCK_STREAM
+    for (arguments, allowed) in sample::of(formula, |index| USUAL[usize::from(index)]) {
+        let mut test = Table::one_of("test");
+        test.key("op", Value::text(&operation.to_string()));
+        test.key("with", with(&arguments, operation, call));
+        test.key("expect", Value::text(if allowed { "allow" } else { "deny" }));
+        file.table(test);
     }
 }
 
@@ -236,17 +242,14 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
 }
 
 /// The fields of a request that has these arguments.
-fn with(arguments: &BTreeMap<u8, u64>, operation: Opcode, call: &str) -> String {
+fn with(arguments: &BTreeMap<u8, u64>, operation: Opcode, call: &str) -> Value {
     let fields = Argument::of(call).iter().flat_map(|argument| {
         let number = arguments.get(&argument.index);
         argument.fields.iter().filter_map(move |name| Field::of(operation, name).zip(number))
     });
-    let values = fields.map(|(field, number)| {
+    Value::fields(fields.map(|(field, number)| {
         let text = field.write(FieldValue::Number(number & field.mask));
-        match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => format!("{} = {text}", field.name),
-            false => format!("{} = \"{text}\"", field.name),
-        }
-    });
-    values.collect::<Vec<_>>().join(", ")
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        (field.name, if is_number { Value::number(text) } else { Value::condition(&text) })
+    }))
 }

@@ -7,4 +7,4 @@ mod tree;
 
 pub(crate) use context::{OPERATIONS, Random, context, pool};
 pub(crate) use strategy::rule;
-pub(crate) use tree::Bool;
+pub(crate) use tree::{Bool, Num};

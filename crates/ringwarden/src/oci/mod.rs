@@ -13,6 +13,7 @@ mod of_policy;
 
 pub use of_policy::Excess;
 
+use ringwarden_policy::layout::{File, Table, Value};
 use ringwarden_policy::{CONSTANTS, Constant, Kind};
 use ringwarden_uapi::{OPCODES, Opcode};
 use serde::de::Error as _;
@@ -206,28 +207,32 @@ impl IoUring {
         };
         // A name from outside cannot end a comment.
         let origin: String = origin.chars().flat_map(|letter| letter.escape_default()).collect();
-        let mut text = format!(
-            "# As wide as the io_uring restrictions {origin}. Imported by Ringwarden.\n\nversion = 1\nname = {}\n\
-             default = \"{default}\"\n",
-            serde_json::Value::from(name),
-        );
+        let comment = format!("As wide as the io_uring restrictions {origin}. Imported by Ringwarden.");
+        let mut file = File::new(&comment);
+        file.key("version", Value::number(1));
+        file.key("name", Value::text(name));
+        file.key("default", Value::text(default));
         if !self.denied_sqe_flags.is_empty() {
-            text += &format!("\n[all]\nrequire = \"!(sqe_flags & ({}))\"\n", names(&self.denied_sqe_flags));
+            let mut all = Table::new("all");
+            let require = format!("!(sqe_flags & ({}))", names(&self.denied_sqe_flags));
+            all.key("require", Value::condition(&require));
+            file.table(all);
         }
-        text += "\n[ops]\n";
+        let mut ops = Table::new("ops");
         let allows = |op: Opcode| self.ops.contains(&Op(op)) == (self.default_action == Action::Deny);
         let families = self.socket_families.as_ref().filter(|_| allows(Opcode::SOCKET));
         for Op(op) in self.ops.iter().filter(|op| op.0 != Opcode::SOCKET || families.is_none()) {
-            text += &format!("{op} = \"{other}\"\n");
+            ops.key(&op.to_string(), Value::text(other));
         }
         match families {
             None => {}
-            Some(families) if families.is_empty() => text += "socket = \"deny\"\n",
+            Some(families) if families.is_empty() => ops.key("socket", Value::text("deny")),
             Some(families) => {
                 let names: Vec<_> = families.iter().filter_map(Named::name).collect();
-                text += &format!("socket = \"family in {{{}}}\"\n", names.join(", "));
+                ops.key("socket", Value::condition(&format!("family in {{{}}}", names.join(", "))));
             }
         }
-        text
+        file.table(ops);
+        file.to_string()
     }
 }
