@@ -13,6 +13,7 @@ mod disasm;
 mod doctor;
 mod explain;
 mod export;
+mod fmt;
 mod format;
 mod import;
 mod input;
@@ -26,6 +27,7 @@ mod output;
 mod pages;
 mod permitted;
 mod presets;
+mod replace;
 mod request;
 mod run;
 mod schema;
@@ -60,10 +62,11 @@ const AFTER_HELP: &str = "\
 A first policy:
   version = 1
   default = \"allow\"
+
   [ops]
   \"@commands\" = \"deny\"
-  socket  = \"family == AF_UNIX\"
-  connect = \"family == AF_UNIX || addr in 10.0.0.0/8 && port == 443\"
+  socket      = \"family == AF_UNIX\"
+  connect     = \"family == AF_UNIX || addr in 10.0.0.0/8 && port == 443\"
 
 Run a program under it:
   ringwarden run -p policy.toml -- fio job.fio";
@@ -80,6 +83,7 @@ enum Command {
     Diff(diff::Diff),
     Explain(explain::Explain),
     Export(export::Export),
+    Fmt(fmt::Fmt),
     Import(import::Import),
     Learn(learn::Learn),
     Ops(ops::Ops),
@@ -125,6 +129,7 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Export(export) => export.execute(),
+        Command::Fmt(fmt) => fmt.execute(),
         Command::Import(import) => import.execute(),
         Command::Learn(learn) => learn.execute(),
         Command::Ops(ops) => ops.execute(),

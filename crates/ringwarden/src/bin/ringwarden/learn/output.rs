@@ -1,14 +1,14 @@
 //! Where a learned policy goes: a file, with the record of what was seen beside it.
 
 use crate::layers;
+use crate::replace::{replace, temporary};
 use ringwarden::Enforcement;
 use ringwarden::learn::Record;
 use ringwarden::policy::Policy;
 use ringwarden::uapi::KernelModel;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process;
 
 /// The place of a policy, and what is there.
 pub(super) struct Output {
@@ -164,28 +164,4 @@ fn with_ending(policy: &Path, ending: &str) -> PathBuf {
     name.push(".");
     name.push(ending);
     name.into()
-}
-
-/// Replaces a file: whoever reads it meanwhile finds the old or the new one, whole.
-fn replace(path: &Path, text: &str) -> Result<(), String> {
-    let write = || {
-        let (temporary, mut file) = temporary(path)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&temporary, path))
-            .inspect_err(|_| {
-                let _ = fs::remove_file(&temporary);
-            })
-    };
-    write().map_err(|error: std::io::Error| format!("cannot write to {}: {error}", path.display()))
-}
-
-/// A new file in the same folder.
-fn temporary(path: &Path) -> std::io::Result<(PathBuf, File)> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", process::id()));
-    // A left-over of an earlier process with this number, or a trap: a link is not followed.
-    let _ = fs::remove_file(&temporary);
-    let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-    Ok((temporary, file))
 }
