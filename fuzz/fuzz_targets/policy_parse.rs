@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run policy_parse`: any text as a policy, and what a policy compiles to.
+//! `cargo +nightly fuzz run policy_parse`: any text as a policy, what it compiles to, and how it is laid out.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
