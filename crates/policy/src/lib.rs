@@ -29,8 +29,8 @@
 //! proved to be what is meant ([`prove`]) before anybody gets it; tests hold the evaluator against both.
 //! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields,
 //! constants and groups are data, and so are the system calls that operations stand for ([`twin`]),
-//! which [`import`] makes policies of seccomp profiles with. [`layout`] prints policy files: those that are
-//! made here, and those that people have written.
+//! which [`import`] makes policies of seccomp profiles with, and the bugs that requests and calls led to
+//! ([`vulnerability`]). [`layout`] prints policy files: those that are made here, and those that people have written.
 //!
 //! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
 //! the values of the architecture that this was built for.
@@ -50,6 +50,7 @@ mod define;
 mod diagnostic;
 mod document;
 mod emit;
+mod equivalent;
 mod eval;
 mod field;
 mod group;
@@ -73,6 +74,7 @@ mod preset;
 pub mod properties;
 mod prove;
 mod register_group;
+mod release;
 mod render;
 mod request;
 mod schema;
@@ -81,6 +83,7 @@ mod show;
 mod source;
 mod suggest;
 mod twin;
+mod vulnerability;
 mod word;
 
 pub use assertion::{Assertion, Claim};
@@ -88,6 +91,7 @@ pub use compile::{Compiled, CompiledFilter, compile};
 pub use constant::{CONSTANTS, Constant};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use document::Base;
+pub use equivalent::{EQUIVALENTS, Equivalent};
 pub use field::{FIELDS, Field};
 pub use group::{GROUPS, Group};
 pub use kind::Kind;
@@ -95,8 +99,10 @@ pub use loosening::Loosening;
 pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
 pub use preset::{PRESETS, Preset};
 pub use register_group::{REGISTER_GROUPS, RegisterGroup};
+pub use release::{Release, UnknownRelease};
 pub use request::{FieldValue, Request};
 pub use schema::schema;
 pub use setup_flag::{SETUP_FLAGS, SetupFlag};
 pub use suggest::closest;
 pub use twin::{Argument, StandsFor, TWINS, Twin};
+pub use vulnerability::{Flaw, KNOWN_UNTIL, VULNERABILITIES, Vulnerability, Way};

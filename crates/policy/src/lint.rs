@@ -3,26 +3,11 @@
 mod opening;
 
 use crate::diagnostic::{Code, Diagnostic};
+use crate::equivalent::Equivalent;
 use crate::group::Group;
 use crate::policy::{Decision, Effect, OperationRule, Policy, RuleOrigin};
 use crate::source::Span;
 use ringwarden_uapi::Opcode;
-
-/// An operation, others that do the same, and what they do.
-const TWINS: &[(Opcode, &[Opcode], &str)] = &[
-    (Opcode::OPENAT, &[Opcode::OPENAT2], "opens the same files"),
-    (Opcode::OPENAT2, &[Opcode::OPENAT], "opens the same files"),
-    (Opcode::READ, &[Opcode::READV, Opcode::READ_MULTISHOT], "reads the same data"),
-    (Opcode::READV, &[Opcode::READ], "reads the same data"),
-    (Opcode::WRITE, &[Opcode::WRITEV], "writes the same data"),
-    (Opcode::WRITEV, &[Opcode::WRITE], "writes the same data"),
-    (Opcode::SEND, &[Opcode::SENDMSG, Opcode::SEND_ZC, Opcode::SENDMSG_ZC], "sends the same data"),
-    (Opcode::SENDMSG, &[Opcode::SENDMSG_ZC], "sends the same messages"),
-    (Opcode::RECV, &[Opcode::RECVMSG], "receives the same data"),
-    (Opcode::SOCKET, &[Opcode::URING_CMD, Opcode::URING_CMD128], "takes commands that can make sockets"),
-    (Opcode::URING_CMD, &[Opcode::URING_CMD128], "takes the same commands"),
-    (Opcode::URING_CMD128, &[Opcode::URING_CMD], "takes the same commands"),
-];
 
 /// A key of `[ops]` and where it stands.
 pub(crate) struct Entry {
@@ -65,8 +50,8 @@ fn bypassed(policy: &Policy, entry: &Entry, operation: Opcode) -> Option<Diagnos
         Some(rule) => matches!(rule.effect, Effect::Allow),
         None => policy.default == Decision::Allow,
     };
-    let (_, twins, does) = TWINS.iter().find(|(of, ..)| *of == operation)?;
-    let twin = *twins.iter().find(is_open)?;
+    let Equivalent { others, does, .. } = Equivalent::of(operation)?;
+    let twin = *others.iter().find(is_open)?;
     let message = format!("`{operation}` is {what}, but `{twin}` is allowed and {does}");
     let warning = Diagnostic::new(&policy.source, Code::Bypassed, entry.span.clone(), message)
         .label("a program can go around this rule");

@@ -7,6 +7,7 @@ use crate::define::Names;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{self, Base, Library};
 use crate::eval;
+use crate::field::{FIELDS, Field};
 use crate::request::Request;
 use crate::source::{Source, Span};
 use ringwarden_uapi::Opcode;
@@ -171,6 +172,15 @@ impl Policy {
             None if self.default == Decision::Allow => Rule::Allow(&self.default_origin),
             None => Rule::Deny(&self.default_origin),
         }
+    }
+
+    /// The fields that an operation's own rule looks at, in the order of [`FIELDS`](crate::FIELDS) at most once.
+    pub fn fields_read(&self, operation: Opcode) -> Vec<&'static Field> {
+        let Some(OperationRule { effect: Effect::When(cond), .. }) = self.operation(operation) else {
+            return Vec::new();
+        };
+        let read = cond.fields();
+        FIELDS.iter().filter(|field| read.contains(field)).collect()
     }
 
     /// Decides a request by the meaning of the policy, without any program: `words` is the context

@@ -17,11 +17,13 @@
 
 mod assertions;
 mod enforcement;
+mod exposure;
 pub mod oci;
 mod operations;
 
 pub use assertions::{Breach, Finding};
 pub use enforcement::{Enforcement, Origin, Refused};
+pub use exposure::{Bug, Exposure, Severity, Subject};
 pub use operations::Beyond;
 pub use ringwarden_cbpf as cbpf;
 pub use ringwarden_diff as diff;
