@@ -85,12 +85,12 @@ impl Severity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
-    /// An operation.
-    Operation(Opcode),
+    /// Operations that lead to the same bugs.
+    Operations(Vec<Opcode>),
     /// Requests with these flags; they are open for these operations.
     Flags(SqeFlags, Vec<Opcode>),
-    /// An `io_uring_register` call.
-    Register(RegisterOp),
+    /// `io_uring_register` calls that lead to the same bugs.
+    Registers(Vec<RegisterOp>),
     /// A flag of rings.
     Setup(SetupFlags),
     /// An operation that does the work of one that is refused or restricted.
@@ -113,17 +113,16 @@ pub enum Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Operation(operation) => write!(f, "{operation}"),
             Self::Flags(flags, _) => {
                 let names: Vec<_> = flags.iter_names().map(|(name, _)| format!("IOSQE_{name}")).collect();
                 write!(f, "requests with {}", names.join(" and "))
             }
-            Self::Register(op) => write!(f, "register {op}"),
+            Self::Registers(ops) => write!(f, "register {}", listed(ops)),
             Self::Setup(flag) => write!(f, "rings with {}", setup_name(*flag)),
             Self::Equivalent { of, by } => write!(f, "{by} beside {of}"),
             Self::Later => f.write_str("what later kernels bring"),
             Self::Families(operation, _) => write!(f, "families of {operation}"),
-            Self::Dead(operations) => f.write_str(&listed(operations)),
+            Self::Operations(operations) | Self::Dead(operations) => f.write_str(&listed(operations)),
             Self::SystemCalls(_) => f.write_str("system calls"),
         }
     }
@@ -133,8 +132,8 @@ fn setup_name(flag: SetupFlags) -> &'static str {
     SETUP_FLAGS.iter().find(|known| known.flag == flag).map_or("?", |known| known.name)
 }
 
-fn listed(operations: &[Opcode]) -> String {
-    operations.iter().map(Opcode::to_string).collect::<Vec<_>>().join(", ")
+fn listed(names: &[impl ToString]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Enforcement {
@@ -151,15 +150,32 @@ impl Enforcement {
         found.extend(look.families()?);
         found.extend(look.dead()?);
         found.extend(look.system_calls()?);
-        found.sort_by_key(|one| Reverse((one.severity, one.open_bugs())));
+        found.sort_by_key(|one| Reverse((one.severity, one.newest())));
         Ok(found)
     }
 }
 
 impl Exposure {
-    /// How many bugs it leads to that are not fixed.
-    fn open_bugs(&self) -> usize {
-        self.bugs.iter().filter(|bug| !bug.is_fixed).count()
+    /// Whether it leads to bugs, and the release that was asked for has none of them.
+    pub fn is_fixed(&self) -> bool {
+        !self.bugs.is_empty() && self.bugs.iter().all(|bug| bug.is_fixed)
+    }
+
+    /// The release in which the bug that matters most was fixed.
+    fn newest(&self) -> Option<Release> {
+        self.bugs.first()?.vulnerability.mainline()
+    }
+}
+
+impl Subject {
+    /// Takes another one of its kind in, if there can be several.
+    fn take(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Operations(own), Self::Operations(others)) => own.extend(others),
+            (Self::Registers(own), Self::Registers(others)) => own.extend(others),
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -213,10 +229,12 @@ impl<'e> Look<'e> {
         Enforcement::new(&[policy], model).map_err(|_: Refused| ()).ok().map(|probe| probe.filters().clone())
     }
 
-    /// Whether some request of an operation is refused.
+    /// Whether some request of an operation is refused that asks for nothing by its flags: what flags ask for, no
+    /// system call and no other operation has.
     fn is_restricted(&self, operation: Opcode) -> Result<bool, CompareError> {
-        let filters = self.enforcement.filters();
-        Ok(compare(&self.everything, filters, operation, self.effort)?.tightened != Difference::Never)
+        let plain = self.probe(operation, "sqe_flags & 0xef == 0");
+        let plain = plain.as_ref().unwrap_or(&self.everything);
+        Ok(compare(plain, self.enforcement.filters(), operation, self.effort)?.tightened != Difference::Never)
     }
 
     /// The operations for which requests with these flags are open.
@@ -246,43 +264,51 @@ impl<'e> Look<'e> {
     }
 
     fn bugs(&mut self, release: Option<Release>) -> Result<Vec<Exposure>, CompareError> {
-        let mut found: Vec<Exposure> = Vec::new();
+        let mut found: Vec<(Subject, Vec<Bug>)> = Vec::new();
         for vulnerability in VULNERABILITIES {
-            let mut others = vulnerability.with.iter();
-            let is_complete = others.try_fold(true, |complete, ways| {
-                let mut open = false;
-                for way in *ways {
-                    open |= self.leads_on(way)?;
-                }
-                Ok(complete && open)
-            })?;
-            if !is_complete {
+            if !self.has_all_else(vulnerability)? {
                 continue;
             }
+            let bug = Bug {
+                vulnerability,
+                is_fixed: release.is_some_and(|release| !vulnerability.affects(release)),
+            };
             for way in vulnerability.through {
                 if !self.leads_on(way)? {
                     continue;
                 }
-                let is_fixed = release.is_some_and(|release| !vulnerability.affects(release));
-                let bug = Bug { vulnerability, is_fixed };
                 let subject = self.subject(way)?;
-                match found.iter_mut().find(|one| one.subject == subject) {
+                match found.iter_mut().find(|(one, _)| *one == subject) {
                     // Several ways to the same are one.
-                    Some(one) if one.bugs.contains(&bug) => {}
-                    Some(one) => one.bugs.push(bug),
-                    None => found.push(self.open(subject, bug)),
+                    Some((_, bugs)) if bugs.contains(&bug) => {}
+                    Some((_, bugs)) => bugs.push(bug),
+                    None => found.push((subject, vec![bug])),
                 }
             }
         }
-        for one in &mut found {
-            let severity = |bug: &Bug| Severity::of(bug.vulnerability);
-            // The newest first.
-            one.bugs.reverse();
-            one.bugs.sort_by_key(|bug| Reverse((!bug.is_fixed, severity(bug))));
-            let open = one.bugs.iter().filter(|bug| !bug.is_fixed);
-            one.severity = open.map(severity).max().unwrap_or(Severity::Note);
+        let mut merged: Vec<(Subject, Vec<Bug>)> = Vec::new();
+        for (subject, bugs) in found {
+            let alike = merged.iter_mut().filter(|(_, others)| *others == bugs);
+            let mut takes = alike.filter_map(|(other, _)| other.take(&subject).then_some(()));
+            if takes.next().is_none() {
+                merged.push((subject, bugs));
+            }
         }
-        Ok(found)
+        Ok(merged.into_iter().map(|(subject, bugs)| self.open(subject, bugs)).collect())
+    }
+
+    /// Whether what a bug needs besides is open, too.
+    fn has_all_else(&mut self, vulnerability: &Vulnerability) -> Result<bool, CompareError> {
+        for ways in vulnerability.with {
+            let mut open = false;
+            for way in *ways {
+                open |= self.leads_on(way)?;
+            }
+            if !open {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What a policy would close.
@@ -292,36 +318,54 @@ impl<'e> Look<'e> {
                 Subject::Flags(flags, self.open_with(flags)?)
             }
             Way::Flags(flags) => Subject::Flags(flags, self.open_with(flags)?),
-            Way::Request(operation, _) | Way::When(operation, _) => Subject::Operation(operation),
-            Way::Register(op) => Subject::Register(op),
+            Way::Request(operation, _) | Way::When(operation, _) => Subject::Operations(vec![operation]),
+            Way::Register(op) => Subject::Registers(vec![op]),
             Way::Setup(flag) => Subject::Setup(flag),
             _ => Subject::Later,
         })
     }
 
-    fn open(&self, subject: Subject, bug: Bug) -> Exposure {
+    fn open(&self, subject: Subject, mut bugs: Vec<Bug>) -> Exposure {
         let (rules, remedy) = match &subject {
-            Subject::Operation(operation) => {
-                (self.rules(&[*operation]), format!("[ops] {operation} = \"deny\""))
+            Subject::Operations(operations) => {
+                let denied: Vec<_> = operations.iter().map(|one| format!("{one} = \"deny\"")).collect();
+                (self.rules(operations), format!("[ops] {}", denied.join("; ")))
             }
             Subject::Flags(flags, operations) => {
                 let refused = condition(*flags);
-                let remedy = match self.requirement() {
+                let remedy = match self.is_required() {
                     true => format!("[all] require = \"... && !({refused})\""),
                     false => format!("[all] require = \"!({refused})\""),
                 };
                 (self.rules(operations), remedy)
             }
-            Subject::Register(op) => {
-                let rule = |policy: &'e Policy| policy.register_rule(*op).map(|rule| rule.origin().clone());
-                let rules = self.enforcement.layers().iter().filter_map(rule).collect();
-                (rules, format!("[register] deny = [\"{op}\"]"))
+            Subject::Registers(ops) => {
+                let denied: Vec<_> = ops.iter().map(|op| format!("\"{op}\"")).collect();
+                (self.register_rules(ops), format!("[register] deny = [{}]", denied.join(", ")))
             }
             Subject::Setup(flag) => (Vec::new(), format!("[setup] deny_flags = [\"{}\"]", setup_name(*flag))),
             _ => (Vec::new(), String::new()),
         };
+        let weight =
+            |bug: &Bug| (!bug.is_fixed, Severity::of(bug.vulnerability), bug.vulnerability.mainline());
+        bugs.sort_by_key(|bug| Reverse(weight(bug)));
+        let worst = bugs.first().filter(|bug| !bug.is_fixed);
+        let severity = worst.map_or(Severity::Note, |bug| Severity::of(bug.vulnerability));
         let remedy = (!remedy.is_empty()).then_some(remedy);
-        Exposure { severity: Severity::Note, subject, rules, reason: None, bugs: vec![bug], remedy }
+        Exposure { severity, subject, rules, reason: None, bugs, remedy }
+    }
+
+    /// The rules of `[register]` for these calls, each once.
+    fn register_rules(&self, ops: &[RegisterOp]) -> Vec<RuleOrigin> {
+        let mut rules: Vec<RuleOrigin> = Vec::new();
+        for policy in self.enforcement.layers() {
+            for origin in ops.iter().filter_map(|op| policy.register_rule(*op)).map(Rule::origin) {
+                if !rules.contains(origin) {
+                    rules.push(origin.clone());
+                }
+            }
+        }
+        rules
     }
 
     /// The rules of operations, each once.
@@ -338,7 +382,7 @@ impl<'e> Look<'e> {
         rules
     }
 
-    fn requirement(&self) -> bool {
+    fn is_required(&self) -> bool {
         self.enforcement.layers().iter().any(|policy| policy.requirement().is_some())
     }
 
@@ -347,11 +391,15 @@ impl<'e> Look<'e> {
         let mut found = Vec::new();
         for of in self.operations() {
             let Some(row) = Equivalent::of(of) else { continue };
-            if !self.is_restricted(of)? {
+            // What only the default refuses, nobody meant to keep from others.
+            if self.rules(&[of]).iter().all(|rule| rule.key == "default") || !self.is_restricted(of)? {
                 continue;
             }
             for &by in row.others {
-                if !self.enforcement.filters().model().has_opcode(by) || self.is_restricted(by)? {
+                let layers = self.enforcement.layers();
+                let is_free = layers.iter().all(|policy| matches!(policy.rule(by), Rule::Allow(_)));
+                let exists = self.enforcement.filters().model().has_opcode(by);
+                if !exists || !(is_free || !self.is_restricted(by)?) {
                     continue;
                 }
                 found.push(Exposure {
@@ -376,9 +424,7 @@ impl<'e> Look<'e> {
             (false, false) => return None,
             (true, false) => ("operations", "default = \"deny\""),
             (false, true) => ("register calls", "[register] default = \"deny\""),
-            (true, true) => {
-                ("operations and register calls", "default = \"deny\", here and in [register]")
-            }
+            (true, true) => ("operations and register calls", "default = \"deny\", here and in [register]"),
         };
         Some(Exposure {
             severity: Severity::Low,
@@ -423,8 +469,8 @@ impl<'e> Look<'e> {
             reason: Some(reason),
             bugs: Vec::new(),
             remedy: Some(format!(
-                "if it is meant, family != {}; if not, family == {} || ...",
-                refused[0], refused[0]
+                "if that is meant, say so: family != {0} && ...; if not: family == {0} || ...",
+                refused[0]
             )),
         }])
     }
@@ -454,7 +500,9 @@ impl<'e> Look<'e> {
                 "rules allow them and require refuses every request: the kernel sets IOSQE_ASYNC on them by itself",
                 "leave IOSQE_ASYNC out of what [all] require refuses, or deny them",
             ),
-            false => ("rules allow them, and no request passes all that is required", "deny them, or require less"),
+            false => {
+                ("rules allow them, and no request passes all that is required", "deny them, or require less")
+            }
         };
         Ok(Some(Exposure {
             severity: Severity::Note,
@@ -467,20 +515,23 @@ impl<'e> Look<'e> {
     }
 
     /// The calls that do what requests may not, those of restricted operations first.
-    fn system_calls(&self) -> Result<Option<Exposure>, CompareError> {
-        let (mut restricted, mut refused) = (Vec::new(), Vec::new());
+    fn system_calls(&mut self) -> Result<Option<Exposure>, CompareError> {
+        let (mut allowed, mut restricted, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for operation in self.operations() {
-            let Some(Twin { stands_for: StandsFor::Calls(calls), .. }) = Twin::of(operation) else { continue };
-            if !self.is_restricted(operation)? {
+            let Some(Twin { stands_for: StandsFor::Calls(calls), .. }) = Twin::of(operation) else {
                 continue;
-            }
-            let open = common(self.enforcement.filters(), &self.everything, operation, self.effort)?;
-            let list = if open == Difference::Never { &mut refused } else { &mut restricted };
+            };
+            let list = match self.is_restricted(operation)? {
+                false => &mut allowed,
+                true if self.is_open(operation, "")? => &mut restricted,
+                true => &mut refused,
+            };
             list.extend_from_slice(calls);
         }
         let mut calls: Vec<&str> = Vec::new();
         for call in restricted.into_iter().chain(refused) {
-            if !calls.contains(&call) {
+            // What some operation may do is not refused.
+            if !calls.contains(&call) && !allowed.contains(&call) {
                 calls.push(call);
             }
         }
@@ -492,7 +543,8 @@ impl<'e> Look<'e> {
             subject: Subject::SystemCalls(calls),
             rules: Vec::new(),
             reason: Some(
-                "they do what requests may not, and no policy speaks of them: seccomp refuses system calls".to_owned(),
+                "they do what requests may not, and no policy speaks of them: seccomp refuses system calls"
+                    .to_owned(),
             ),
             bugs: Vec::new(),
             remedy: None,

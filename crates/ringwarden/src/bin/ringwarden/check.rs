@@ -1,6 +1,7 @@
 //! `ringwarden check`: everything that is wrong with policies.
 
 mod assertions;
+mod audit;
 mod loosened;
 
 use crate::format::{self, Format};
@@ -8,13 +9,15 @@ use crate::layers::{self, Unusable};
 use crate::style::{self, GOOD, say};
 use crate::{FAILED, UNUSABLE};
 use assertions::Asserted;
+use audit::Threshold;
 use clap::Args;
+use ringwarden::diff::Effort;
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::oci::IoUring;
-use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Severity};
+use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Release, Severity};
 use ringwarden::profile::{Profile, ReadError};
 use ringwarden::uapi::KernelModel;
-use ringwarden::{Enforcement, Refused};
+use ringwarden::{Enforcement, Exposure, Refused};
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::process::ExitCode;
@@ -26,24 +29,44 @@ use std::process::ExitCode;
 /// `within`, is proved, or a request is shown that it does not hold for.
 ///
 /// Layers of policies, separated by commas, are held to the assertions of each of them together.
+///
+/// With --audit it ranks what each policy leaves open: operations, register opcodes and flags that led to bugs of
+/// the kernel, with their CVE numbers and what to write to close them; and rules that mean less than they seem
+/// to. That fails only with --fail-on.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 when every policy can be used;
-  1  some policy has errors, or an assertion that is not proved, or warnings with --deny-warnings
-  2  a policy cannot be read")]
+  1  some policy has errors, or an assertion that is not proved, or warnings with --deny-warnings, or leaves
+     open what --fail-on names
+  2  a policy cannot be read
+
+Examples:
+  ringwarden check policy.toml
+  ringwarden check --audit @net-server
+  ringwarden check --audit --release \"$(uname -r)\" --fail-on high policy.toml")]
 pub(crate) struct Check {
     /// Policy files, - for standard input, or presets such as @file-io; layers separated by commas
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
-    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3
-    #[arg(long, value_name = "KERNEL", default_value_t)]
-    kernel: KernelModel,
+    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3 [default: 7.3]
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<KernelModel>,
     /// Take warnings for errors, in the exit status
     #[arg(long)]
     deny_warnings: bool,
     /// Print each policy as one file, with all that it extends: where each rule is from stands behind it
     #[arg(long, conflicts_with = "format")]
     show: bool,
+    /// Say what each policy leaves open that led to bugs, or that means less than it seems to
+    #[arg(long, conflicts_with = "show")]
+    audit: bool,
+    /// The Linux that the policies are for, as uname -r prints it: bugs that it does not have are mere notes
+    /// [default: the one of --kernel, if that is given]
+    #[arg(long, value_name = "RELEASE", requires = "audit")]
+    release: Option<Release>,
+    /// Exit with 1 where something of this rank, or above, is left open
+    #[arg(long, value_name = "RANK", value_enum, requires = "audit")]
+    fail_on: Option<Threshold>,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -60,6 +83,9 @@ struct Report {
     policies: Vec<Fit>,
     /// What was found out about assertions.
     assertions: Vec<Asserted>,
+    /// What is left open; with `--audit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<audit::Report>,
 }
 
 /// Which lane holds a policy where the kernel has no filters, which hold every one (docs/lanes.md).
@@ -136,6 +162,8 @@ struct Found {
     fit: Option<Fit>,
     diagnostics: Vec<Diagnostics>,
     assertions: Vec<Asserted>,
+    /// What it leaves open, where that was asked for and can be said.
+    exposures: Option<Vec<Exposure>>,
     /// The command that makes a policy of what is none.
     import: Option<&'static str>,
 }
@@ -172,7 +200,9 @@ impl Check {
         let all = || found.iter().flat_map(|(_, found)| &found.diagnostics).flatten();
         let count = |severity| all().filter(|diagnostic| diagnostic.code().severity() == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-        let is_good = errors == 0 && !(self.deny_warnings && warnings > 0);
+        let exposures = || found.iter().filter_map(|(_, found)| found.exposures.as_deref());
+        let is_open = self.fail_on.is_some_and(|rank| exposures().any(|list| rank.is_reached(list)));
+        let is_good = errors == 0 && !(self.deny_warnings && warnings > 0) && !is_open;
         let status = match (unreadable.is_empty(), is_good) {
             (false, _) => ExitCode::from(UNUSABLE),
             (true, true) => ExitCode::SUCCESS,
@@ -181,16 +211,18 @@ impl Check {
         unreadable.iter().for_each(Unusable::print);
         if self.format == Format::Json {
             let diagnostics = all().map(Entry::from).collect();
-            let kernel = self.kernel.to_string();
+            let kernel = self.model().to_string();
+            let audited = found.iter().filter_map(|(name, found)| Some((*name, found.exposures.as_deref()?)));
+            let audit = self.audit.then(|| audit::Report::new(self.fixes_of(), audited));
             let (mut policies, mut assertions) = (Vec::new(), Vec::new());
             for (_, found) in found {
                 policies.extend(found.fit);
                 assertions.extend(found.assertions);
             }
-            let report = Report { kernel, errors, warnings, diagnostics, policies, assertions };
+            let report = Report { kernel, errors, warnings, diagnostics, policies, assertions, audit };
             return format::json(&report, status);
         }
-        for (name, Found { layers, fit, diagnostics, assertions, import }) in found {
+        for (name, Found { layers, fit, diagnostics, assertions, exposures, import }) in found {
             for diagnostics in &diagnostics {
                 anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
             }
@@ -205,15 +237,22 @@ impl Check {
             if self.show && !layers.is_empty() {
                 layers.iter().for_each(|policy| say!("{}", policy.listing().trim_end()));
             } else if diagnostics.is_empty() {
-                say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.kernel);
+                say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model());
                 fit.iter().for_each(|fit| say!("    {fit}"));
                 proved.iter().for_each(|proved| say!("    {proved}"));
             } else {
                 fit.iter().for_each(|fit| say!("{name}: {fit}"));
                 proved.iter().for_each(|proved| say!("{name}: {proved}"));
             }
+            if let Some(exposures) = exposures {
+                audit::print(name, &exposures, self.fixes_of());
+            }
         }
         status
+    }
+
+    fn model(&self) -> KernelModel {
+        self.kernel.unwrap_or_default()
     }
 
     /// What there is to say of a policy, or of several layers: nothing, if they are good ones.
@@ -223,6 +262,7 @@ impl Check {
             fit: None,
             diagnostics: Vec::new(),
             assertions: Vec::new(),
+            exposures: None,
             import: None,
         };
         let mut layers = Vec::new();
@@ -240,7 +280,7 @@ impl Check {
             return Ok(found);
         }
         let failed = |error: &dyn Display| NotChecked::Failed(style::fail(error, FAILED));
-        let enforcement = match Enforcement::new(&layers, self.kernel) {
+        let enforcement = match Enforcement::new(&layers, self.model()) {
             Ok(enforcement) => Some(enforcement),
             Err(Refused::Policy(errors)) => {
                 found.diagnostics.push(errors);
@@ -256,7 +296,7 @@ impl Check {
                 // Alone, as it says what it extends.
                 let own = match &layers[..] {
                     [_] => enforcement.clone(),
-                    _ => Enforcement::new(std::slice::from_ref(policy), self.kernel)
+                    _ => Enforcement::new(std::slice::from_ref(policy), self.model())
                         .map_err(|error| failed(&error))?,
                 };
                 told.extend(loosened::by(policy, &own).map_err(|error| failed(&error))?);
@@ -265,6 +305,10 @@ impl Check {
                 assertions::of(&layers, enforcement).map_err(|error| failed(&error))?;
             found.assertions = assertions;
             told.extend(of_them);
+            if self.audit {
+                let exposures = enforcement.exposures(self.fixes_of(), Effort::default());
+                found.exposures = Some(exposures.map_err(|error| failed(&error))?);
+            }
         }
         found.diagnostics.extend(joined(told));
         found.layers = layers;

@@ -29,7 +29,7 @@ pub(super) struct Asserted {
 
 /// A rule that decides.
 #[derive(Serialize)]
-struct Rule {
+pub(super) struct Rule {
     rule: String,
     at: String,
 }
@@ -133,7 +133,7 @@ fn shown(
 }
 
 impl Rule {
-    fn new(origin: &RuleOrigin) -> Self {
+    pub(super) fn new(origin: &RuleOrigin) -> Self {
         // One line, however many the rule has.
         let text = origin.text.split_whitespace().collect::<Vec<_>>().join(" ");
         Self { rule: format!("{} = {text}", origin.key), at: format!("{}:{}", origin.file, origin.line) }
