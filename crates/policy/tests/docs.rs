@@ -1,24 +1,27 @@
-//! `docs/policy.md` says what is so: its examples are read, its tables are the data's.
+//! `docs/policy.md` says what is so: its examples are read, its tables are the data's, and so is the one of
+//! `docs/exposure.md`.
 //!
 //! `UPDATE_DOCS=1 cargo test -p ringwarden-policy --test docs` writes tables and error messages
 //! anew.
 
 use ringwarden_cbpf::Program;
 use ringwarden_policy::{
-    CONSTANTS, Code, Decision, FIELDS, GROUPS, Policy, REGISTER_GROUPS, SETUP_FLAGS, compile,
+    CONSTANTS, Code, Decision, FIELDS, GROUPS, Policy, REGISTER_GROUPS, SETUP_FLAGS, VULNERABILITIES, Way,
+    compile,
 };
+use ringwarden_uapi::ring::SqeFlags;
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/policy.md")
+fn path(page: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page)
 }
 
 fn document() -> String {
-    fs::read_to_string(path()).expect("docs/policy.md is there")
+    fs::read_to_string(path("policy.md")).expect("docs/policy.md is there")
 }
 
 /// The fenced blocks: what follows the backticks, and the text.
@@ -97,22 +100,68 @@ fn codes() -> String {
     table
 }
 
+fn bugs() -> String {
+    let mut table =
+        "| bug | kind | through | and | since | fixed in | exploited |\n|---|---|---|---|---|---|---|\n"
+            .to_owned();
+    for bug in VULNERABILITIES {
+        let through = ways(bug.through);
+        let with = bug.with.iter().map(|with| ways(with)).collect::<Vec<_>>().join("; ");
+        let exploited = bug.exploit.map(|url| format!("[shown]({url})")).unwrap_or_default();
+        writeln!(
+            table,
+            "| [{}]({}) | {} | {through} | {with} | {} | [{}]({}) | {exploited} |",
+            bug.cve,
+            bug.record(),
+            bug.flaw,
+            bug.since.unwrap_or_default(),
+            bug.fixed.join(" "),
+            bug.patch()
+        )
+        .expect("a String takes everything");
+    }
+    table
+}
+
+/// Ways of which one is enough.
+fn ways(ways: &[Way]) -> String {
+    let flags =
+        |flags: SqeFlags| flags.iter_names().map(|(name, _)| format!("`IOSQE_{name}`")).collect::<String>();
+    let each = ways.iter().map(|way| match way {
+        Way::Request(operation, none) if none.is_empty() => format!("`{operation}`"),
+        Way::Request(operation, some) => format!("`{operation}` with {}", flags(*some)),
+        Way::When(operation, condition) => format!("`{operation}` with `{condition}`"),
+        Way::Flags(some) => flags(*some),
+        Way::Register(op) => format!("register `{op}`"),
+        Way::Setup(flag) => flag.iter_names().map(|(name, _)| format!("rings with `{name}`")).collect(),
+        other => panic!("{other:?}"),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A page with tables in place of those between its marks.
+fn with_tables(document: &str, tables: &[(&str, String)]) -> String {
+    let mut document = document.to_owned();
+    for (name, table) in tables {
+        let start = format!("<!-- {name} -->\n");
+        let from = document.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
+        let to = from + document[from..].find("<!-- end -->").expect("an end");
+        document.replace_range(from..to, table);
+    }
+    document
+}
+
 /// The document with its generated parts as they should be.
 fn generated(document: &str) -> String {
-    let mut document = document.to_owned();
-    for (name, table) in [
+    let tables = [
         ("fields", fields()),
         ("groups", groups()),
         ("constants", constants()),
         ("setup flags", setup_flags()),
         ("register groups", register_groups()),
         ("codes", codes()),
-    ] {
-        let start = format!("<!-- {name} -->\n");
-        let from = document.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
-        let to = from + document[from..].find("<!-- end -->").expect("an end");
-        document.replace_range(from..to, &table);
-    }
+    ];
+    let mut document = with_tables(document, &tables);
     let blocks = blocks(&document);
     for pair in blocks.windows(2) {
         let [(info, policy), (text, shown)] = pair else { continue };
@@ -128,15 +177,25 @@ fn generated(document: &str) -> String {
     document
 }
 
+/// Holds a page against what it should be, or writes that.
+fn settle(page: &str, document: &str, generated: String) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path(page), generated).expect("writable");
+    } else {
+        assert!(document == generated, "{page}: run with UPDATE_DOCS=1");
+    }
+}
+
 #[test]
 fn tables_and_messages_are_up_to_date() {
     let document = document();
-    let generated = generated(&document);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path(), generated).expect("writable");
-    } else {
-        assert!(document == generated, "run with UPDATE_DOCS=1");
-    }
+    settle("policy.md", &document, generated(&document));
+}
+
+#[test]
+fn the_bugs_are_up_to_date() {
+    let document = fs::read_to_string(path("exposure.md")).expect("docs/exposure.md is there");
+    settle("exposure.md", &document, with_tables(&document, &[("bugs", bugs())]));
 }
 
 #[test]

@@ -229,12 +229,21 @@ impl<'e> Look<'e> {
         Enforcement::new(&[policy], model).map_err(|_: Refused| ()).ok().map(|probe| probe.filters().clone())
     }
 
-    /// Whether some request of an operation is refused that asks for nothing by its flags: what flags ask for, no
-    /// system call and no other operation has.
+    /// Whether some request of an operation is refused that has no flags: what flags ask for, no system call and no
+    /// other operation has.
     fn is_restricted(&self, operation: Opcode) -> Result<bool, CompareError> {
-        let plain = self.probe(operation, "sqe_flags & 0xef == 0");
+        let mut plain = self.probe(operation, "sqe_flags == 0");
+        if plain.as_ref().is_some_and(|plain| self.is_nothing(plain, operation)) {
+            // The kernel sets it by itself.
+            plain = self.probe(operation, "sqe_flags == IOSQE_ASYNC");
+        }
         let plain = plain.as_ref().unwrap_or(&self.everything);
         Ok(compare(plain, self.enforcement.filters(), operation, self.effort)?.tightened != Difference::Never)
+    }
+
+    /// Whether there is no request that these filters allow.
+    fn is_nothing(&self, filters: &FilterSet, operation: Opcode) -> bool {
+        matches!(common(filters, &self.everything, operation, self.effort), Ok(Difference::Never))
     }
 
     /// The operations for which requests with these flags are open.
@@ -387,7 +396,7 @@ impl<'e> Look<'e> {
     }
 
     /// Operations that do the whole work of another one that is refused or restricted.
-    fn equivalents(&self) -> Result<Vec<Exposure>, CompareError> {
+    fn equivalents(&mut self) -> Result<Vec<Exposure>, CompareError> {
         let mut found = Vec::new();
         for of in self.operations() {
             let Some(row) = Equivalent::of(of) else { continue };
@@ -395,18 +404,19 @@ impl<'e> Look<'e> {
             if self.rules(&[of]).iter().all(|rule| rule.key == "default") || !self.is_restricted(of)? {
                 continue;
             }
+            let what = if self.is_open(of, "")? { "restricted" } else { "refused" };
             for &by in row.others {
                 let layers = self.enforcement.layers();
                 let is_free = layers.iter().all(|policy| matches!(policy.rule(by), Rule::Allow(_)));
                 let exists = self.enforcement.filters().model().has_opcode(by);
-                if !exists || !(is_free || !self.is_restricted(by)?) {
+                if !exists || !is_free && self.is_restricted(by)? {
                     continue;
                 }
                 found.push(Exposure {
                     severity: Severity::Low,
                     subject: Subject::Equivalent { of, by },
                     rules: self.rules(&[by]),
-                    reason: Some(format!("{of} is refused or restricted, and {by} {}", row.does)),
+                    reason: Some(format!("{of} is {what}, and {by} {}", row.does)),
                     bugs: Vec::new(),
                     remedy: Some(format!("[ops] {by} = \"deny\", or the condition of {of}")),
                 });
@@ -451,11 +461,10 @@ impl<'e> Look<'e> {
         if !self.is_open(operation, "")? {
             return Ok(Vec::new());
         }
-        let mut refused = Vec::new();
+        let (mut allowed, mut refused) = (Vec::new(), Vec::new());
         for family in FAMILIES {
-            if !self.is_open(operation, &format!("family == {family}"))? {
-                refused.push(family);
-            }
+            let open = self.is_open(operation, &format!("family == {family}"))?;
+            if open { &mut allowed } else { &mut refused }.push(family);
         }
         if refused.is_empty() {
             return Ok(Vec::new());
@@ -469,7 +478,8 @@ impl<'e> Look<'e> {
             reason: Some(reason),
             bugs: Vec::new(),
             remedy: Some(format!(
-                "if that is meant, say so: family != {0} && ...; if not: family == {0} || ...",
+                "if that is meant, say so: family in {{{}}} && ...; if not: family == {} || ...",
+                allowed.join(", "),
                 refused[0]
             )),
         }])
@@ -492,8 +502,7 @@ impl<'e> Look<'e> {
         for &operation in &dead {
             // A request of it without the flag.
             let without = self.probe(operation, "sqe_flags & IOSQE_ASYNC == 0");
-            let without = without.as_ref().unwrap_or(&self.everything);
-            in_workers &= common(without, &self.everything, operation, self.effort)? == Difference::Never;
+            in_workers &= without.is_some_and(|without| self.is_nothing(&without, operation));
         }
         let (reason, remedy) = match in_workers {
             true => (

@@ -83,6 +83,12 @@ fn what_is_open_is_decided_by_what_requests_are_allowed() {
             "openat2 beside openat",
             None,
         ),
+        // What holds of every request takes nothing from it.
+        (
+            "[all]\nrequire = \"!(sqe_flags & IOSQE_ASYNC)\"\n[ops]\nopenat = \"flags == O_RDONLY\"\nopenat2 = \"allow\"",
+            "openat2 beside openat",
+            Some(Low),
+        ),
         ("[ops]\nread = \"allow\"", "read beside readv", None),
         ("[ops]\nread = \"allow\"\nreadv = \"deny\"", "read beside readv", Some(Low)),
         // What only the flags of requests are asked for keeps nobody from the same.

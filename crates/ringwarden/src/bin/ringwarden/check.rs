@@ -36,8 +36,8 @@ use std::process::ExitCode;
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 when every policy can be used;
-  1  some policy has errors, or an assertion that is not proved, or warnings with --deny-warnings, or leaves
-     open what --fail-on names
+  1  some policy has errors or an assertion that is not proved; with --deny-warnings, warnings;
+     with --fail-on, something of that rank left open
   2  a policy cannot be read
 
 Examples:
