@@ -406,10 +406,7 @@ impl<'e> Look<'e> {
             }
             let what = if self.is_open(of, "")? { "restricted" } else { "refused" };
             for &by in row.others {
-                let layers = self.enforcement.layers();
-                let is_free = layers.iter().all(|policy| matches!(policy.rule(by), Rule::Allow(_)));
-                let exists = self.enforcement.filters().model().has_opcode(by);
-                if !exists || !is_free && self.is_restricted(by)? {
+                if !self.enforcement.filters().model().has_opcode(by) || self.is_restricted(by)? {
                     continue;
                 }
                 found.push(Exposure {

@@ -49,6 +49,11 @@ fn what_is_open_is_decided_by_what_requests_are_allowed() {
             "requests with IOSQE_BUFFER_SELECT",
             Some(High),
         ),
+        (
+            "[ops]\nrecv = \"allow\"\nprovide_buffers = \"allow\"\n[register]\ndefault = \"deny\"",
+            "requests with IOSQE_BUFFER_SELECT",
+            Some(High),
+        ),
         ("[ops]\nrecv = \"allow\"", "requests with IOSQE_BUFFER_SELECT", Some(High)),
         (
             "[ops]\nrecv = \"allow\"\n[register]\ndefault = \"deny\"",
