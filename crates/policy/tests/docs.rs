@@ -134,7 +134,6 @@ fn ways(ways: &[Way]) -> String {
         Way::Flags(some) => flags(*some),
         Way::Register(op) => format!("register `{op}`"),
         Way::Setup(flag) => flag.iter_names().map(|(name, _)| format!("rings with `{name}`")).collect(),
-        other => panic!("{other:?}"),
     });
     each.collect::<Vec<_>>().join(", ")
 }

@@ -267,8 +267,6 @@ impl<'e> Look<'e> {
             Way::Flags(flags) => Ok(!self.open_with(flags)?.is_empty()),
             Way::Register(op) => Ok(calls.register.allow(op)),
             Way::Setup(flag) => Ok(!calls.setup.denied.contains(flag)),
-            // Whatever it is, nobody has looked at it.
-            _ => Ok(true),
         }
     }
 
@@ -330,7 +328,6 @@ impl<'e> Look<'e> {
             Way::Request(operation, _) | Way::When(operation, _) => Subject::Operations(vec![operation]),
             Way::Register(op) => Subject::Registers(vec![op]),
             Way::Setup(flag) => Subject::Setup(flag),
-            _ => Subject::Later,
         })
     }
 

@@ -192,12 +192,14 @@ fn text(name: &str, exposures: &[Exposure], release: Option<Release>, columns: u
     let mut told = HashSet::new();
     for one in &exposures {
         let style = style_of(one.severity);
-        let subject = cut(&one.subject.to_string(), widest);
+        let whole = one.subject.to_string();
+        let subject = cut(&whole, widest);
         let by = cut(&allowed_by(one, name), columns - INDENT - widest - 2);
         let row = format!("{subject:<widest$}  {by}");
         text +=
             &format!("{style}{:<INDENT$}{style:#}{BOLD}{}{BOLD:#}\n", one.severity.as_str(), row.trim_end());
-        for (line, style) in details(one, release, &mut told) {
+        let rest = (subject != whole).then_some((whole, Style::new()));
+        for (line, style) in rest.into_iter().chain(details(one, release, &mut told)) {
             for line in wrapped(&line, columns - INDENT) {
                 text += &format!("{:INDENT$}{style}{line}{style:#}\n", "");
             }
@@ -377,6 +379,21 @@ mod tests {
                 assert_eq!(line, line.trim_end());
             }
             assert!(text.contains("futex_wait") && text.contains("CVE-2025-39698"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_a_row_stands_below_it() {
+        let exposures =
+            exposures("version = 1\ndefault = \"allow\"\n[all]\nrequire = \"!(sqe_flags & IOSQE_ASYNC)\"\n");
+        let text = plain(&exposures, 60);
+        let dead = exposures.iter().find_map(|one| match &one.subject {
+            Subject::Dead(operations) => Some(names(operations)),
+            _ => None,
+        });
+        let words: Vec<_> = text.split([' ', ',', '\n']).collect();
+        for operation in dead.expect("fsync and its like") {
+            assert!(words.contains(&operation.as_str()), "{operation}: {text}");
         }
     }
 
