@@ -10,6 +10,7 @@ mod messages;
 use daemon::{Agent, Client, NO_NOP, NO_WRITE, Node, can_run, kill, scrape};
 use launch::{built, finish};
 use ringwarden::kernel::Facts;
+use rustix::fs::Mode;
 use serde_json::{Value, json};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
@@ -62,6 +63,7 @@ fn whoever_has_no_usable_policy_gets_no_ring_and_it_is_said_why() {
         ("broken", "version = 1\ndefault = \"allow\"\n[ops]\nwrit = \"deny\"\n"),
         ("conditional", conditional),
     ]);
+    rustix::fs::mkfifoat(rustix::fs::CWD, node.path("policies/pipe.toml"), Mode::RWXU).expect("a pipe");
     fs::write(node.path("ceiling.toml"), &limited).expect("a policy");
     let ceiling = node.path("ceiling.toml");
     let mut agent = node.start(&["--ceiling", ceiling.to_str().expect("text")]);
@@ -73,6 +75,7 @@ fn whoever_has_no_usable_policy_gets_no_ring_and_it_is_said_why() {
         (".hidden", "the policy's name has other characters"),
         ("@nowhere", "no such preset"),
         ("broken", "writ"),
+        ("pipe", "it is not a file"),
         ("above", "it allows `write"),
         ("larger", "it allows rings of more than 64 entries"),
         ("conditional", "it allows `write user_data="),
@@ -95,6 +98,31 @@ fn whoever_has_no_usable_policy_gets_no_ring_and_it_is_said_why() {
             agent.expect("whether `write` is allowed depends on the request");
         }
     }
+}
+
+#[test]
+fn what_an_agent_cannot_begin_with_is_refused_and_left_as_it_is() {
+    if !can_run() {
+        return;
+    }
+    let node = Node::new(&[("web", NO_WRITE)]);
+    let (file, path) = (node.path("file"), |name: &str| node.path(name).to_string_lossy().into_owned());
+    fs::write(&file, "precious").expect("a file");
+    std::os::unix::fs::symlink(&file, node.path("link")).expect("a link");
+    rustix::fs::mkfifoat(rustix::fs::CWD, node.path("pipe"), Mode::RWXU).expect("a pipe");
+    let socket = path("agent.sock");
+    for (options, why) in [
+        (["--listen", &path("file"), "--rings", "1"], "no socket"),
+        (["--listen", &path("link"), "--rings", "1"], "no socket"),
+        (["--listen", &socket, "--metrics", &path("file")], "no socket"),
+        (["--listen", &socket, "--ceiling", &path("pipe")], "it is not a file"),
+        (["--listen", &socket, "--ceiling", "-"], "read again for each container"),
+    ] {
+        let mut agent = Agent::of(node.agent().args(options));
+        agent.expect(why);
+    }
+    assert_eq!(fs::read_to_string(&file).expect("the file"), "precious");
+    assert!(node.path("link").is_symlink());
 }
 
 #[test]

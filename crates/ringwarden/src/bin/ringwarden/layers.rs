@@ -82,16 +82,24 @@ pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
         // Relative to the file that names it, so that a folder of policies can be moved.
         let path = Path::new(file).parent().map_or_else(|| PathBuf::from(base), |folder| folder.join(base));
         let file = path.to_string_lossy().into_owned();
-        // A pipe, or a device, would be waited for.
-        if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err("it is not a file".to_owned());
-        }
-        match read(&file) {
+        match is_lasting(&path).and_then(|()| read(&file)) {
             Ok(text) => Ok(Base { file, text }),
             Err(Unusable::Unreadable { reason, .. } | Unusable::Wrong(reason)) => Err(reason),
             Err(Unusable::Several(_)) => Err("it cannot be read".to_owned()),
         }
     })
+}
+
+/// Refuses a pipe or a device, which would be waited for, and has nothing to say the second time.
+pub(crate) fn is_lasting(path: &Path) -> Result<(), Unusable> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let name = path.to_string_lossy().into_owned();
+            Err(Unusable::Unreadable { name, reason: "it is not a file".to_owned() })
+        }
+        // What else may be wrong shows where it is read.
+        _ => Ok(()),
+    }
 }
 
 /// The text of a policy: a file's, standard input's for `-` or, under a name that begins with `@`, a

@@ -23,7 +23,7 @@ mod socket;
 mod wire;
 mod worker;
 
-use crate::{FAILED, audit, layers, style};
+use crate::{FAILED, audit, input, layers, style};
 use clap::Args;
 use container::say;
 use front::Front;
@@ -63,10 +63,10 @@ pub(crate) struct Agent {
     #[arg(long, value_name = "POLICY")]
     ceiling: Option<String>,
     /// So many rings at a time in a container; more are refused (ENOMEM)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rings: Option<u64>,
     /// So many entries in all rings of a container together, at a time; more are refused (ENOMEM)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     entries: Option<u64>,
     /// Append one line of JSON to FILE for each ring and each request that is refused
     #[arg(long, value_name = "FILE")]
@@ -115,7 +115,11 @@ impl Agent {
             return Err(format!("{} is no folder", self.policies.display()));
         }
         if let Some(ceiling) = &self.ceiling {
-            layers::load(std::slice::from_ref(ceiling), Default::default())
+            if ceiling == input::STDIN {
+                return Err("the ceiling is read again for each container: name a file or a preset".into());
+            }
+            layers::is_lasting(Path::new(ceiling))
+                .and_then(|()| layers::load(std::slice::from_ref(ceiling), Default::default()))
                 .map_err(|unusable| unusable.line())?;
         }
         let audit = self.audit.as_deref().map(|path| {

@@ -43,7 +43,8 @@ fn place(name: &str, folder: &Path) -> Result<String, String> {
 /// Why rings cannot be held to it, for people.
 pub(super) fn choose(name: &str, folder: &Path, under: Option<&str>) -> Result<Chosen, String> {
     let names = [place(name, folder)?];
-    let policies = layers::parse(&names).map_err(|unusable| unusable.line())?;
+    let policies = layers::is_lasting(Path::new(&names[0])).and_then(|()| layers::parse(&names));
+    let policies = policies.map_err(|unusable| unusable.line())?;
     let load = |model| layers::enforce(&policies, model);
     let enforcement = load(KernelModel::default()).map_err(|unusable| unusable.line())?;
     if let Some(under) = under {

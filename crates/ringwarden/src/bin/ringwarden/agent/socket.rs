@@ -4,7 +4,8 @@ use listenfd::ListenFd;
 use rustix::fs::Mode;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::umask;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -26,7 +27,7 @@ pub(super) fn listen(path: Option<&Path>) -> Result<UnixListener, String> {
 }
 
 /// A socket at `path` that only root may connect to; one at which nobody listens any more is removed.
-pub(super) fn bind(path: &Path) -> std::io::Result<UnixListener> {
+pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
     let private = || {
         let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
         let bound = UnixListener::bind(path);
@@ -34,14 +35,28 @@ pub(super) fn bind(path: &Path) -> std::io::Result<UnixListener> {
         bound
     };
     match private() {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => match UnixStream::connect(path) {
-            Err(refused) if refused.kind() == ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-                private()
-            }
-            _ => Err(error),
-        },
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            abandoned(path)?;
+            std::fs::remove_file(path)?;
+            private()
+        }
         bound => bound,
+    }
+}
+
+/// Whether what is at `path` is a socket at which nobody listens.
+///
+/// # Errors
+/// It is something else, or somebody does.
+fn abandoned(path: &Path) -> io::Result<()> {
+    let told = |what: &str| Err(io::Error::new(ErrorKind::AddrInUse, what));
+    // A connection to what is no socket is refused in the same way.
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return told("something is there already that is no socket");
+    }
+    match UnixStream::connect(path) {
+        Err(refused) if refused.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        _ => told("somebody listens there already, such as another agent"),
     }
 }
 
