@@ -12,7 +12,7 @@ use crate::seccomp::Listener;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::SetupFlags;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::sync::Arc;
@@ -92,6 +92,11 @@ impl Maker {
             }
         }
     }
+}
+
+/// Whether no task is left under a listener's filter, and none will be.
+pub fn is_abandoned(listener: impl AsFd) -> bool {
+    crate::seccomp::is_abandoned(listener.as_fd())
 }
 
 /// Refuses every call that stops at a listener (`ENOSYS`) until no task is left under its filter: for those that could

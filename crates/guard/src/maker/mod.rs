@@ -46,5 +46,5 @@ mod setup;
 mod watch;
 
 pub use ledger::{Limits, RingCount};
-pub use listener::refuse_all;
+pub use listener::{is_abandoned, refuse_all};
 pub use run::Maker;

@@ -122,9 +122,7 @@ impl Listener {
 
     /// Whether no guarded task is left.
     pub(crate) fn is_abandoned(&self) -> bool {
-        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
-        let _ = poll(&mut fds, Some(&Timespec::default()));
-        fds[0].revents().contains(PollFlags::HUP)
+        is_abandoned(self.as_fd())
     }
 
     /// Whether the notification still waits: then its thread is alive, and its number nobody else's.
@@ -167,6 +165,13 @@ impl Listener {
         };
         self.ioctl(libc::SECCOMP_IOCTL_NOTIF_ADDFD, (&raw mut request).cast())
     }
+}
+
+/// Whether no task is left under a listener's filter.
+pub(crate) fn is_abandoned(listener: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(listener, PollFlags::empty())];
+    let _ = poll(&mut fds, Some(&Timespec::default()));
+    fds[0].revents().contains(PollFlags::HUP)
 }
 
 /// Whether the notification `id` of a listener still waits for its answer.

@@ -11,6 +11,7 @@ use daemon::{Agent, Client, NO_NOP, NO_WRITE, Node, can_run, kill, scrape};
 use launch::{built, finish};
 use ringwarden::kernel::Facts;
 use rustix::fs::Mode;
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
@@ -123,6 +124,28 @@ fn what_an_agent_cannot_begin_with_is_refused_and_left_as_it_is() {
     }
     assert_eq!(fs::read_to_string(&file).expect("the file"), "precious");
     assert!(node.path("link").is_symlink());
+}
+
+/// Such as a probe that looks whether a container is healthy.
+#[test]
+fn nobody_complains_of_a_process_that_has_ended_before_anybody_looked_at_it() {
+    if !can_run() {
+        return;
+    }
+    let node = Node::new(&[("web", NO_WRITE)]);
+    let metrics = node.path("metrics.sock");
+    let mut agent = node.start(&["--metrics", metrics.to_str().expect("text")]);
+    kill_process(agent.pid(), Signal::STOP).expect("an agent");
+    finish(node.runtime("web", &["true".as_ref()]));
+    kill_process(agent.pid(), Signal::CONT).expect("an agent");
+    while !scrape(&metrics).contains("listeners_total{outcome=\"served\"} 1\n") {
+        std::thread::yield_now();
+    }
+    agent.until_idle();
+    assert_eq!(node.contained_as("next", "web", "whole").ask("ring 8"), 0);
+    let line = agent.expect("container=");
+    assert!(line.contains("container=next policy=web: gets rings"), "{line}");
+    assert!(scrape(&metrics).contains("listeners_total{outcome=\"refused\"} 0\n"));
 }
 
 #[test]

@@ -78,15 +78,22 @@ fn serve(
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     let Chosen { mut maker, enforcement, lane } =
         policy::choose(&container.policy, &policies, ceiling.as_deref())?;
-    match profile {
-        Ok(profile) => maker.check(profile).map_err(|distrust| distrust.to_string())?,
-        Err(error) => container.say(format_args!(
-            "its seccomp profile cannot be looked at ({error}): whether it refuses listeners of the container's own \
-             is not known, and rings that programs enable themselves are not offered"
-        )),
+    if let Ok(profile) = profile {
+        maker.check(profile).map_err(|distrust| distrust.to_string())?;
     }
     let copy = listener.try_clone().map_err(|error| error.to_string())?;
     let joined = process.map_or(Err(Errno::SRCH.into()), memory_cgroup::join);
+    if (profile.is_err() || joined.is_err()) && guard::is_abandoned(listener) {
+        // Such as a probe of health, which enters the container for a moment: nothing was refused to it.
+        wire::report(io::stdin(), Report::Serves);
+        return Ok(());
+    }
+    if let Err(error) = profile {
+        container.say(format_args!(
+            "its seccomp profile cannot be looked at ({error}): whether it refuses listeners of the container's own \
+             is not known, and rings that programs enable themselves are not offered"
+        ));
+    }
     if let Err(error) = joined {
         container.say(format_args!("the memory of its rings is not counted for it: {error}"));
     }
