@@ -9,6 +9,9 @@ use std::io::Write;
 /// The most characters of a name that somebody else has chosen.
 const LONGEST: usize = 256;
 
+/// The most characters of a line of the log, about: a policy can be wrong in many places.
+const LONGEST_LINE: usize = 2000;
+
 /// What outranks the metadata of a profile.
 const POLICY: &str = "io.ringwarden.policy";
 /// Where runtimes for Kubernetes say of which pod a container is: CRI-O, and containerd.
@@ -78,16 +81,19 @@ impl Display for Container {
 
 /// One line on standard error, by one call.
 pub(super) fn say(text: impl Display) {
-    let mut line = String::new();
-    // A text that is several lines becomes one.
-    for (index, part) in text.to_string().split_whitespace().enumerate() {
-        let space = if index == 0 { "ringwarden agent: " } else { " " };
-        line.push_str(space);
-        line.push_str(part);
-    }
-    line.push('\n');
+    let line = format!("ringwarden agent: {}\n", line_of(&text.to_string()));
     // Nobody may be there to read it.
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// A text that is several lines as one, cut where it is too long.
+fn line_of(text: &str) -> String {
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST_LINE) {
+        line.truncate(end);
+        line.push_str(" ...");
+    }
+    line
 }
 
 fn short(text: &str) -> String {
@@ -112,5 +118,12 @@ mod tests {
         let pod = [("io.kubernetes.cri.sandbox-name", "p\ncontainer=x")];
         assert_eq!(container(&pod, "").to_string(), r#"container=c1 pod="p\ncontainer=x" policy="""#);
         assert_eq!(container(&[], &"x".repeat(1 << 20)).policy.len(), LONGEST);
+    }
+
+    #[test]
+    fn whatever_is_told_is_one_line_that_ends() {
+        assert_eq!(line_of("two\n  lines"), "two lines");
+        let long = line_of(&"ä ".repeat(1 << 20));
+        assert!(long.chars().count() < LONGEST_LINE + 10 && long.ends_with(" ..."), "{long}");
     }
 }
