@@ -1,6 +1,6 @@
 //! The seccomp filters that a thread is under.
 
-use super::{last_errno, ptrace, release, wait_stop};
+use super::{last_errno, ptrace, release, stop};
 use ringwarden_cbpf::Insn;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -19,7 +19,7 @@ const _: () = assert!(size_of::<Insn>() == size_of::<libc::sock_filter>());
 /// may not be traced; `EIO` on a kernel without CONFIG_CHECKPOINT_RESTORE (`get_nth_filter`, `kernel/seccomp.c`).
 pub(crate) fn filters_of(tid: Pid) -> Result<Vec<Vec<Insn>>, Errno> {
     ptrace(libc::PTRACE_SEIZE, tid, 0, null_mut())?;
-    let stopped = ptrace(libc::PTRACE_INTERRUPT, tid, 0, null_mut()).and_then(|()| wait_stop(tid));
+    let stopped = stop(tid);
     let filters = stopped.and_then(|_| (0..).map_while(|index| filter(tid, index).transpose()).collect());
     // A signal may have come first, and is passed on.
     let signal = stopped.map_or(0, |status| if status >> 16 == 0 { status >> 8 & 0xff } else { 0 });

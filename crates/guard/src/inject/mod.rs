@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use std::ffi::{c_long, c_void};
 use std::ptr::null_mut;
+use std::time::Duration;
 
 /// Every signal but `SIGTRAP`: a single step is reported by a forced `SIGTRAP`, and a forced signal
 /// that is blocked would reset the program's handler for it (`force_sig_info_to_task`).
@@ -227,11 +228,40 @@ fn ptrace(request: libc::c_uint, tid: Pid, address: usize, data: *mut c_void) ->
     if ret == -1 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// Stops a traced thread that is about its own business, and gives the status.
+///
+/// Whoever executes something, and has other threads to end for it, forgets that it was interrupted on some kernels
+/// (`zap_other_threads`; seen on Linux 6.18): it goes on in the new program, and nobody ever hears of a stop. So what
+/// has not stopped soon is interrupted again.
+fn stop(tid: Pid) -> Result<i32, Errno> {
+    let mut pause = Duration::from_micros(50);
+    loop {
+        ptrace(libc::PTRACE_INTERRUPT, tid, 0, null_mut())?;
+        // Twice as long each time: it may wait for a processor, or be frozen.
+        for _ in 0..8 {
+            if let Some(status) = stop_of(tid, libc::WNOHANG)? {
+                return Ok(status);
+            }
+            std::thread::sleep(pause);
+        }
+        pause = (2 * pause).min(Duration::from_millis(20));
+    }
+}
+
 /// Waits until the traced thread stops, and gives the status.
+fn wait_stop(tid: Pid) -> Result<i32, Errno> {
+    loop {
+        if let Some(status) = stop_of(tid, 0)? {
+            return Ok(status);
+        }
+    }
+}
+
+/// The status of a traced thread that has stopped; with `WNOHANG` at once, otherwise when something has happened.
 ///
 /// Whoever waits for one number is not woken when the thread ends by another's exec, which has the number by then
 /// (`de_thread`, `child_wait_callback`). So this waits until something has happened, and then looks whether it was here.
-fn wait_stop(tid: Pid) -> Result<i32, Errno> {
+fn stop_of(tid: Pid, flags: i32) -> Result<Option<i32>, Errno> {
     let id = tid.as_raw_nonzero().get();
     // Only this thread's tracees: the program itself is another thread's child.
     let own = libc::__WALL | libc::__WNOTHREAD;
@@ -247,34 +277,32 @@ fn wait_stop(tid: Pid) -> Result<i32, Errno> {
     };
     // SAFETY: what a child's change fills in; 0 where there was none.
     let whose = |info: &libc::siginfo_t| unsafe { info.si_pid() };
-    loop {
-        let info = match wait(libc::P_ALL, 0, 0) {
-            Ok(info) if whose(&info) != id => wait(libc::P_PID, id as libc::id_t, libc::WNOHANG),
-            result => result,
-        };
-        let info = match info {
-            Ok(info) if whose(&info) == id => info,
-            Ok(_) | Err(Errno::INTR) => continue,
-            Err(_) => return Err(Errno::SRCH),
-        };
-        if !matches!(info.si_code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
-            // The thread has ended. A process of ours is left for the main thread, which wants its
-            // status; any other is kept from its parent until its tracer has taken note.
-            if !is_own_child(tid) {
-                // SAFETY: no out pointer.
-                unsafe { libc::waitpid(id, std::ptr::null_mut(), own | libc::WNOHANG) };
-            }
-            return Err(Errno::SRCH);
+    let info = match wait(libc::P_ALL, 0, flags) {
+        Ok(info) if whose(&info) != id => wait(libc::P_PID, id as libc::id_t, libc::WNOHANG),
+        result => result,
+    };
+    let info = match info {
+        Ok(info) if whose(&info) == id => info,
+        Ok(_) | Err(Errno::INTR) => return Ok(None),
+        Err(_) => return Err(Errno::SRCH),
+    };
+    if !matches!(info.si_code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
+        // The thread has ended. A process of ours is left for the main thread, which wants its
+        // status; any other is kept from its parent until its tracer has taken note.
+        if !is_own_child(tid) {
+            // SAFETY: no out pointer.
+            unsafe { libc::waitpid(id, std::ptr::null_mut(), own | libc::WNOHANG) };
         }
-        let mut status = 0;
-        // SAFETY: `status` is a valid out pointer.
-        match unsafe { libc::waitpid(id, &mut status, own | libc::WNOHANG) } {
-            0 => {}
-            -1 if last_errno() == Errno::INTR => {}
-            -1 => return Err(Errno::SRCH),
-            _ if libc::WIFSTOPPED(status) => return Ok(status),
-            _ => return Err(Errno::SRCH),
-        }
+        return Err(Errno::SRCH);
+    }
+    let mut status = 0;
+    // SAFETY: `status` is a valid out pointer.
+    match unsafe { libc::waitpid(id, &mut status, own | libc::WNOHANG) } {
+        0 => Ok(None),
+        -1 if last_errno() == Errno::INTR => Ok(None),
+        -1 => Err(Errno::SRCH),
+        _ if libc::WIFSTOPPED(status) => Ok(Some(status)),
+        _ => Err(Errno::SRCH),
     }
 }
 
@@ -292,13 +320,13 @@ fn last_errno() -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::process::{setpriority_process, waitpid};
+    use rustix::process::{Signal, kill_process, setpriority_process, waitpid};
     use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
     use std::io::{Read, Write};
     use std::os::unix::process::CommandExt;
     use std::process::Command;
     use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::Instant;
 
     /// A process whose second thread executes something else when it is told to. Keeps to one processor with the
     /// calling thread and those that this starts, which come first.
@@ -320,6 +348,49 @@ mod tests {
                 }
             }
             child => (Pid::from_raw(child).expect("a child"), tell),
+        }
+    }
+
+    /// A process with two threads whose first executes something else, which goes on, when it is told to.
+    fn goes_on_as_another_when_told() -> (Pid, std::io::PipeWriter) {
+        let (mut told, tell) = std::io::pipe().expect("a pipe");
+        // SAFETY: the child starts a thread, which waits, and executes another program.
+        match unsafe { libc::fork() } {
+            0 => {
+                std::thread::spawn(|| {
+                    loop {
+                        std::thread::park();
+                    }
+                });
+                let _ = told.read_exact(&mut [0]);
+                let error = Command::new("sleep").arg("1000").exec();
+                panic!("{error}");
+            }
+            child => (Pid::from_raw(child).expect("a child"), tell),
+        }
+    }
+
+    #[test]
+    fn who_is_interrupted_while_it_executes_something_stops_all_the_same() {
+        for attempt in 0..300 {
+            let (child, mut tell) = goes_on_as_another_when_told();
+            let (hears, heard) = mpsc::channel();
+            std::thread::spawn(move || {
+                ptrace(libc::PTRACE_SEIZE, child, 0, null_mut()).expect("a child that can be traced");
+                tell.write_all(&[0]).expect("a pipe");
+                // Somewhere on its way.
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_micros(attempt * 4) {
+                    std::hint::spin_loop();
+                }
+                let stopped = stop(child);
+                release(child, 0);
+                hears.send(stopped.map(|status| status >> 16)).expect("a listener");
+            });
+            let stopped = heard.recv_timeout(Duration::from_secs(60));
+            kill_process(child, Signal::KILL).expect("the program");
+            waitpid(Some(child), rustix::process::WaitOptions::empty()).expect("the program");
+            assert_eq!(stopped, Ok(Ok(libc::PTRACE_EVENT_STOP)), "attempt {attempt}");
         }
     }
 
