@@ -122,6 +122,10 @@ fn what_an_agent_cannot_begin_with_is_refused_and_left_as_it_is() {
         let mut agent = Agent::of(node.agent().args(options));
         agent.expect(why);
     }
+    let mut confined = Command::new("setpriv");
+    let agent = node.agent();
+    confined.args(["--bounding-set", "-sys_ptrace"]).arg(agent.get_program()).args(agent.get_args());
+    Agent::of(confined.arg("--listen").arg(node.socket())).expect("takes CAP_SYS_PTRACE");
     assert_eq!(fs::read_to_string(&file).expect("the file"), "precious");
     assert!(node.path("link").is_symlink());
 }

@@ -32,6 +32,7 @@ use ringwarden::guard::{
     needs::{self, When},
 };
 use ringwarden::launch::descriptors;
+use rustix::thread::{CapabilitySet, capabilities};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,6 +107,12 @@ impl Agent {
     fn begin(self) -> Result<(Front, UnixListener), String> {
         if !rustix::process::geteuid().is_root() {
             return Err("the agent looks into the processes of containers, which takes root".into());
+        }
+        if capabilities(None).is_ok_and(|sets| !sets.effective.contains(CapabilitySet::SYS_PTRACE)) {
+            // Otherwise every ring would fail with EPERM, and nobody would say why.
+            return Err("the agent looks into the processes of containers, which takes CAP_SYS_PTRACE; \
+                        systemd: `CapabilityBoundingSet=`, in a container: `--privileged`"
+                .into());
         }
         let missing = needs::missing(When::Always);
         if !missing.is_empty() {
