@@ -8,7 +8,9 @@ use rustix::io::Errno;
 
 /// Where a seccomp profile is in the way.
 const PROFILE: &str = "Where the container is started, `ringwarden export seccomp --lane split -o profile.json POLICY` \
-                       writes a profile that does; a service takes `SystemCallFilter=@system-service @aio kcmp`.";
+                       writes a profile that does, and without `--lane split` one for `ringwarden agent`, which makes \
+                       rings from outside for images as they are; a service takes \
+                       `SystemCallFilter=@system-service @aio kcmp`.";
 
 /// What to do next, in one sentence; in another what to type, where that is known.
 pub(super) fn advise(
