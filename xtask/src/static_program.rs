@@ -79,17 +79,8 @@ pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result
 fn native(folder: &Path, profile: &str) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([
-        "build",
-        "--quiet",
-        "--profile",
-        profile,
-        "--locked",
-        "-p",
-        "ringwarden",
-        "--bin",
-        "ringwarden",
-    ]);
+    // What takes minutes says how far it is, on standard error.
+    command.args(["build", "--profile", profile, "--locked", "-p", "ringwarden", "--bin", "ringwarden"]);
     command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
     command.args(["--target", Architecture::X86_64.target()]);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", folder);
