@@ -115,6 +115,7 @@ fn what_an_agent_cannot_begin_with_is_refused_and_left_as_it_is() {
     for (options, why) in [
         (["--listen", &path("file"), "--rings", "1"], "no socket"),
         (["--listen", &path("link"), "--rings", "1"], "no socket"),
+        (["--listen", &path("nowhere/agent.sock"), "--rings", "1"], "no such folder"),
         (["--listen", &socket, "--metrics", &path("file")], "no socket"),
         (["--listen", &socket, "--ceiling", &path("pipe")], "it is not a file"),
         (["--listen", &socket, "--ceiling", "-"], "read again for each container"),

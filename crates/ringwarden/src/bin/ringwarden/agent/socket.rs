@@ -40,6 +40,9 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
             std::fs::remove_file(path)?;
             private()
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(io::Error::new(ErrorKind::NotFound, "there is no such folder"))
+        }
         bound => bound,
     }
 }
