@@ -1,12 +1,12 @@
 //! Peers of the front that are no runtimes, or broken ones: a line in the log, and nothing else is disturbed.
 
 use crate::ACCES;
-use crate::daemon::{NO_WRITE, Node, can_run};
+use crate::daemon::{NO_WRITE, Node, can_run, scrape};
 use crate::launch::{Stage, finish};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs;
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -122,4 +122,24 @@ fn only_root_is_listened_to() {
     runtime.arg(node.socket()).args([MESSAGE, "whole", "/bin/true"]);
     finish(runtime);
     agent.expect("of user 65534 connected, who is not root");
+}
+
+#[test]
+fn who_asks_for_metrics_waits_for_nobody_who_says_nothing() {
+    if !can_run() {
+        return;
+    }
+    let node = Node::new(&[]);
+    let metrics = node.path("metrics.sock");
+    let _agent = node.start(&["--metrics", metrics.to_str().expect("text")]);
+    // They are hung up on after a while, which may come first here and there where the machine is slow.
+    let overtakes = || {
+        let mut silent: Vec<_> = (0..4).map(|_| UnixStream::connect(&metrics).expect("metrics")).collect();
+        assert!(scrape(&metrics).contains("ringwarden_agent_workers 0"));
+        silent.iter_mut().all(|stream| {
+            stream.set_nonblocking(true).expect("a socket");
+            stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        })
+    };
+    assert!((0..5).any(|_| overtakes()));
 }
