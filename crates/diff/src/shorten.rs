@@ -3,10 +3,10 @@
 mod prune;
 
 use crate::bdd::{self, Bdd};
-use crate::code::{self, A, Operation, X};
+use crate::code::{self, A, Operation, Value, X};
 use crate::gate::{Bit, Gates};
 use crate::run::{self, Registers};
-use crate::word::Word;
+use crate::word::{self, Word};
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_JA, BPF_JMP};
 use std::rc::Rc;
@@ -84,9 +84,12 @@ impl Known {
             .enumerate()
             .map(|(index, &insn)| code::operation(index, insn, bytes))
             .collect::<Option<_>>()?;
+        let loaded = loaded(&code, words)?;
         let mut bdd = Bdd::new(BUDGET);
-        let context: Vec<Word> =
-            (0..words).map(|word| std::array::from_fn(|bit| bdd.variable(32 * word + 31 - bit))).collect();
+        let mut context: Vec<Word> = vec![word::ZERO; words];
+        for (number, word) in loaded.into_iter().enumerate() {
+            context[word] = std::array::from_fn(|bit| bdd.variable(32 * number + 31 - bit));
+        }
         let live = code::live(&code);
         let registers = run::registers(&mut bdd, &code, &live, &context)?;
         let mut written = vec![u32::MAX; code.len()];
@@ -138,6 +141,26 @@ impl Known {
         let same = |register: usize| there[register] == here[register];
         self.live[at] & !self.written[from] == 0 && run::registers_in(self.live[at]).all(same)
     }
+}
+
+/// The words that a program loads; `None` where no way through it loads one of them twice: then there is nothing
+/// that it could ask twice.
+fn loaded(code: &[Operation], words: usize) -> Option<Vec<usize>> {
+    if words > u64::BITS as usize {
+        return None;
+    }
+    let mut before: Vec<u64> = vec![0; code.len()];
+    let (mut loaded, mut twice) = (0, false);
+    for (index, &operation) in code.iter().enumerate() {
+        let mut after = before[index];
+        if let Operation::Move { from: Value::Context(word), .. } = operation {
+            twice |= after >> word & 1 != 0;
+            after |= 1 << word;
+            loaded |= after;
+        }
+        operation.next(index).for_each(|next| before[next] |= after);
+    }
+    twice.then(|| (0..words).filter(|word| loaded >> word & 1 != 0).collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How long reading and compiling takes: whole policies by the number of rules, and sets by size.
 //!
-//! A policy of 60 rules is to take less than 5 ms, and its proof no more than what is proved:
+//! A policy of 60 rules is to take less than 5 ms, and its proof no more than twice as long:
 //! `cargo bench -p ringwarden-policy --features properties`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

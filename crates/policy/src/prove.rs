@@ -10,11 +10,11 @@ use ringwarden_diff::{CompareError, Difference, Effort, Gates, Prover, Word};
 use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
 use std::sync::Arc;
 
-/// Some tens of milliseconds for an operation, where it is hard.
+/// A tenth of a second for an operation, where it is hard; enough for the longest programs that search a set.
 fn effort() -> Effort {
     let mut effort = Effort::default();
-    effort.diagram_nodes = 1 << 16;
-    effort.diagram_steps = 1 << 17;
+    effort.diagram_nodes = 1 << 18;
+    effort.diagram_steps = 1 << 19;
     effort.gates = 1 << 16;
     effort.conflicts = 1_000;
     effort
