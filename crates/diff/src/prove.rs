@@ -6,7 +6,7 @@ use crate::compare::{Code, CompareError, Difference, Effort, Stack, confirmed};
 use crate::domain::Domain;
 use crate::gate::{Bit, Gates};
 use crate::word::Word;
-use ringwarden_filter::FilterSet;
+use ringwarden_filter::{FilterSet, KernelModel};
 use ringwarden_uapi::Opcode;
 
 /// What is meant to be allowed, said by other means than programs: given the words of a context, whose bits
@@ -72,6 +72,31 @@ impl Prover {
             difference => Ok(difference),
         }
     }
+
+    /// Looks for a request of the operation that is meant, on that kernel.
+    ///
+    /// # Errors
+    /// [`CompareError::Unconfirmed`] should never be seen.
+    pub fn example(
+        &mut self,
+        model: KernelModel,
+        opcode: Opcode,
+        meaning: Meaning<'_>,
+    ) -> Result<Difference, CompareError> {
+        let domain = Domain::new(model, opcode);
+        self.bdd.restart();
+        let meant = requests(&mut self.bdd, &domain, meaning);
+        let answer = if self.bdd.is_exhausted() {
+            let Effort { gates, conflicts, .. } = self.effort;
+            let mut circuit = Circuit::new(circuit::Budget { nodes: gates, conflicts });
+            let meant = requests(&mut circuit, &domain, meaning);
+            circuit.solve(meant)
+        } else {
+            self.bdd.solution(meant).map_or(Answer::Never, Answer::Sometimes)
+        };
+        // What is meant is for the caller to confirm: here, that there is such a request.
+        confirmed(&domain, opcode, answer, [(&FilterSet::new(model), true)])
+    }
 }
 
 /// The requests that are allowed and not meant to be, and those that are refused and meant to be allowed.
@@ -82,4 +107,12 @@ fn differences<G: Gates>(gates: &mut G, domain: &Domain, code: &Code, meaning: M
     let meant = meaning(gates, &context);
     let meant = gates.and(possible, meant);
     [gates.and(allowed, !meant), gates.and(meant, !allowed)]
+}
+
+/// The requests that are meant.
+fn requests<G: Gates>(gates: &mut G, domain: &Domain, meaning: Meaning<'_>) -> Bit {
+    let context = domain.context(gates);
+    let possible = domain.possible(gates, &context);
+    let meant = meaning(gates, &context);
+    gates.and(possible, meant)
 }

@@ -10,8 +10,13 @@ use std::net::IpAddr;
 
 /// Whether a request, given as the words of its context, meets a condition.
 pub(crate) fn holds(cond: &Cond, words: &[u32]) -> bool {
+    outcome(cond, words) == Some(true)
+}
+
+/// How a condition on such a request comes out; `None` where a field that decides is absent.
+pub(crate) fn outcome(cond: &Cond, words: &[u32]) -> Option<bool> {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    View(&bytes).cond(cond) == Some(true)
+    View(&bytes).cond(cond)
 }
 
 /// The context of a request as the C structure that it is. `None` is an absent value.

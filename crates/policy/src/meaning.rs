@@ -22,6 +22,11 @@ pub(crate) fn allowed(gates: &mut dyn Gates, layers: &[Policy], operation: Opcod
     })
 }
 
+/// The requests for which a condition holds.
+pub(crate) fn holds(gates: &mut dyn Gates, cond: &Cond, context: &[Word]) -> Bit {
+    Meaning { gates, context }.cond(cond).holds
+}
+
 /// Whether an operation's requests are all allowed, or all refused, whatever they ask for.
 pub(crate) fn outright(layers: &[Policy], operation: Opcode) -> Option<bool> {
     let refuses = |policy: &Policy| match policy.operation(operation).map(|rule| &rule.effect) {

@@ -71,6 +71,23 @@ impl Request {
         Ok(Self { operation, values })
     }
 
+    /// The request that shows those words to a filter, with the values that are not 0; `None` where no request of
+    /// an operation that is known does.
+    pub fn showing(words: &[u32]) -> Option<Self> {
+        let operation = Opcode(words.get(2)?.to_ne_bytes()[0]);
+        let values = Field::all_of(operation).filter_map(|field| Some((field, field.value(words)?)));
+        let is_zero = |value: &FieldValue| match value {
+            FieldValue::Number(number) => *number == 0,
+            FieldValue::Address(address) => address.is_unspecified(),
+        };
+        Self::new(operation, values.filter(|(_, value)| !is_zero(value)).collect()).ok()
+    }
+
+    /// The fields that are not 0, each with its value.
+    pub fn values(&self) -> &[(&'static Field, FieldValue)] {
+        &self.values
+    }
+
     /// Reads a request from the values of its fields, each `field=value` as in a test: `port=443`,
     /// `flags=O_WRONLY|O_CREAT`. Diagnostics call them the file `request`, a value a line.
     ///

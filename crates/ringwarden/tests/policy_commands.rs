@@ -166,6 +166,68 @@ connect = "addr in {10.1.2.3, fd00::1:2} && port == 443"
         assert_eq!(status(&output), 0);
         assert!(stderr(&output).contains("has no tests"), "{output:?}");
     }
+
+    const HALF_TESTED: &str = r#"version = 1
+default = "deny"
+
+[ops]
+connect = "addr in 10.0.0.0/8 && port == 443"
+
+[[test]]
+op     = "connect"
+with   = { addr = "10.1.2.3", port = 443 }
+expect = "allow"
+"#;
+
+    #[test]
+    fn what_no_test_decides_is_named_with_a_request_that_would() {
+        let file = File::new(HALF_TESTED);
+        let output = ringwarden(&["test", "--coverage", file.name()]);
+        assert_eq!(status(&output), 0);
+        let expected = format!(
+            "ok    connect addr=10.1.2.3 port=443 family=AF_INET allow at {0}:5\n\
+             open  {0}:2 default\n      such as nop: deny\n\
+             open  {0}:5 connect: addr in 10.0.0.0/8 does not hold\n      \
+             such as connect family=AF_INET port=443: deny\n\
+             open  {0}:5 connect: port == 443 does not hold\n      \
+             such as connect family=AF_INET addr=10.0.0.0: deny\n\
+             {0}: tests decide 2 of 5 branches, 40 %\n1 passed, 0 failed, kernel 7.3\n",
+            file.name()
+        );
+        assert_eq!(stdout(&output), expected);
+        let json = ringwarden(&["test", "--coverage", "--format", "json", file.name()]);
+        let report: Value = serde_json::from_str(stdout(&json)).expect("JSON");
+        let coverage = &report["coverage"][0];
+        assert_eq!((&coverage["decided"], &coverage["branches"]), (&2.into(), &5.into()));
+        assert_eq!(coverage["undecided"][2]["part"], "port == 443");
+        assert_eq!(coverage["undecided"][2]["holds"], false);
+    }
+
+    #[test]
+    fn so_much_may_be_asked_for() {
+        let (half, none) = (File::new(HALF_TESTED), File::new("version = 1\ndefault = \"deny\"\n"));
+        for (arguments, expected) in [
+            (&["--min", "40", half.name()][..], 0),
+            (&["--min", "41", half.name()], 1),
+            (&["--min", "40", half.name(), none.name()], 1),
+            (&["--require-tests", half.name()], 0),
+            (&["--require-tests", half.name(), none.name()], 1),
+            (&["--min", "101", half.name()], 2),
+        ] {
+            assert_eq!(status(&ringwarden(&[&["test"], arguments].concat())), expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_generated_decides_all_that_was_left() {
+        for text in [HALF_TESTED, include_str!("../../../policies/private-services.toml")] {
+            let generated = ringwarden(&["test", "--generate", File::new(text).name()]);
+            assert_eq!(status(&generated), 0);
+            let whole = File::new(&format!("{text}\n{}", stdout(&generated)));
+            let output = ringwarden(&["test", "--min", "100", whole.name()]);
+            assert_eq!(status(&output), 0, "{output:?}");
+        }
+    }
 }
 
 mod check {

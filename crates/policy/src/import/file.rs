@@ -247,9 +247,6 @@ fn with(arguments: &BTreeMap<u8, u64>, operation: Opcode, call: &str) -> Value {
         let number = arguments.get(&argument.index);
         argument.fields.iter().filter_map(move |name| Field::of(operation, name).zip(number))
     });
-    Value::fields(fields.map(|(field, number)| {
-        let text = field.write(FieldValue::Number(number & field.mask));
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        (field.name, if is_number { Value::number(text) } else { Value::condition(&text) })
-    }))
+    let values = fields.map(|(field, number)| (field, FieldValue::Number(number & field.mask)));
+    Value::with(&values.collect::<Vec<_>>())
 }

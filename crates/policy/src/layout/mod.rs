@@ -13,7 +13,9 @@ mod rows;
 use crate::ast::Meaning;
 use crate::diagnostic::Diagnostics;
 use crate::document;
+use crate::field::Field;
 use crate::parse;
+use crate::request::FieldValue;
 use crate::source::{Excerpt, Source};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -238,6 +240,15 @@ impl Value {
             comment: Some(comment_of(comment.as_ref())),
         };
         Self(Form::List(texts.into_iter().map(part).collect()))
+    }
+
+    /// The `with` of a test: the values of fields.
+    pub fn with(values: &[(&'static Field, FieldValue)]) -> Self {
+        Self::fields(values.iter().map(|&(field, value)| {
+            let text = field.write(value);
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            (field.name, if is_number { Self::number(text) } else { Self::condition(&text) })
+        }))
     }
 
     /// `{ key = value }`.

@@ -1,9 +1,12 @@
 //! `ringwarden test`: the `[[test]]` tables of policies, run through the engine.
 
+mod coverage;
+
 use crate::format::{self, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD};
 use crate::{UNUSABLE, layers, request};
 use clap::Args;
+use coverage::Coverage;
 use ringwarden::Enforcement;
 use ringwarden::filter::Verdict;
 use ringwarden::policy::{self, Decision, Policy, Request, RuleOrigin};
@@ -15,10 +18,17 @@ use std::process::ExitCode;
 ///
 /// Each policy's `[[test]]` tables are put to the programs that the policy compiles to, as a kernel would
 /// run them. A policy is tested by itself, not on top of the one before.
+///
+/// With `--coverage` the branches of each policy are counted: every rule, and both outcomes of every part of a
+/// condition. A test decides a branch where the verdict would be another one if that branch came out the other way.
 #[derive(Args)]
 #[command(after_help = "\
-Exit status: 0 when every test has passed;
-  1  some test has failed
+Examples:
+  ringwarden test --min 90 --require-tests policies/*.toml
+  ringwarden test --generate web.toml >>web.toml
+
+Exit status: 0 when every test has passed, and with --generate;
+  1  some test has failed, or --min or --require-tests is not met
   2  a policy cannot be read, has errors, or is not for this kernel")]
 pub(crate) struct Test {
     /// Policy files, or - for standard input
@@ -27,6 +37,18 @@ pub(crate) struct Test {
     /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3
     #[arg(long, value_name = "KERNEL", default_value_t)]
     kernel: KernelModel,
+    /// Say which rules, and which outcomes of parts of conditions, no test decides, with requests that would
+    #[arg(long)]
+    coverage: bool,
+    /// Fail unless tests decide so many of a hundred branches of each policy; implies --coverage
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    min: Option<u8>,
+    /// Fail where a policy has no tests
+    #[arg(long)]
+    require_tests: bool,
+    /// Write tests for what none decides, to be looked at and appended; nothing else is written
+    #[arg(long, conflicts_with_all = ["coverage", "min", "require_tests", "format"])]
+    generate: bool,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -41,6 +63,8 @@ struct Report {
     tests: Vec<Outcome>,
     /// The policies without a test.
     untested: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<Vec<Coverage>>,
 }
 
 /// One request of a test.
@@ -63,40 +87,52 @@ struct Outcome {
 
 impl Test {
     pub(crate) fn execute(self) -> ExitCode {
-        let (tests, untested) = match self.run() {
-            Ok(done) => done,
+        match self.run() {
+            Ok(status) => status,
             Err(unusable) => {
                 unusable.print();
-                return ExitCode::from(UNUSABLE);
-            }
-        };
-        let passed = tests.iter().filter(|test| test.passed).count();
-        let failed = tests.len() - passed;
-        let report = Report { kernel: self.kernel.to_string(), passed, failed, tests, untested };
-        let status = if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        match self.format {
-            Format::Json => format::json(&report, status),
-            Format::Human => {
-                report.print();
-                status
+                ExitCode::from(UNUSABLE)
             }
         }
     }
 
-    /// The outcome of every test, and the policies that have none.
-    fn run(&self) -> Result<(Vec<Outcome>, Vec<String>), layers::Unusable> {
-        let (mut outcomes, mut untested) = (Vec::new(), Vec::new());
+    fn run(&self) -> Result<ExitCode, layers::Unusable> {
+        let (mut tests, mut untested, mut coverage) = (Vec::new(), Vec::new(), Vec::new());
         for policy in layers::parse(&self.policies)? {
             let enforcement = layers::enforce(std::slice::from_ref(&policy), self.kernel)?;
+            if self.generate {
+                anstream::print!("{}", Coverage::of(&policy, self.kernel).tests(&policy, self.kernel));
+                continue;
+            }
             if policy.tests().is_empty() {
                 untested.push(policy.file().to_owned());
             }
             for test in policy.tests() {
                 let of_test = |request| Outcome::new(&policy, &enforcement, test, request);
-                outcomes.extend(test.requests.iter().map(of_test));
+                tests.extend(test.requests.iter().map(of_test));
+            }
+            if self.coverage || self.min.is_some() {
+                coverage.push(Coverage::of(&policy, self.kernel));
             }
         }
-        Ok((outcomes, untested))
+        if self.generate {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let passed = tests.iter().filter(|test| test.passed).count();
+        let failed = tests.len() - passed;
+        let min = usize::from(self.min.unwrap_or(0));
+        let is_met = coverage.iter().all(|coverage| coverage.percent() >= min)
+            && (!self.require_tests || untested.is_empty());
+        let status = if failed == 0 && is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let coverage = (!coverage.is_empty()).then_some(coverage);
+        let report = Report { kernel: self.kernel.to_string(), passed, failed, tests, untested, coverage };
+        Ok(match self.format {
+            Format::Json => format::json(&report, status),
+            Format::Human => {
+                report.print(min);
+                status
+            }
+        })
     }
 }
 
@@ -146,7 +182,7 @@ fn word(decision: Decision) -> &'static str {
 }
 
 impl Report {
-    fn print(&self) {
+    fn print(&self, min: usize) {
         for test in &self.tests {
             let Outcome { file, line, request, expected, decided, rule, .. } = test;
             let at = test.at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
@@ -164,6 +200,12 @@ impl Report {
         }
         for file in &self.untested {
             style::note(format_args!("{file} has no tests"));
+        }
+        for coverage in self.coverage.iter().flatten() {
+            coverage.print();
+            if coverage.percent() < min {
+                anstream::println!("{BAD}FAIL{BAD:#}  less than {min} %");
+            }
         }
         let Self { passed, failed, kernel, .. } = self;
         anstream::println!("{passed} passed, {failed} failed, kernel {kernel}");
