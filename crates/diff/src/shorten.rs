@@ -11,9 +11,11 @@ use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_JA, BPF_JMP};
 use std::rc::Rc;
 
-/// What is looked at before a program is left as it is, about a millisecond: a long one mostly searches a set,
-/// which asks nothing twice.
+/// What is looked at before a program is left as it is: about a millisecond.
 const BUDGET: bdd::Budget = bdd::Budget { nodes: 1 << 12, steps: 1 << 13 };
+
+/// Longer ones mostly search a set, which asks nothing twice.
+const LONGEST: usize = 512;
 
 /// The same program with jumps that go past what is known at the jump: questions whose answer follows from
 /// those before, and loads of what a register holds already; and without what nothing leads to.
@@ -143,22 +145,40 @@ impl Known {
     }
 }
 
-/// The words that a program loads; `None` where no way through it loads one of them twice: then there is nothing
-/// that it could ask twice.
+/// The words that a program loads; `None` where it is too long, or no way through it asks twice about one of them.
 fn loaded(code: &[Operation], words: usize) -> Option<Vec<usize>> {
-    if words > u64::BITS as usize {
+    if words > u64::BITS as usize || code.len() > LONGEST {
         return None;
     }
-    let mut before: Vec<u64> = vec![0; code.len()];
+    /// What some way to an instruction has loaded since the last question, and what it has asked about.
+    #[derive(Clone, Copy, Default)]
+    struct Before {
+        current: u64,
+        asked: u64,
+    }
+    let mut before = vec![Before::default(); code.len()];
     let (mut loaded, mut twice) = (0, false);
     for (index, &operation) in code.iter().enumerate() {
         let mut after = before[index];
-        if let Operation::Move { from: Value::Context(word), .. } = operation {
-            twice |= after >> word & 1 != 0;
-            after |= 1 << word;
-            loaded |= after;
+        match operation {
+            Operation::Move { to, from: Value::Context(word) } => {
+                // What A held is gone, unless the other registers have it, too.
+                let follows = index.checked_sub(1).map(|last| code[last]);
+                let begins = to == A
+                    && matches!(follows, None | Some(Operation::Branch { .. } | Operation::Return(_)));
+                after.current = if begins { 1 << word } else { after.current | 1 << word };
+                loaded |= after.current;
+            }
+            Operation::Branch { .. } => {
+                twice |= after.asked & after.current != 0;
+                after.asked |= after.current;
+            }
+            _ => {}
         }
-        operation.next(index).for_each(|next| before[next] |= after);
+        for next in operation.next(index) {
+            before[next].current |= after.current;
+            before[next].asked |= after.asked;
+        }
     }
     twice.then(|| (0..words).filter(|word| loaded >> word & 1 != 0).collect())
 }
