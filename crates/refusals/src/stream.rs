@@ -102,6 +102,13 @@ impl Stream {
                 let mut builder = builder.clone();
                 builder.observe_cgroup(&cgroup);
                 on_all(&mut builder, BUFFER).map_err(|error| match error {
+                    // The tracepoint is there: no event of its kind is for this group. Until the first controller is
+                    // handed down, version 2 hands down none, nor those that always are (`subtree_ss_mask` in
+                    // kernel/cgroup/cgroup.c; so on 6.1, 6.12, 7.2 and 7.3).
+                    Unavailable::NoPerf(_) => no_cgroup(io::Error::other(
+                        "its hierarchy does not count them below its root until something has been written to the \
+                         root's cgroup.subtree_control, say `+pids`",
+                    )),
                     // What is no cgroup, or in a hierarchy without the controller.
                     Unavailable::Failed(error) if matches!(error.raw_os_error(), Some(9 | 22)) => {
                         no_cgroup(error)

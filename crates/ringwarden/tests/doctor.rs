@@ -3,13 +3,14 @@
 //!
 //! What changes the whole machine is only done where `RINGWARDEN_GUEST` says that it is a guest of ours.
 
+mod cgroup;
 mod launch;
 
-use launch::{Stage, finish, is_root, skip};
+use cgroup::{Group, Of};
+use launch::{Stage, finish, is_root, skip, skip_here};
 use ringwarden_testring::{Ring, SetupFlags};
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 use std::{env, fs, io};
@@ -345,60 +346,32 @@ fn make_until_there_is_no_room(most: u64, entries: u32) -> io::Result<()> {
 
 #[test]
 fn a_limit_of_memory_is_named_with_what_raises_it() {
+    const LIMIT: u64 = 512 << 20;
     if !is_root() {
         return skip("a memory cgroup: takes root");
     }
-    let Some(group) = MemoryGroup::new() else { return skip("a memory cgroup: none can be made here") };
+    let group = match Group::new(Of::Memory) {
+        Ok(group) => group,
+        Err(wrong) => return skip_here(&format!("a memory cgroup: {wrong}")),
+    };
+    let file = group.memory_limit();
+    fs::write(&file, LIMIT.to_string()).expect("a limit");
+    let file = file.to_str().expect("text");
     let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let stage = Stage::new();
     for (rings, fits) in [(10, true), (4_000, false)] {
         let mut command = with_rings(&stage, rings, 4096);
-        let processes = group.folder.join("cgroup.procs");
+        let processes = group.processes();
         // SAFETY: opens and writes a file between fork and exec.
         unsafe { command.pre_exec(move || fs::write(&processes, "0")) };
         let found = Diagnosis::of(command);
         assert_eq!(limit(&found, "memory")["answer"], fits, "{}", found.report);
         let detail = limit(&found, "memory")["detail"].as_str().expect("a detail").to_owned();
-        assert!(detail.contains(group.limit.to_str().expect("text")), "{detail}");
+        assert!(detail.contains(file), "{detail}");
         let most = limit(&found, "memory")["most"].as_u64().expect("a number");
         // 545,260 bytes each were measured.
-        assert!(most > 700 && most < MemoryGroup::LIMIT / 545_260, "{most}");
+        assert!(most > 700 && most < LIMIT / 545_260, "{most}");
         let remedy = limit(&found, "memory")["remedy"].as_str().unwrap_or_default();
-        assert_eq!(remedy.contains(group.limit.to_str().expect("text")), !fits, "{remedy}");
-    }
-}
-
-/// A memory cgroup of either version, gone when this is dropped.
-struct MemoryGroup {
-    folder: PathBuf,
-    limit: PathBuf,
-}
-
-impl MemoryGroup {
-    const LIMIT: u64 = 512 << 20;
-
-    fn new() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/mounts").ok()?;
-        mounts.lines().find_map(|line| {
-            let mut fields = line.split(' ').skip(1);
-            let (at, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
-            let name = match kind {
-                "cgroup" if options.split(',').any(|option| option == "memory") => "memory.limit_in_bytes",
-                "cgroup2" => "memory.max",
-                _ => return None,
-            };
-            let folder = Path::new(at).join(format!("ringwarden-doctor-{}", std::process::id()));
-            fs::create_dir(&folder).ok()?;
-            let group = Self { limit: folder.join(name), folder };
-            group.limit.exists().then_some(())?;
-            fs::write(&group.limit, Self::LIMIT.to_string()).ok()?;
-            Some(group)
-        })
-    }
-}
-
-impl Drop for MemoryGroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.folder);
+        assert_eq!(remedy.contains(file), !fits, "{remedy}");
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Needs root, and Linux 5.16 for its tracepoint.
 
+mod cgroup;
 mod client;
 mod launch;
 
+use cgroup::{Group, Of};
 use client::policy;
-use launch::{Stage, finish, is_root, skip, watch};
+use launch::{Stage, finish, is_root, skip, skip_here, watch};
 use ringwarden::kernel::Facts;
 use ringwarden::refusals::InUse;
 use serde_json::Value;
@@ -372,18 +374,12 @@ fn everybody_is_watched_until_a_signal_comes() {
 
 #[test]
 fn a_cgroup_is_watched_and_nobody_outside() {
-    let Some(root) = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .into_iter()
-        .find(|root| Path::new(root).join("cgroup.controllers").exists())
-    else {
-        return skip("no hierarchy of cgroups, version 2, is mounted");
-    };
     for stage in stages() {
-        let cgroup = Path::new(root).join(format!("ringwarden-test-{}", std::process::id()));
-        if let Err(error) = fs::create_dir(&cgroup) {
-            return skip(&format!("no cgroup can be made: {error}"));
-        }
-        let watcher = Watcher::start(&stage, &["--cgroup", cgroup.to_str().expect("text"), "--json"]);
+        let group = match Group::new(Of::Version2) {
+            Ok(group) => group,
+            Err(wrong) => return skip_here(&wrong),
+        };
+        let watcher = Watcher::start(&stage, &["--cgroup", group.folder.to_str().expect("text"), "--json"]);
         let (mut inside, mut outside) = (target(&stage), target(&stage));
         let mut outputs =
             [&mut inside, &mut outside].map(|child| BufReader::new(child.stdout.take().expect("piped")));
@@ -391,7 +387,7 @@ fn a_cgroup_is_watched_and_nobody_outside() {
         outputs.iter_mut().zip(&mut pids).for_each(|(output, pid)| {
             output.read_line(pid).expect("a pid");
         });
-        fs::write(cgroup.join("cgroup.procs"), pids[0].trim()).expect("moved");
+        fs::write(group.processes(), pids[0].trim()).expect("moved");
         refuse(&mut outside, 7, &mut outputs[1]);
         refuse(&mut inside, 2, &mut outputs[0]);
         watcher.signal(rustix::process::Signal::TERM);
@@ -402,7 +398,6 @@ fn a_cgroup_is_watched_and_nobody_outside() {
             drop(child.stdin.take());
             child.wait().expect("wait");
         }
-        fs::remove_dir(&cgroup).expect("removed");
     }
 }
 

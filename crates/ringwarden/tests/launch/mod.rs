@@ -182,6 +182,13 @@ pub(crate) fn skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
+/// Says what this machine does not let anybody test, which is tested where `RINGWARDEN_GUEST` says that it is a guest of
+/// ours.
+pub(crate) fn skip_here(reason: &str) {
+    assert!(env::var_os("RINGWARDEN_GUEST").is_none(), "{reason}");
+    eprintln!("skipped, as this machine does not let anybody: {reason}");
+}
+
 /// Whether the tests run as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
