@@ -1,6 +1,8 @@
 //! What requests can decide in a policy: its rules, and each part of their conditions both ways. Tests that
 //! decide all of it fail whatever single thing is changed.
 
+mod calls;
+
 use crate::ast::{Expr, ExprKind};
 use crate::cond::Cond;
 use crate::eval;
@@ -8,6 +10,7 @@ use crate::meaning;
 use crate::parse;
 use crate::policy::{Decision, Effect, Policy, RuleOrigin};
 use crate::source::{Excerpt, Source};
+pub use calls::CallBranch;
 use ringwarden_diff::{Bit, Difference, Effort, Gates, Prover, Word};
 use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod calls;
 mod define;
 mod extends;
 mod ops;
+mod ring;
 mod tests;
 
 use crate::assertion::Assertion;
@@ -23,6 +24,7 @@ use crate::source::{Excerpt, Source, Span};
 use crate::{parse, suggest};
 pub use extends::Base;
 pub(crate) use extends::Library;
+pub(crate) use ring::{register, ring};
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::collections::BTreeSet;
 use std::sync::Arc;

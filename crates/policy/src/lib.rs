@@ -41,6 +41,7 @@
 
 mod assertion;
 mod ast;
+mod call;
 mod calls;
 mod check;
 mod compile;
@@ -88,9 +89,10 @@ mod vulnerability;
 mod word;
 
 pub use assertion::{Assertion, Claim};
+pub use call::{Call, Question, SetupCall};
 pub use compile::{Compiled, CompiledFilter, compile};
 pub use constant::{CONSTANTS, Constant};
-pub use coverage::Branch;
+pub use coverage::{Branch, CallBranch};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use document::Base;
 pub use equivalent::{EQUIVALENTS, Equivalent};

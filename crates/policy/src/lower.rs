@@ -23,8 +23,10 @@ type Families = Option<BTreeSet<u64>>;
 /// The decision for a condition, or for its negation: false where the condition is undecided, both
 /// times. Negation therefore goes down to the single tests, where absence is known.
 fn logic(cond: &Cond, negated: bool, known: &Families) -> Logic {
-    if let Some(parts) = conjuncts(cond, negated) {
-        return conjunction(parts, negated, known);
+    if is_conjunction(cond, negated) {
+        let mut parts = Vec::new();
+        collect_conjuncts(cond, negated, &mut parts);
+        return conjunction(parts, known);
     }
     match cond {
         Cond::Not(inner) => logic(inner, !negated, known),
@@ -46,26 +48,32 @@ fn logic(cond: &Cond, negated: bool, known: &Families) -> Logic {
     }
 }
 
-/// The parts that must all hold, or all fail, for the condition to hold, or to fail.
-fn conjuncts(cond: &Cond, negated: bool) -> Option<&[Cond]> {
+/// Whether a condition, or its negation, holds where all of its parts do, or all fail.
+fn is_conjunction(cond: &Cond, negated: bool) -> bool {
+    matches!((cond, negated), (Cond::All(_), false) | (Cond::Any(_), true))
+}
+
+/// The parts that must hold, or fail where that is said with them, whatever brackets are around some of them.
+fn collect_conjuncts<'c>(cond: &'c Cond, negated: bool, all: &mut Vec<(&'c Cond, bool)>) {
     match cond {
-        Cond::All(parts) if !negated => Some(parts),
-        Cond::Any(parts) if negated => Some(parts),
-        _ => None,
+        Cond::Not(inner) => collect_conjuncts(inner, !negated, all),
+        Cond::All(parts) | Cond::Any(parts) if is_conjunction(cond, negated) => {
+            parts.iter().for_each(|part| collect_conjuncts(part, negated, all));
+        }
+        _ => all.push((cond, negated)),
     }
 }
 
 /// Parts that must all hold: each knows what the ones before it have ruled out. What all of them together leave
 /// of families is asked first, where some part cannot be asked without; an address, which has to tell
 /// the two families apart anyway, asks for it.
-fn conjunction(parts: &[Cond], negated: bool, known: &Families) -> Logic {
-    let mut parts: Vec<&Cond> = parts.iter().collect();
+fn conjunction(mut parts: Vec<(&Cond, bool)>, known: &Families) -> Logic {
     let mut known = known.clone();
     let mut list = Vec::new();
-    if parts.iter().any(|part| part.fields().iter().any(|field| !field.families.is_empty())) {
-        let families = parts.iter().filter_map(|part| families_of(part, negated));
+    if parts.iter().any(|(part, _)| part.fields().iter().any(|field| !field.families.is_empty())) {
+        let families = parts.iter().filter_map(|(part, negated)| families_of(part, *negated));
         if let Some(families) = families.reduce(|a, b| &a & &b) {
-            let address = parts.iter().position(|part| is_address(part));
+            let address = parts.iter().position(|(part, _)| matches!(part, Cond::Address(..)));
             match address.filter(|_| families.len() > 1) {
                 Some(address) => parts[..=address].rotate_right(1),
                 None => {
@@ -75,7 +83,7 @@ fn conjunction(parts: &[Cond], negated: bool, known: &Families) -> Logic {
             }
         }
     }
-    for part in parts {
+    for (part, negated) in parts {
         list.push(logic(part, negated, &known));
         if let Some(only) = families_of(part, negated) {
             narrow(&mut known, only);
@@ -91,20 +99,13 @@ fn narrow(known: &mut Families, families: BTreeSet<u64>) {
     });
 }
 
-fn is_address(cond: &Cond) -> bool {
-    match cond {
-        Cond::Not(inner) => is_address(inner),
-        _ => matches!(cond, Cond::Address(..)),
-    }
-}
-
 /// The families of the requests that meet a condition (or its negation), where it tells.
 fn families_of(cond: &Cond, negated: bool) -> Families {
-    if let Some(parts) = conjuncts(cond, negated) {
-        return parts.iter().filter_map(|part| families_of(part, negated)).reduce(|a, b| &a & &b);
-    }
     match cond {
         Cond::Not(inner) => families_of(inner, !negated),
+        Cond::All(parts) | Cond::Any(parts) if is_conjunction(cond, negated) => {
+            parts.iter().filter_map(|part| families_of(part, negated)).reduce(|a, b| &a & &b)
+        }
         Cond::All(parts) | Cond::Any(parts) => {
             let each: Option<Vec<_>> = parts.iter().map(|part| families_of(part, negated)).collect();
             each?.into_iter().reduce(|a, b| &a | &b)

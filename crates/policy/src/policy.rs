@@ -1,6 +1,7 @@
 //! A policy: a default and one rule per operation.
 
 use crate::assertion::Assertion;
+use crate::call::Question;
 use crate::calls::Calls;
 use crate::cond::Cond;
 use crate::define::Names;
@@ -8,7 +9,6 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{self, Base, Library};
 use crate::eval;
 use crate::field::{FIELDS, Field};
-use crate::request::Request;
 use crate::source::{Source, Span};
 use ringwarden_uapi::Opcode;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ pub struct Policy {
 pub struct Test {
     /// What it calls itself.
     pub name: Option<String>,
-    /// What is asked for: one request, or the same of each member of a group.
-    pub requests: Vec<Request>,
+    /// What is asked for: one request or call, or the same of each member of a group.
+    pub questions: Vec<Question>,
     /// What is to become of each.
     pub expect: Decision,
     /// The line of the file, from 1.

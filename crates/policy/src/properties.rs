@@ -56,7 +56,7 @@ fn is_laid_out(policy: &Policy, text: &str) {
     let again = parsed(&formatted);
     says_the_same(policy, &again);
     let tests = |policy: &Policy| {
-        let test = |test: &Test| (test.name.clone(), format!("{:?}{:?}", test.requests, test.expect));
+        let test = |test: &Test| (test.name.clone(), format!("{:?}{:?}", test.questions, test.expect));
         policy.tests().iter().map(test).collect::<Vec<_>>()
     };
     assert_eq!(tests(policy), tests(&again), "{text}\n{formatted}");

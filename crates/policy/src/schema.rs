@@ -62,7 +62,7 @@ pub fn schema() -> String {
                     "deny_flags": {
                         "description": "Rings with any of these flags are refused with EPERM.",
                         "type": "array",
-                        "items": named(SETUP_FLAGS.iter().map(|flag| (flag.name, flag.doc.to_owned()))),
+                        "items": flags(),
                     },
                     "max_entries": {
                         "description": "The most requests that a ring has room for.",
@@ -119,10 +119,18 @@ fn operations() -> Map<String, Value> {
     groups.chain(operations).map(rule).collect()
 }
 
+fn flags() -> Value {
+    named(SETUP_FLAGS.iter().map(|flag| (flag.name, flag.doc.to_owned())))
+}
+
 fn registers(description: &str) -> Value {
+    json!({ "description": description, "type": "array", "items": register_names() })
+}
+
+fn register_names() -> Value {
     let groups = REGISTER_GROUPS.iter().map(|group| (group.name, group.doc.to_owned()));
     let ops = REGISTER_OPS.iter().map(|&(op, name)| (name, format!("io_uring_register opcode {}", op.0)));
-    json!({ "description": description, "type": "array", "items": named(groups.chain(ops)) })
+    named(groups.chain(ops))
 }
 
 fn assertion(description: &str) -> Value {
@@ -158,9 +166,10 @@ fn test() -> Value {
         );
     }
     json!({
-        "description": "A request, and what is to become of it.",
+        "description": "A request or a call, and what is to become of it.",
         "type": "object",
-        "required": ["op", "expect"],
+        "required": ["expect"],
+        "oneOf": [{ "required": ["op"] }, { "required": ["setup"] }, { "required": ["register"] }],
         "additionalProperties": false,
         "properties": {
             "name": { "type": "string", "description": "What reports call the test." },
@@ -170,6 +179,33 @@ fn test() -> Value {
                 "type": "object",
                 "additionalProperties": false,
                 "properties": fields,
+            },
+            "setup": {
+                "description": "The ring that io_uring_setup is asked for.",
+                "type": "object",
+                "required": ["entries"],
+                "additionalProperties": false,
+                "properties": {
+                    "entries": {
+                        "description": "The size of its submission queue.",
+                        "type": "integer",
+                        "minimum": 1,
+                    },
+                    "cq_entries": {
+                        "description": "The size of its completion queue, where the program chooses it.",
+                        "type": "integer",
+                        "minimum": 1,
+                    },
+                    "flags": {
+                        "description": "IORING_SETUP_*, without the prefix.",
+                        "type": "array",
+                        "items": flags(),
+                    },
+                },
+            },
+            "register": {
+                "description": "What io_uring_register is asked for: an opcode by name or number, or a group: each member.",
+                "anyOf": [register_names(), { "type": "integer", "minimum": 0 }],
             },
             "expect": decision("What is to become of it."),
         },

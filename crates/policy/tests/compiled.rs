@@ -245,6 +245,27 @@ fn nothing_is_asked_twice_on_a_way() {
     }
 }
 
+/// Brackets around a part of a conjunction leave its program as it is.
+#[test]
+fn brackets_that_change_nothing_change_no_program() {
+    for (plain, bracketed) in [
+        (
+            "family && addr in {10.0.0.0/8, ::1} && family != 1",
+            "(family && addr in {10.0.0.0/8, ::1}) && family != 1",
+        ),
+        (
+            "!(family == AF_UNIX) && !(port == 25) && port != 7",
+            "!(family == AF_UNIX || port == 25) && port != 7",
+        ),
+        (
+            "family == 1 || family == 2 && port == 3 || family == 9",
+            "family == 1 || (family == 2 && port == 3 || family == 9)",
+        ),
+    ] {
+        assert_eq!(rule("connect", plain).insns, rule("connect", bracketed).insns, "{bracketed}");
+    }
+}
+
 /// Every way from an instruction to an end.
 fn ways(insns: &[Insn], at: usize) -> Vec<Vec<Insn>> {
     let insn = insns[at];

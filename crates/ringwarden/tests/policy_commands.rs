@@ -179,6 +179,57 @@ with   = { addr = "10.1.2.3", port = 443 }
 expect = "allow"
 "#;
 
+    const CALLS: &str = r#"version = 1
+default = "deny"
+
+[setup]
+deny_flags  = ["SQPOLL", "CQSIZE"]
+max_entries = 64
+
+[register]
+default = "deny"
+allow   = ["@buffers", "probe"]
+
+[[test]]
+op     = "nop"
+expect = "deny"
+
+[[test]]
+name   = "small"
+setup  = { entries = 64 }
+expect = "allow"
+
+[[test]]
+setup  = { entries = 64, flags = ["SQPOLL"] }
+expect = "allow"
+
+[[test]]
+register = "@queries"
+expect   = "allow"
+"#;
+
+    #[test]
+    fn rings_and_register_calls_are_tested_too() {
+        let file = File::new(CALLS);
+        let output = ringwarden(&["test", "--coverage", file.name()]);
+        assert_eq!(status(&output), 1);
+        let expected = format!(
+            "ok    nop deny at {0}:2\n\
+             ok    small: setup entries=64 allow\n\
+             FAIL  setup entries=64 flags=SQPOLL\n      \
+             expected allow at {0}:21, but deny: setup.deny_flags = [SQPOLL, CQSIZE] at {0}:5\n\
+             ok    register probe allow at {0}:10\n\
+             FAIL  register query\n      expected allow at {0}:25, but deny: register.default = deny at {0}:9\n\
+             open  {0}:5 setup.deny_flags: flags & CQSIZE holds\n      \
+             such as setup entries=1 cq_entries=1: deny\n\
+             open  {0}:6 setup.max_entries: entries <= 64 does not hold\n      such as setup entries=128: deny\n\
+             open  {0}:10 register.allow: @buffers\n      such as register buffers: allow\n\
+             {0}: tests decide 7 of 10 branches, 70 %\n3 passed, 2 failed, kernel 7.3\n",
+            file.name()
+        );
+        assert_eq!(stdout(&output), expected);
+    }
+
     #[test]
     fn what_no_test_decides_is_named_with_a_request_that_would() {
         let file = File::new(HALF_TESTED);
@@ -220,7 +271,8 @@ expect = "allow"
 
     #[test]
     fn what_is_generated_decides_all_that_was_left() {
-        for text in [HALF_TESTED, include_str!("../../../policies/private-services.toml")] {
+        let calls = CALLS.split("[[test]]").next().expect("tables");
+        for text in [HALF_TESTED, calls, include_str!("../../../policies/private-services.toml")] {
             let generated = ringwarden(&["test", "--generate", File::new(text).name()]);
             assert_eq!(status(&generated), 0);
             let whole = File::new(&format!("{text}\n{}", stdout(&generated)));
@@ -612,6 +664,43 @@ mod explain {
     }
 
     #[test]
+    fn calls_are_explained_by_their_tables() {
+        let file = File::new(
+            "version = 1\ndefault = \"deny\"\n[setup]\ndeny_flags = [\"SQPOLL\"]\nmax_entries = 64\n\
+             [register]\ndefault = \"deny\"\nallow = [\"@buffers\"]\n",
+        );
+        let open = File::new("version = 1\ndefault = \"allow\"\n");
+        let (denied, allowed) = ("setup.deny_flags = [SQPOLL]", "register.allow = @buffers");
+        for (question, expected, rule) in [
+            (&["setup", "entries=64"][..], 0, None),
+            (&["setup", "entries=64", "flags=SQPOLL|SQ_AFF"], 1, Some((denied, 4))),
+            (&["setup", "entries=128"], 1, Some(("setup.max_entries = 64", 5))),
+            (&["setup", "entries=32", "cq_entries=256"], 1, Some(("setup.max_entries = 64", 5))),
+            (&["register", "buffers"], 0, Some((allowed, 8))),
+            (&["register", "probe"], 1, Some(("register.default = deny", 7))),
+            (&["register", "99"], 1, Some(("register.default = deny", 7))),
+        ] {
+            // The layer in front says nothing of calls.
+            let output = ringwarden(&[&["explain", open.name(), "-p", file.name()], question].concat());
+            assert_eq!(status(&output), expected, "{output:?}");
+            let rules: Vec<_> = rule
+                .iter()
+                .map(|(rule, line)| {
+                    serde_json::json!({"layer": 1, "rule": rule, "at": format!("{}:{line}", file.name())})
+                })
+                .collect();
+            let text = stdout(&output);
+            assert_eq!(text.contains("no rule is against it"), rules.is_empty(), "{text}");
+            assert!(rule.is_none_or(|(rule, _)| text.contains(&format!("\nby {rule}\nat "))), "{text}");
+            let scripts =
+                [&["explain", open.name(), "-p", file.name()], question, &["--format", "json"]].concat();
+            let report = json(&ringwarden(&scripts));
+            assert_eq!(report["request"], question.join(" "));
+            assert_eq!(report["rules"], Value::from(rules), "{report:#}");
+        }
+    }
+
+    #[test]
     fn questions_that_make_no_sense_are_refused() {
         let file = File::new(POLICY);
         for (question, code) in [
@@ -620,6 +709,11 @@ mod explain {
             (&["connect", "family=AF_INET", "port=70000"], "P207"),
             (&["connect", "port=443"], "P009"),
             (&["connect", "family=AF_INET", "port=443", "port=22"], "P009"),
+            (&["setup"], "P008"),
+            (&["setup", "entries=0"], "P009"),
+            (&["setup", "entries=64", "flags=SQPOLLL"], "P011"),
+            (&["register"], "P013"),
+            (&["register", "@buffers"], "P013"),
         ] {
             let output = ringwarden(&[&["explain", file.name()], question].concat());
             assert_eq!(status(&output), 2, "{output:?}");

@@ -165,7 +165,11 @@ impl Document<'_> {
     }
 
     /// The strings of an array with their places.
-    fn names<'v>(&mut self, value: &'v Spanned<DeValue<'v>>, expected: &str) -> Vec<(&'v str, Span)> {
+    pub(super) fn names<'v>(
+        &mut self,
+        value: &'v Spanned<DeValue<'v>>,
+        expected: &str,
+    ) -> Vec<(&'v str, Span)> {
         let DeValue::Array(names) = value.get_ref() else {
             let error = self.wrong_type(value, "an array", expected);
             self.errors.push(error);
@@ -174,7 +178,7 @@ impl Document<'_> {
         names.iter().filter_map(|name| Some((self.string(name, expected)?, name.span()))).collect()
     }
 
-    fn unknown_flag(&self, name: &str, span: Span) -> Diagnostic {
+    pub(super) fn unknown_flag(&self, name: &str, span: Span) -> Diagnostic {
         let error = self.error(Code::UnknownSetupFlag, span, format!("rings have no flag `{name}`"));
         let error = error.label("no such flag");
         let plain = name.strip_prefix("IORING_SETUP_").unwrap_or(name);
@@ -184,7 +188,7 @@ impl Document<'_> {
         }
     }
 
-    fn unknown_register(&self, name: &str, span: Span) -> Diagnostic {
+    pub(super) fn unknown_register(&self, name: &str, span: Span) -> Diagnostic {
         let error = self.error(Code::UnknownRegister, span, format!("unknown register opcode `{name}`"));
         let error = error.label("no such name");
         let plain = name.to_ascii_lowercase();

@@ -1,7 +1,8 @@
-//! `[[test]]`: requests, and what is expected to become of them.
+//! `[[test]]`: requests and calls, and what is expected to become of them.
 
 use super::Document;
 use super::ops::verdict;
+use crate::call::{Call, Question};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::field::{FIELDS, Field};
 use crate::policy::{Decision, Test};
@@ -13,7 +14,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a test, as suggestions name them.
-const KEYS: &[&str] = &["name", "op", "with", "expect"];
+const KEYS: &[&str] = &["name", "op", "with", "setup", "register", "expect"];
+
+/// What a test can be about.
+const SUBJECTS: [&str; 3] = ["op", "setup", "register"];
 
 /// A field's value with the place of its key and its own.
 type Given = (&'static Field, FieldValue, Span);
@@ -45,12 +49,42 @@ impl Document<'_> {
                 None if Field::of(Opcode::NOP, name).is_some() || FIELDS.iter().any(|f| f.name == *name) => {
                     error.help(format!("fields stand in `with = {{ {name} = ... }}`"))
                 }
-                None => error.expected("`name`, `op`, `with` or `expect`"),
+                None => error.expected("`name`, `op`, `with`, `setup`, `register` or `expect`"),
             });
         }
         let name = test.get("name").and_then(|name| self.string(name, "a string").map(str::to_owned));
-        let operations = self.tested(test, value.span());
+        let questions = self.questions(test, value.span());
         let expect = self.expectation(test, value.span());
+        let (line, questions, expect) = (self.source.place(value.span().start).0, questions?, expect?);
+        (self.errors.len() == before).then_some(Test { name, questions, expect, line })
+    }
+
+    /// What a test is about: one request or call, or the same of each member of a group.
+    fn questions(&mut self, test: &DeTable<'_>, whole: Span) -> Option<Vec<Question>> {
+        let mut subjects: Vec<_> = SUBJECTS.iter().filter_map(|key| test.get_key_value(*key)).collect();
+        subjects.sort_by_key(|(key, _)| key.span().start);
+        if let [(first, _), (second, _), ..] = subjects[..] {
+            let message = format!("a test of `{}` and of `{}` at once", first.get_ref(), second.get_ref());
+            let error = self.error(Code::IncompleteTest, second.span(), message).label("another one");
+            return self.refuse(error.also(first.span(), "the first").help("write two tests"));
+        }
+        let of = |call| vec![Question::Call(call)];
+        if let Some((key, _)) =
+            test.get_key_value("with").filter(|_| test.get("op").is_none() && !subjects.is_empty())
+        {
+            let error =
+                self.error(Code::IncompleteTest, key.span(), "`with` is of requests").label("not of calls");
+            return self.refuse(error);
+        }
+        if let Some(setup) = test.get("setup") {
+            return self.ring(setup).map(|ring| of(Call::Setup(ring)));
+        }
+        if let Some(register) = test.get("register") {
+            return Some(
+                self.registered(register)?.into_iter().flat_map(|op| of(Call::Register(op))).collect(),
+            );
+        }
+        let operations = self.tested(test, whole);
         let with = test.get("with").map(|with| self.table(with));
         let mut requests = Vec::new();
         for operation in operations? {
@@ -60,13 +94,12 @@ impl Document<'_> {
                 None => Request::new(operation, Vec::new()).ok(),
             };
             // One member of a group is enough to show what is wrong.
-            requests.push(request?);
+            requests.push(Question::Request(request?));
         }
-        let (line, expect) = (self.source.place(value.span().start).0, expect?);
-        (self.errors.len() == before).then_some(Test { name, requests, expect, line })
+        Some(requests)
     }
 
-    fn refuse<T>(&mut self, error: Diagnostic) -> Option<T> {
+    pub(super) fn refuse<T>(&mut self, error: Diagnostic) -> Option<T> {
         self.errors.push(error);
         None
     }
@@ -78,7 +111,8 @@ impl Document<'_> {
 
     /// The operations that a test is about: one, or the members of a group.
     fn tested(&mut self, test: &DeTable<'_>, whole: Span) -> Option<Vec<Opcode>> {
-        const EXPECTED: &str = "the operation: `op = \"openat2\"`";
+        const EXPECTED: &str =
+            "an operation, `op = \"openat2\"`, or a call, `setup = { … }` or `register = …`";
         match test.get("op") {
             None => self.lacking("op", whole, EXPECTED),
             Some(value) => {

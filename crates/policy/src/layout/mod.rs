@@ -11,12 +11,14 @@ mod read;
 mod rows;
 
 use crate::ast::Meaning;
+use crate::call::SetupCall;
 use crate::diagnostic::Diagnostics;
 use crate::document;
 use crate::field::Field;
 use crate::parse;
 use crate::request::FieldValue;
 use crate::source::{Excerpt, Source};
+use ringwarden_uapi::ring::SetupFlags;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -249,6 +251,17 @@ impl Value {
             let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
             (field.name, if is_number { Self::number(text) } else { Self::condition(&text) })
         }))
+    }
+
+    /// The `setup` of a test.
+    pub fn ring(ring: &SetupCall) -> Self {
+        // A size that the program chooses says by itself that it does.
+        let flags = ring.flags.difference(SetupFlags::CQSIZE);
+        let entries = [("entries", Self::number(ring.entries))];
+        let cq_entries = ring.cq_entries.map(|entries| ("cq_entries", Self::number(entries)));
+        let flags =
+            (!flags.is_empty()).then(|| ("flags", Self::list(flags.iter_names().map(|(name, _)| name))));
+        Self::fields(entries.into_iter().chain(cq_entries).chain(flags))
     }
 
     /// `{ key = value }`.

@@ -15,7 +15,7 @@ fn keys(table: &str) -> &'static [&'static str] {
         "setup" => &["deny_flags", "max_entries"],
         "register" => &["default", "allow", "deny"],
         "never" | "always" => &["name", "op", "when"],
-        "test" => &["name", "op", "with", "expect"],
+        "test" => &["name", "op", "with", "setup", "register", "expect"],
         _ => &[],
     }
 }

@@ -1,4 +1,4 @@
-//! `ringwarden explain`: what becomes of one request, and why.
+//! `ringwarden explain`: what becomes of one request or call, and why.
 
 use crate::format::{self, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
@@ -9,7 +9,7 @@ use ringwarden::cbpf::disasm::disassemble;
 use ringwarden::cbpf::insn::{BPF_ABS, BPF_JMP, BPF_LD, BPF_RET, BPF_W};
 use ringwarden::cbpf::{Insn, Program};
 use ringwarden::filter::{Context, Verdict};
-use ringwarden::policy::{Field, Policy, Request, RuleOrigin};
+use ringwarden::policy::{Call, Decision, Diagnostics, Field, Policy, Question, Request, RuleOrigin};
 use ringwarden::uapi::{KernelModel, Opcode};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -19,6 +19,8 @@ const BPF_CLASS_MASK: u16 = 0x07;
 
 /// Say what becomes of a request under a policy: by which rule, what filters see of it, and what their
 /// programs do with it, step by step.
+///
+/// The same of a ring that is made, or of a call of io_uring_register, which the tables [setup] and [register] decide.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 when the request is allowed;
@@ -28,7 +30,9 @@ Exit status: 0 when the request is allowed;
 Example:
   ringwarden explain policy.toml connect addr=10.1.2.3 port=443
   ringwarden explain @container-default uring_cmd
-  ringwarden explain site.toml -p app.toml openat2 'flags=O_WRONLY|O_CREAT'")]
+  ringwarden explain site.toml -p app.toml openat2 'flags=O_WRONLY|O_CREAT'
+  ringwarden explain policy.toml setup entries=64 'flags=SQPOLL|SQ_AFF'
+  ringwarden explain policy.toml register buffers")]
 pub(crate) struct Explain {
     /// A policy file, - for standard input, or a preset
     #[arg(value_name = "POLICY")]
@@ -36,10 +40,11 @@ pub(crate) struct Explain {
     /// A further policy, all of which must allow
     #[arg(short, long = "policy", value_name = "POLICY")]
     policies: Vec<String>,
-    /// The operation that is asked for
-    #[arg(value_name = "OP", value_parser = compile::operation)]
-    op: Opcode,
-    /// The fields that are not 0, as in a test: port=443, flags='O_WRONLY|O_CREAT'
+    /// The operation that is asked for; or setup, or register
+    #[arg(value_name = "OP", value_parser = subject)]
+    subject: Subject,
+    /// The fields that are not 0, as in a test: port=443, flags='O_WRONLY|O_CREAT'; of setup entries=64, cq_entries=128,
+    /// flags='SQPOLL|SQ_AFF'; of register the name of an opcode
     #[arg(value_name = "FIELD=VALUE")]
     fields: Vec<String>,
     /// The kernel that the policy is compiled for: posted, 7.0, 7.2, 7.3
@@ -50,13 +55,32 @@ pub(crate) struct Explain {
     format: Format,
 }
 
-/// All about one request. The keys and their order are part of the format.
+/// What the question is about.
+#[derive(Clone, Copy)]
+enum Subject {
+    Request(Opcode),
+    Setup,
+    Register,
+}
+
+/// A subject by its name.
+fn subject(name: &str) -> Result<Subject, String> {
+    match name {
+        "setup" => Ok(Subject::Setup),
+        "register" => Ok(Subject::Register),
+        _ => compile::operation(name).map(Subject::Request),
+    }
+}
+
+/// All about one request or call. The keys and their order are part of the format.
 #[derive(Serialize)]
 struct Report {
+    /// As the command takes it.
     request: String,
     kernel: String,
     allowed: bool,
-    /// Those that decide: one of each layer where it is allowed, or the one that refuses it.
+    /// Those that decide: one of each layer where it is allowed, or the one that refuses it. A layer that says nothing
+    /// of calls has none.
     rules: Vec<Rule>,
     /// What filters see of it.
     seen: Vec<Seen>,
@@ -120,35 +144,73 @@ impl Explain {
         let names: Vec<_> = [&self.policy].into_iter().chain(&self.policies).cloned().collect();
         let loaded = layers::parse(&names)
             .and_then(|policies| Ok((layers::enforce(&policies, self.kernel)?, policies)));
-        let ((enforcement, policies), request) = match (loaded, Request::parse(self.op, &self.fields)) {
-            (Ok(loaded), Ok(request)) => (loaded, request),
-            (loaded, request) => {
+        let ((enforcement, policies), question) = match (loaded, self.question()) {
+            (Ok(loaded), Ok(question)) => (loaded, question),
+            (loaded, question) => {
                 if let Err(unusable) = loaded {
                     unusable.print();
                 }
-                if let Err(errors) = request {
+                if let Err(errors) = question {
                     anstream::eprint!("{}", errors.render(style::stderr_is_coloured()));
                 }
                 return ExitCode::from(UNUSABLE);
             }
         };
-        match request::context(self.kernel, &request) {
-            Ok(context) => {
-                let report = self.report(&enforcement, &policies, &request, &context);
-                let status = if report.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-                match self.format {
-                    Format::Json => return format::json(&report, status),
-                    Format::Human => report.print(policies.len() > 1, self.op, &enforcement),
+        let report = match &question {
+            Question::Request(request) => match request::context(self.kernel, request) {
+                Ok(context) => self.of_request(&enforcement, &policies, request, &context),
+                Err(errno) => {
+                    let message = format_args!("the kernel answers {errno} before it asks a filter");
+                    return style::fail(message, UNUSABLE);
                 }
-                status
+            },
+            Question::Call(call) => self.of_call(&policies, call),
+            _ => return style::fail("this cannot be explained", UNUSABLE),
+        };
+        let status = if report.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        if self.format == Format::Json {
+            return format::json(&report, status);
+        }
+        report.print_verdict(policies.len() > 1);
+        match self.subject {
+            Subject::Request(op) => report.print_programs(op, &enforcement),
+            Subject::Setup | Subject::Register => {
+                say!("\nNo filter sees it: it is decided when the call is made")
             }
-            Err(errno) => {
-                style::fail(format_args!("the kernel answers {errno} before it asks a filter"), UNUSABLE)
-            }
+        }
+        status
+    }
+
+    fn question(&self) -> Result<Question, Diagnostics> {
+        match self.subject {
+            Subject::Request(op) => Request::parse(op, &self.fields).map(Question::Request),
+            Subject::Setup => Call::parse_setup(&self.fields).map(Question::Call),
+            Subject::Register => Call::parse_register(&self.fields.join(" ")).map(Question::Call),
         }
     }
 
-    fn report(
+    fn of_call(&self, policies: &[Policy], call: &Call) -> Report {
+        let decide = |(layer, policy): (usize, &Policy)| {
+            let (decision, origin) = policy.decide_call(call);
+            (decision, origin.map(|origin| Rule::new(layer, origin)))
+        };
+        let mut decided: Vec<_> = policies.iter().enumerate().map(decide).collect();
+        // One layer is enough to refuse.
+        let refusing = decided.iter().position(|(decision, _)| *decision == Decision::Deny);
+        if let Some(refusing) = refusing {
+            decided = vec![decided.swap_remove(refusing)];
+        }
+        Report {
+            request: call.to_string(),
+            kernel: self.kernel.to_string(),
+            allowed: refusing.is_none(),
+            rules: decided.into_iter().filter_map(|(_, rule)| rule).collect(),
+            seen: Vec::new(),
+            programs: Vec::new(),
+        }
+    }
+
+    fn of_request(
         &self,
         enforcement: &Enforcement,
         policies: &[Policy],
@@ -166,14 +228,15 @@ impl Explain {
                 (false, origin.into_iter().map(|origin| Rule::new(origin.layer, &origin.rule)).collect())
             }
         };
-        let fields = Field::all_of(self.op).filter(|field| field.since <= self.kernel);
+        let operation = request.operation();
+        let fields = Field::all_of(operation).filter(|field| field.since <= self.kernel);
         let seen =
             fields.filter_map(|field| Some(Seen { field: field.name, value: field.show(context.words())? }));
-        let filters = enforcement.filters().filters(self.op).zip(enforcement.rules(self.op));
+        let filters = enforcement.filters().filters(operation).zip(enforcement.rules(operation));
         let programs = filters.map(|(filter, origin)| Run {
             layer: origin.layer,
             instructions: filter.program.insns().len(),
-            steps: self.steps(&filter.program, context),
+            steps: steps(&filter.program, context),
         });
         Report {
             request: request.to_string(),
@@ -184,34 +247,34 @@ impl Explain {
             programs: programs.collect(),
         }
     }
+}
 
-    /// The instructions that decide, and what each finds.
-    fn steps(&self, program: &Program, context: &Context) -> Vec<Step> {
-        let steps = program.trace(context.words());
-        let listing = disassemble(program.insns());
-        let step_of = |(at, step): (usize, &ringwarden::cbpf::Step)| {
-            let insn = program.insns()[step.index];
-            let found = match (insn.code & BPF_CLASS_MASK, steps.get(at + 1)) {
-                (BPF_RET, _) | (_, None) => Found::Allows(program.run(context.words()) != 0),
-                (BPF_JMP, Some(next)) => Found::Goto(next.index),
-                (_, Some(next)) if next.x != step.x => Found::X(next.x),
-                (_, Some(next)) => Found::A { value: next.a, fields: self.loaded(insn) },
-            };
-            let instruction = listing.statement(step.index)?.to_string().trim().to_owned();
-            Some(Step { index: step.index, instruction, found })
+/// The instructions that decide, and what each finds.
+fn steps(program: &Program, context: &Context) -> Vec<Step> {
+    let steps = program.trace(context.words());
+    let listing = disassemble(program.insns());
+    let step_of = |(at, step): (usize, &ringwarden::cbpf::Step)| {
+        let insn = program.insns()[step.index];
+        let found = match (insn.code & BPF_CLASS_MASK, steps.get(at + 1)) {
+            (BPF_RET, _) | (_, None) => Found::Allows(program.run(context.words()) != 0),
+            (BPF_JMP, Some(next)) => Found::Goto(next.index),
+            (_, Some(next)) if next.x != step.x => Found::X(next.x),
+            (_, Some(next)) => Found::A { value: next.a, fields: loaded(context.opcode(), insn) },
         };
-        steps.iter().enumerate().filter_map(step_of).collect()
-    }
+        let instruction = listing.statement(step.index)?.to_string().trim().to_owned();
+        Some(Step { index: step.index, instruction, found })
+    };
+    steps.iter().enumerate().filter_map(step_of).collect()
+}
 
-    /// The names of what a load of the context finds.
-    fn loaded(&self, insn: Insn) -> Vec<&'static str> {
-        if insn.code != BPF_LD | BPF_W | BPF_ABS {
-            return Vec::new();
-        }
-        let word = insn.k as usize / 4;
-        let fields = Field::all_of(self.op).filter(|field| field.words().contains(&word));
-        fields.map(|field| field.name).collect()
+/// The names of what a load of the context finds.
+fn loaded(operation: Opcode, insn: Insn) -> Vec<&'static str> {
+    if insn.code != BPF_LD | BPF_W | BPF_ABS {
+        return Vec::new();
     }
+    let word = insn.k as usize / 4;
+    let fields = Field::all_of(operation).filter(|field| field.words().contains(&word));
+    fields.map(|field| field.name).collect()
 }
 
 impl Rule {
@@ -223,8 +286,8 @@ impl Rule {
 
 impl Report {
     /// `layered`: it is of use to say of which layer something is.
-    fn print(&self, layered: bool, op: Opcode, enforcement: &Enforcement) {
-        let Self { request, kernel, allowed, rules, seen, programs } = self;
+    fn print_verdict(&self, layered: bool) {
+        let Self { request, allowed, rules, .. } = self;
         if *allowed {
             say!("{GOOD}allowed{GOOD:#}  {request}");
         } else {
@@ -234,6 +297,13 @@ impl Report {
             let layer = if layered { format!(", layer {layer}") } else { String::new() };
             say!("by {BOLD}{rule}{BOLD:#}\nat {at}{layer}");
         }
+        if rules.is_empty() {
+            say!("no rule is against it");
+        }
+    }
+
+    fn print_programs(&self, op: Opcode, enforcement: &Enforcement) {
+        let Self { kernel, seen, programs, .. } = self;
         say!("\nWhat filters of kernel {kernel} see of it:");
         for Seen { field, value } in seen {
             say!("  {field:<10} {value}");

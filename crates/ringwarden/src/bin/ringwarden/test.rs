@@ -9,7 +9,7 @@ use clap::Args;
 use coverage::Coverage;
 use ringwarden::Enforcement;
 use ringwarden::filter::Verdict;
-use ringwarden::policy::{self, Decision, Policy, Request, RuleOrigin};
+use ringwarden::policy::{self, Decision, Policy, Question, RuleOrigin};
 use ringwarden::uapi::KernelModel;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -17,7 +17,8 @@ use std::process::ExitCode;
 /// Run the tests that policies hold.
 ///
 /// Each policy's `[[test]]` tables are put to the programs that the policy compiles to, as a kernel would
-/// run them. A policy is tested by itself, not on top of the one before.
+/// run them; those of rings and register calls, to the tables that decide those. A policy is tested by itself, not on
+/// top of the one before.
 ///
 /// With `--coverage` the branches of each policy are counted: every rule, and both outcomes of every part of a
 /// condition. A test decides a branch where the verdict would be another one if that branch came out the other way.
@@ -67,7 +68,7 @@ struct Report {
     coverage: Option<Vec<Coverage>>,
 }
 
-/// One request of a test.
+/// One request or call of a test.
 #[derive(Serialize)]
 struct Outcome {
     file: String,
@@ -108,8 +109,8 @@ impl Test {
                 untested.push(policy.file().to_owned());
             }
             for test in policy.tests() {
-                let of_test = |request| Outcome::new(&policy, &enforcement, test, request);
-                tests.extend(test.requests.iter().map(of_test));
+                let of_test = |question| Outcome::new(&policy, &enforcement, test, question);
+                tests.extend(test.questions.iter().map(of_test));
             }
             if self.coverage || self.min.is_some() {
                 coverage.push(Coverage::of(&policy, self.kernel));
@@ -137,25 +138,31 @@ impl Test {
 }
 
 impl Outcome {
-    fn new(policy: &Policy, enforcement: &Enforcement, test: &policy::Test, request: &Request) -> Self {
-        let model = enforcement.filters().model();
-        let (decision, rule, at) = match request::context(model, request) {
-            Err(errno) => {
-                (Decision::Deny, format!("the kernel answers {errno} before it asks a filter"), None)
+    fn new(policy: &Policy, enforcement: &Enforcement, test: &policy::Test, question: &Question) -> Self {
+        let (decision, rule, at) = match question {
+            Question::Call(call) => {
+                let (decision, rule) = policy.decide_call(call);
+                ruled(decision, rule)
             }
-            Ok(context) => match enforcement.filters().verdict(&context) {
-                Verdict::Allow => ruled(Decision::Allow, Some(policy.rule(request.operation()).origin())),
-                Verdict::Deny(denial) => {
-                    let origin = enforcement.origin(&denial, &context);
-                    ruled(Decision::Deny, origin.as_ref().map(|origin| &origin.rule))
+            Question::Request(request) => match request::context(enforcement.filters().model(), request) {
+                Err(errno) => {
+                    (Decision::Deny, format!("the kernel answers {errno} before it asks a filter"), None)
                 }
+                Ok(context) => match enforcement.filters().verdict(&context) {
+                    Verdict::Allow => ruled(Decision::Allow, Some(policy.rule(request.operation()).origin())),
+                    Verdict::Deny(denial) => {
+                        let origin = enforcement.origin(&denial, &context);
+                        ruled(Decision::Deny, origin.as_ref().map(|origin| &origin.rule))
+                    }
+                },
             },
+            _ => ruled(Decision::Deny, None),
         };
         Self {
             file: policy.file().to_owned(),
             line: test.line,
             name: test.name.clone(),
-            request: request.to_string(),
+            request: question.to_string(),
             expected: word(test.expect),
             decided: word(decision),
             passed: decision == test.expect,

@@ -3,8 +3,9 @@
 use crate::request;
 use crate::style::{BOLD, DIM};
 use ringwarden::diff::Difference;
+use ringwarden::filter::Context;
 use ringwarden::policy::layout::{File, Table, Value};
-use ringwarden::policy::{Branch, Decision, Policy, Request};
+use ringwarden::policy::{Branch, Call, CallBranch, Decision, Policy, Question, Request, RuleOrigin};
 use ringwarden::uapi::KernelModel;
 use serde::Serialize;
 
@@ -34,20 +35,21 @@ struct Undecided {
     /// Whether the part is to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<bool>,
-    /// A request that would decide it.
+    /// A request or call that would decide it, as `explain` takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<String>,
-    /// What becomes of that request.
+    /// What becomes of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'static str>,
     #[serde(skip)]
-    example: Option<Request>,
+    example: Option<Question>,
 }
 
 impl Coverage {
     pub(super) fn of(policy: &Policy, model: KernelModel) -> Self {
-        let contexts = policy.tests().iter().flat_map(|test| &test.requests);
-        let contexts: Vec<_> = contexts.filter_map(|request| request::context(model, request).ok()).collect();
+        let questions = || policy.tests().iter().flat_map(|test| &test.questions);
+        let contexts = questions().filter_map(|question| context_of(model, question));
+        let contexts: Vec<_> = contexts.collect();
         let (mut decided, mut undecided, mut undecidable) = (0, Vec::new(), Vec::new());
         for branch in policy.branches(model) {
             if contexts.iter().any(|context| branch.is_decided_by(context.words())) {
@@ -55,8 +57,8 @@ impl Coverage {
                 continue;
             }
             match branch.example(model) {
-                Difference::Never => undecidable.push(Undecided::new(policy, &branch, model, None)),
-                Difference::Unknown => undecided.push(Undecided::new(policy, &branch, model, None)),
+                Difference::Never => undecidable.push(Undecided::by_requests(policy, &branch, model, None)),
+                Difference::Unknown => undecided.push(Undecided::by_requests(policy, &branch, model, None)),
                 Difference::Example(context) => {
                     // As the program would put it: what the kernel adds by itself is added again.
                     let request = Request::showing(context.words());
@@ -64,8 +66,18 @@ impl Coverage {
                         let again = request::context(model, request);
                         again.is_ok_and(|again| branch.is_decided_by(again.words()))
                     };
-                    undecided.push(Undecided::new(policy, &branch, model, request.filter(decides)));
+                    let request = request.filter(decides);
+                    undecided.push(Undecided::by_requests(policy, &branch, model, request));
                 }
+            }
+        }
+        for branch in policy.call_branches() {
+            let decides =
+                |question: &Question| matches!(question, Question::Call(call) if branch.is_decided_by(call));
+            match branch.example() {
+                _ if questions().any(decides) => decided += 1,
+                None => undecidable.push(Undecided::by_calls(policy, &branch, None)),
+                call => undecided.push(Undecided::by_calls(policy, &branch, call)),
             }
         }
         let branches = decided + undecided.len();
@@ -98,21 +110,34 @@ impl Coverage {
     /// `[[test]]` tables that decide what is undecided, each as much as it does.
     pub(super) fn tests(&self, policy: &Policy, model: KernelModel) -> File {
         let mut file = File::default();
-        let mut left = policy.branches(model);
+        let (mut by_requests, mut by_calls) = (policy.branches(model), policy.call_branches());
         for undecided in &self.undecided {
-            let (Some(request), Some(decision)) = (&undecided.example, undecided.decision) else { continue };
-            let Ok(context) = request::context(model, request) else { continue };
-            let before = left.len();
-            left.retain(|branch| !branch.is_decided_by(context.words()));
-            if left.len() == before {
+            let (Some(question), Some(decision)) = (&undecided.example, undecided.decision) else { continue };
+            let before = by_requests.len() + by_calls.len();
+            match (question, context_of(model, question)) {
+                (Question::Call(call), _) => by_calls.retain(|branch| !branch.is_decided_by(call)),
+                (_, Some(context)) => by_requests.retain(|branch| !branch.is_decided_by(context.words())),
+                _ => {}
+            }
+            if by_requests.len() + by_calls.len() == before {
                 // Another one has decided it.
                 continue;
             }
             let mut test = Table::one_of("test");
             test.key("name", Value::text(&undecided.name()));
-            test.key("op", Value::text(&request.operation().to_string()));
-            if !request.values().is_empty() {
-                test.key("with", Value::with(request.values()));
+            match question {
+                Question::Request(request) => {
+                    test.key("op", Value::text(&request.operation().to_string()));
+                    if !request.values().is_empty() {
+                        test.key("with", Value::with(request.values()));
+                    }
+                }
+                Question::Call(Call::Setup(ring)) => test.key("setup", Value::ring(ring)),
+                Question::Call(Call::Register(op)) => {
+                    let number = || Value::number(op.0);
+                    test.key("register", op.name().map_or_else(number, Value::text));
+                }
+                _ => continue,
             }
             test.key("expect", Value::text(decision));
             file.table(test);
@@ -121,24 +146,48 @@ impl Coverage {
     }
 }
 
+/// What filters see of a request; nothing of a call.
+fn context_of(model: KernelModel, question: &Question) -> Option<Context> {
+    match question {
+        Question::Request(request) => request::context(model, request).ok(),
+        _ => None,
+    }
+}
+
 impl Undecided {
-    fn new(policy: &Policy, branch: &Branch<'_>, model: KernelModel, example: Option<Request>) -> Self {
-        let origin = branch.origin();
-        let decision = example.as_ref().and_then(|request| {
-            let context = request::context(model, request).ok()?;
-            Some(match policy.evaluate(context.words()) {
-                Decision::Allow => "allow",
-                Decision::Deny => "deny",
-            })
-        });
-        let (part, holds) = branch.part().unzip();
+    fn by_requests(
+        policy: &Policy,
+        branch: &Branch<'_>,
+        model: KernelModel,
+        example: Option<Request>,
+    ) -> Self {
+        let context = example.as_ref().and_then(|request| request::context(model, request).ok());
+        let decision = context.map(|context| policy.evaluate(context.words()));
+        Self::new(branch.origin(), branch.part(), example.map(Question::Request), decision)
+    }
+
+    fn by_calls(policy: &Policy, branch: &CallBranch<'_>, example: Option<Call>) -> Self {
+        let decision = example.map(|call| policy.decide_call(&call).0);
+        Self::new(branch.origin(), branch.part(), example.map(Question::Call), decision)
+    }
+
+    fn new(
+        origin: &RuleOrigin,
+        part: Option<(&str, bool)>,
+        example: Option<Question>,
+        decision: Option<Decision>,
+    ) -> Self {
+        let (part, holds) = part.unzip();
+        // Of a list of names, the one that is meant.
+        let is_listed = matches!(origin.key.as_str(), "register.allow" | "register.deny");
+        let rule = if is_listed { format!("{}: {}", origin.key, origin.text) } else { origin.key.clone() };
         Self {
             at: format!("{}:{}", origin.file, origin.line),
-            rule: origin.key.clone(),
+            rule,
             part: part.map(str::to_owned),
             holds,
-            request: example.as_ref().map(Request::to_string),
-            decision,
+            request: example.as_ref().map(Question::to_string),
+            decision: decision.map(super::word),
             example,
         }
     }
