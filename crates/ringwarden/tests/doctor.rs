@@ -47,8 +47,8 @@ impl Diagnosis {
         self.check(id)["detail"].as_str().unwrap_or_default()
     }
 
-    fn usable(&self, backend: &str) -> bool {
-        self.report["backends"][backend]["usable"] == true
+    fn usable(&self, lane: &str) -> bool {
+        self.report["lanes"][lane]["usable"] == true
     }
 
     fn advice(&self) -> &str {
@@ -86,10 +86,10 @@ fn it_knows_this_machine() {
             continue;
         }
         assert_eq!(found.answer("io_uring"), true, "{}", found.report);
-        assert_eq!(found.status == 0, found.usable("kernel") || found.usable("guard"));
+        assert_eq!(found.status == 0, found.usable("tasks") || found.usable("split"));
         let Some((filters, leak)) = known_kernel() else { continue };
         assert_eq!(found.answer("filters"), filters, "{}", found.report);
-        assert_eq!(found.usable("kernel"), filters);
+        assert_eq!(found.usable("tasks"), filters);
         for id in ["denials", "survive_exec", "survive_restrictions", "register_lists_hold"] {
             assert_eq!(*found.answer(id), if filters { Value::Bool(true) } else { Value::Null }, "{id}");
         }
@@ -98,8 +98,8 @@ fn it_knows_this_machine() {
             let payloads = serde_json::json!({ "connect": 24, "openat": 24, "openat2": 24, "socket": 12 });
             assert_eq!(found.report["payloads"], payloads);
             let model = if leak == Some(true) { "7.2" } else { "7.3" };
-            assert_eq!(found.report["backends"]["kernel"]["model"], model);
-            assert_eq!(found.report["backends"]["auto"], "kernel");
+            assert_eq!(found.report["lanes"]["tasks"]["model"], model);
+            assert_eq!(found.report["lanes"]["auto"], "tasks");
         }
     }
 }
@@ -123,7 +123,7 @@ fn it_sees_that_a_seccomp_filter_is_in_the_way() {
             assert!(found.detail("io_uring").contains("seccomp"), "{}", found.report);
             assert!(found.detail("io_uring").contains(word), "{}", found.report);
             assert_eq!(found.answer("filters"), false, "{word}");
-            assert!(!found.usable("kernel") && !found.usable("guard"));
+            assert!(!found.usable("tasks") && !found.usable("split"));
             assert!(found.advice().contains("seccomp profile"), "{}", found.advice());
             assert!(found.advice().contains("ringwarden export seccomp"), "{}", found.advice());
         }
@@ -158,7 +158,7 @@ fn it_sees_another_supervisor() {
         let found = Diagnosis::of(command);
         assert_eq!(found.answer("notification"), false);
         assert!(found.detail("notification").contains("another supervisor"), "{}", found.report);
-        assert!(!found.usable("guard"));
+        assert!(!found.usable("split"));
     }
 }
 
@@ -213,7 +213,7 @@ fn it_sees_what_sysctls_forbid() {
     let (by_root, by_nobody) = (Diagnosis::of(doctor(&root)), Diagnosis::of(doctor(&nobody)));
     set("yama/ptrace_scope", "0");
     assert_eq!((by_root.answer("tracing"), by_nobody.answer("tracing")), (&true.into(), &false.into()));
-    assert!(by_root.usable("guard") && !by_nobody.usable("guard"));
+    assert!(by_root.usable("split") && !by_nobody.usable("split"));
     assert!(by_nobody.detail("tracing").contains("ptrace_scope is 2"), "{}", by_nobody.report);
 }
 
@@ -288,7 +288,7 @@ fn a_program_that_cannot_be_started_holds_up_nobody() {
         // SAFETY: a system call between fork and exec.
         unsafe { command.pre_exec(|| lower(libc::RLIMIT_NOFILE, 10)) };
         let found = Diagnosis::of(command);
-        assert!(!found.usable("restricted") && !found.usable("guard"), "{}", found.report);
+        assert!(!found.usable("restricted") && !found.usable("split"), "{}", found.report);
     }
 }
 

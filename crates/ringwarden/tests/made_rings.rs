@@ -408,7 +408,7 @@ fn filters_and_rules_for_new_rings_go_together() {
         let mut doctor = stage.native(stage.ringwarden_copy());
         doctor.args(["doctor", "--format", "json", "-p"]).arg(stage.file(&text));
         let report: Value = serde_json::from_slice(&finish(doctor).stdout).expect("JSON");
-        assert_eq!(report["backends"]["auto"], "filtered", "{report}");
+        assert_eq!(report["lanes"]["auto"], "filtered", "{report}");
         let mut ring = stage.guarded(&text, stage.example("captive"));
         ring.arg("wide");
         assert_eq!(attempts(ring)["wide ring"], -1, "EPERM");

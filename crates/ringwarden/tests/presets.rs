@@ -34,8 +34,8 @@ fn held(stage: &Stage, preset: &str, program: impl AsRef<OsStr>) -> Command {
         doctor
     });
     let facts: Value = serde_json::from_slice(&facts.stdout).expect("JSON");
-    let lane = facts["backends"]["auto"].as_str().expect("a lane");
-    assert!(["kernel", "restricted"].contains(&lane), "{preset} takes the lane {lane}: {facts}");
+    let lane = facts["lanes"]["auto"].as_str().expect("a lane");
+    assert!(["tasks", "restricted"].contains(&lane), "{preset} takes the lane {lane}: {facts}");
     let mut command = stage.native(stage.ringwarden_copy());
     command.args(["run", "-p", &preset, "--"]).arg(program);
     command

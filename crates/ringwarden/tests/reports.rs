@@ -219,7 +219,7 @@ fn without_privilege_a_guard_reports() {
     native.args(["doctor", "--format", "json"]);
     let doctor = finish(native);
     let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
-    if report["backends"]["guard"]["usable"] != true {
+    if report["lanes"]["split"]["usable"] != true {
         return skip("this machine has no split lane");
     }
     let mut command = stage.verbose(&no_nop(), &nops);

@@ -188,7 +188,7 @@ fn entered(container: &Container<'_>, counts: &str) -> anyhow::Result<()> {
 fn doctor(container: &Container<'_>) -> anyhow::Result<()> {
     let report = output(&mut container.exec(&["ringwarden", "doctor", "--format", "json"]))?;
     let report: Value = serde_json::from_str(&report)?;
-    ensure!(report["backends"]["outside"]["usable"] == true, "doctor says {report:#}");
+    ensure!(report["lanes"]["outside"]["usable"] == true, "doctor says {report:#}");
     Ok(())
 }
 

@@ -41,8 +41,8 @@ impl Launch {
 pub(crate) fn is_held_by_the_kernel(root: &Root, preset: &str) -> anyhow::Result<()> {
     let report = output(root.command("ringwarden").args(["doctor", "--format", "json", "-p", preset]))?;
     let report: Value = serde_json::from_str(&report)?;
-    let lane = report["backends"]["auto"].as_str().context("doctor names no lane")?;
-    ensure!(lane != "guard" && lane != "split", "{preset} takes the lane {lane}");
+    let lane = report["lanes"]["auto"].as_str().context("doctor names no lane")?;
+    ensure!(lane != "split", "{preset} takes the lane {lane}");
     Ok(())
 }
 

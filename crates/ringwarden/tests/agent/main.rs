@@ -229,14 +229,14 @@ fn doctor_tells_those_inside_of_it() {
         (output.status.code(), report)
     };
     let (status, report) = doctor("web");
-    let outside = &report["backends"]["outside"];
+    let outside = &report["lanes"]["outside"];
     assert_eq!((status, &outside["usable"]), (Some(0), &json!(true)), "{report}");
     assert!(outside["except"].to_string().contains("write"), "{report}");
     assert!(report["advice"].to_string().contains("no `ringwarden run`"), "{report}");
     // Nothing shows that it holds anything, or it gives nothing.
     for (policy, advice) in [("all", "rings refuse nothing here"), ("nowhere", "gets no ring")] {
         let (status, report) = doctor(policy);
-        assert_eq!((status, &report["backends"]["outside"]["usable"]), (Some(1), &json!(false)), "{report}");
+        assert_eq!((status, &report["lanes"]["outside"]["usable"]), (Some(1), &json!(false)), "{report}");
         assert!(report["advice"].to_string().contains(advice), "{report}");
     }
 }

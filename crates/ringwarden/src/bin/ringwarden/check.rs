@@ -4,7 +4,7 @@ mod assertions;
 mod audit;
 mod loosened;
 
-use crate::format::{self, Format};
+use crate::format::{self, Document, Format};
 use crate::layers::{self, Unusable};
 use crate::style::{self, GOOD, say};
 use crate::{FAILED, UNUSABLE};
@@ -18,6 +18,7 @@ use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Release, Severity};
 use ringwarden::profile::{Profile, ReadError};
 use ringwarden::uapi::KernelModel;
 use ringwarden::{Enforcement, Exposure, Refused};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::process::ExitCode;
@@ -72,12 +73,16 @@ pub(crate) struct Check {
     format: Format,
 }
 
-/// Everything that was found. The keys and their order are part of the format.
-#[derive(Serialize)]
-struct Report {
+/// Everything that was found.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
+    /// The kernel that policies are compiled for.
     kernel: String,
+    /// How many there are.
     errors: usize,
+    /// How many there are.
     warnings: usize,
+    /// Errors and warnings, by file.
     diagnostics: Vec<Entry>,
     /// Of those that can be enforced.
     policies: Vec<Fit>,
@@ -88,10 +93,14 @@ struct Report {
     audit: Option<audit::Report>,
 }
 
+impl Document for Report {}
+
 /// Which lane holds a policy where the kernel has no filters, which hold every one (docs/lanes.md).
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Fit {
+    /// The policy, or policies with commas between them.
     file: String,
+    /// `restricted` or `split`.
     lane: &'static str,
     /// What keeps it out of the restricted one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,16 +133,24 @@ impl Display for Fit {
 }
 
 /// One error or warning.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Entry {
+    /// The policy.
     file: String,
+    /// From 1.
     line: usize,
+    /// From 1, in characters.
     column: usize,
+    /// `error` or `warning`.
     severity: &'static str,
+    /// Its code, such as `P201`: docs/policy.md lists them.
     code: &'static str,
+    /// What is wrong.
     message: String,
+    /// What could stand there.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected: Option<String>,
+    /// What to write.
     #[serde(skip_serializing_if = "Option::is_none")]
     suggestion: Option<String>,
 }

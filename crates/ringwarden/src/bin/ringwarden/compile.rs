@@ -2,6 +2,8 @@
 
 mod form;
 
+pub(crate) use form::Report;
+
 use crate::{UNUSABLE, layers, output, style};
 use clap::{Args, ValueEnum};
 use ringwarden::policy::{self, Compiled, TWINS, closest};

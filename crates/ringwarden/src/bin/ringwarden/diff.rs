@@ -8,9 +8,9 @@ mod side;
 
 use crate::format::{self, Format};
 use crate::{FAILED, UNUSABLE, compile, style};
-use apart::Apart;
+pub(crate) use apart::Apart;
 use clap::Args;
-use report::Report;
+pub(crate) use report::Report;
 use ringwarden::diff::CompareError;
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
 use side::Side;

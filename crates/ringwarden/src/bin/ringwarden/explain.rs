@@ -1,6 +1,6 @@
 //! `ringwarden explain`: what becomes of one request or call, and why.
 
-use crate::format::{self, Format};
+use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
 use crate::{UNUSABLE, compile, layers, request};
 use clap::Args;
@@ -11,6 +11,7 @@ use ringwarden::cbpf::{Insn, Program};
 use ringwarden::filter::{Context, Verdict};
 use ringwarden::policy::{Call, Decision, Diagnostics, Field, Policy, Question, Request, RuleOrigin};
 use ringwarden::uapi::{KernelModel, Opcode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -72,12 +73,14 @@ fn subject(name: &str) -> Result<Subject, String> {
     }
 }
 
-/// All about one request or call. The keys and their order are part of the format.
-#[derive(Serialize)]
-struct Report {
+/// All about one request or call.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
     /// As the command takes it.
     request: String,
+    /// The kernel that policies are compiled for.
     kernel: String,
+    /// What becomes of it.
     allowed: bool,
     /// Those that decide: one of each layer where it is allowed, or the one that refuses it. A layer that says nothing
     /// of calls has none.
@@ -88,8 +91,11 @@ struct Report {
     programs: Vec<Run>,
 }
 
-#[derive(Serialize)]
+impl Document for Report {}
+
+#[derive(JsonSchema, Serialize)]
 struct Rule {
+    /// Which of the policies, from 0.
     layer: usize,
     /// As `key = value`, in one line.
     rule: String,
@@ -98,24 +104,29 @@ struct Rule {
 }
 
 /// The value of a field, as policies write it.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Seen {
+    /// Its name.
     field: &'static str,
+    /// As policies write it.
     value: String,
 }
 
 /// A program, as it runs on the request.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Run {
+    /// Which of the policies it is of, from 0.
     layer: usize,
     /// How many it has.
     instructions: usize,
+    /// The instructions that are executed.
     steps: Vec<Step>,
 }
 
 /// An instruction that is executed.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Step {
+    /// Which instruction, from 0.
     index: usize,
     /// As `compile` prints it.
     instruction: String,
@@ -124,15 +135,18 @@ struct Step {
 }
 
 /// What comes of it.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Found {
     /// The request is allowed, or not.
     Allows(bool),
     /// The index of the next instruction.
     Goto(usize),
+    /// What X becomes.
     X(u32),
+    /// What A becomes.
     A {
+        /// The number.
         value: u32,
         /// Fields that are in the word which was loaded.
         fields: Vec<&'static str>,

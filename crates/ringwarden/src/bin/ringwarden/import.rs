@@ -2,13 +2,14 @@
 
 mod oci;
 
-use crate::format::{self, Format};
+use crate::format::{self, Document, Format};
 use crate::style::{self, BOLD, say};
 use crate::{UNUSABLE, compile, input, output};
 use clap::{Args, Subcommand};
 use ringwarden::policy::import::{self, Capability, ImportError, ReadError};
 use ringwarden::policy::{Argument, StandsFor, TWINS};
 use ringwarden::uapi::Opcode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,31 +81,41 @@ fn kernel(version: &str) -> Result<(u32, u32), String> {
     import::kernel_version(version).ok_or_else(|| "not a version such as 6.10".to_owned())
 }
 
-/// The map. The keys and their order are part of the format.
-#[derive(Serialize)]
-struct Map {
+/// The map.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Map {
+    /// By opcode.
     operations: Vec<Row>,
 }
 
-#[derive(Serialize)]
+impl Document for Map {}
+
+#[derive(JsonSchema, Serialize)]
 struct Row {
+    /// The operation.
     name: String,
     /// What becomes of it: `profile` where the calls decide, `allow` and `deny` where there are none.
     decided_by: &'static str,
+    /// The system calls that it stands for.
     calls: Vec<Call>,
+    /// Why it is so.
     reason: &'static str,
 }
 
 /// A system call, with the parameters that conditions can speak of.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Call {
+    /// Its name.
     name: &'static str,
+    /// Those that conditions can speak of.
     arguments: Vec<Parameter>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Parameter {
+    /// From 0.
     index: u8,
+    /// The operation's fields that it says something of.
     fields: &'static [&'static str],
 }
 

@@ -1,11 +1,12 @@
 //! `ringwarden ops`: what policies can speak of.
 
-use crate::format::{self, Format};
+use crate::format::{self, Document, Format};
 use crate::style::{self, BOLD, say};
 use crate::{UNUSABLE, compile};
 use clap::Args;
 use ringwarden::policy::{Field, GROUPS, Twin};
 use ringwarden::uapi::{OPCODES, Opcode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -30,37 +31,48 @@ pub(crate) struct Ops {
     format: Format,
 }
 
-/// The keys and their order are part of the format.
-#[derive(Serialize)]
-struct Report {
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
+    /// Each with its operations.
     groups: Vec<Group>,
 }
 
-#[derive(Serialize)]
+impl Document for Report {}
+
+#[derive(JsonSchema, Serialize)]
 struct Group {
+    /// Its name, with its `@`.
     name: &'static str,
+    /// What its operations have in common.
     doc: &'static str,
+    /// By opcode.
     operations: Vec<Operation>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Operation {
+    /// Its name in policies.
     name: &'static str,
+    /// Its number.
     opcode: u8,
     /// The first Linux release that has it.
     since: &'static str,
     /// The system calls that it stands for.
     calls: &'static [&'static str],
+    /// What conditions can speak of.
     fields: Vec<Value>,
 }
 
 /// A field.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Value {
+    /// Its name in conditions.
     name: &'static str,
+    /// How many bits its value has; 128 for an address.
     bits: u8,
     /// The first kernel whose filters see it.
     since: String,
+    /// What it is.
     doc: &'static str,
 }
 

@@ -2,7 +2,7 @@
 
 mod coverage;
 
-use crate::format::{self, Format};
+use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD};
 use crate::{UNUSABLE, layers, request};
 use clap::Args;
@@ -11,6 +11,7 @@ use ringwarden::Enforcement;
 use ringwarden::filter::Verdict;
 use ringwarden::policy::{self, Decision, Policy, Question, RuleOrigin};
 use ringwarden::uapi::KernelModel;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -55,29 +56,43 @@ pub(crate) struct Test {
     format: Format,
 }
 
-/// Everything that was tested. The keys and their order are part of the format.
-#[derive(Serialize)]
-struct Report {
+/// Everything that was tested.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
+    /// The kernel that policies are compiled for.
     kernel: String,
+    /// How many requests and calls were decided as expected.
     passed: usize,
+    /// How many were not.
     failed: usize,
+    /// Each request or call.
     tests: Vec<Outcome>,
     /// The policies without a test.
     untested: Vec<String>,
+    /// Of each policy; with `--coverage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Vec<Coverage>>,
 }
 
+impl Document for Report {}
+
 /// One request or call of a test.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Outcome {
+    /// The policy.
     file: String,
+    /// The line of the test, from 1.
     line: usize,
+    /// What the test calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// As `explain` takes it.
     request: String,
+    /// `allow` or `deny`.
     expected: &'static str,
+    /// `allow` or `deny`.
     decided: &'static str,
+    /// Both are the same.
     passed: bool,
     /// The rule that decided, as `key = value`, or why no rule did.
     rule: String,

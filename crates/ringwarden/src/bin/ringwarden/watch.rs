@@ -3,12 +3,12 @@
 mod table;
 
 use crate::audit::{Line, Lost, Tally};
+use crate::format::{Document, Versioned};
 use crate::style::{self, say};
 use clap::{ArgGroup, Args};
 use ringwarden::launch::{Arrivals, HeldSignals, stop_like};
 use ringwarden::refusals::{Drained, Scope, Stream};
 use rustix::fd::AsFd;
-use serde::Serialize;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -163,7 +163,7 @@ impl Watching {
     }
 }
 
-fn json(line: &impl Serialize) -> io::Result<()> {
-    say!("{}", serde_json::to_string(line)?);
+fn json(line: &impl Document) -> io::Result<()> {
+    say!("{}", serde_json::to_string(&Versioned::from(line))?);
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Whom a listener belongs to, as logs and records name it.
 
 use super::message::State;
+use crate::format::Document;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt::{Display, Formatter, Result as Formatted};
@@ -19,12 +21,15 @@ const POD: [&str; 2] = ["io.kubernetes.pod.name", "io.kubernetes.cri.sandbox-nam
 const NAMESPACE: [&str; 2] = ["io.kubernetes.pod.namespace", "io.kubernetes.cri.sandbox-namespace"];
 
 /// A container. The order of the keys is part of the audit's format.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Container {
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Container {
+    /// Its identity, as the runtime has it.
     #[serde(rename = "container")]
     pub(super) id: String,
+    /// Its pod's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pod: Option<String>,
+    /// Its pod's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) namespace: Option<String>,
     /// The name of its policy; empty where it has none.
@@ -32,12 +37,16 @@ pub(super) struct Container {
 }
 
 /// A line of the audit about a container. The order of the keys is part of the format.
-#[derive(Serialize)]
-pub(super) struct Record<'a, T> {
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Record<'a, T> {
     #[serde(flatten)]
     pub(super) container: &'a Container,
     #[serde(flatten)]
     pub(super) line: T,
+}
+
+impl<T: Document> Document for Record<'_, T> {
+    const VERSION: u32 = T::VERSION;
 }
 
 impl Container {

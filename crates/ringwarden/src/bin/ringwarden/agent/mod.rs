@@ -25,6 +25,7 @@ mod worker;
 
 use crate::{FAILED, audit, input, layers, style};
 use clap::Args;
+pub(crate) use container::Record;
 use container::say;
 use front::Front;
 use ringwarden::guard::{

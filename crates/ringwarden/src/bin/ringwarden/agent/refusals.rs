@@ -4,10 +4,10 @@
 use super::container::{Container, Record, say};
 use super::metrics::Metrics;
 use crate::audit::{Line, Lost, append};
+use crate::format::Document;
 use crate::memory_cgroup;
 use ringwarden::refusals::{Drained, Scope, Stream};
 use rustix::process::Pid;
-use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -81,6 +81,6 @@ impl Ear {
     }
 }
 
-fn write(audit: &mut Option<File>, line: &impl Serialize) -> io::Result<()> {
+fn write(audit: &mut Option<File>, line: &impl Document) -> io::Result<()> {
     audit.as_mut().map_or(Ok(()), |file| append(file, line))
 }

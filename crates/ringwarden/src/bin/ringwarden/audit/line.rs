@@ -1,5 +1,6 @@
 //! One refusal, as it is written.
 
+use crate::format::Document;
 use ringwarden::filter::Context;
 use ringwarden::guard;
 use ringwarden::policy::Field;
@@ -7,6 +8,7 @@ use ringwarden::refusals;
 use ringwarden::uapi::ring::{SetupFlags, Sqe};
 use ringwarden::uapi::{KernelModel, Opcode, RegisterOp};
 use ringwarden::{Enforcement, Origin};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::SystemTime;
@@ -14,15 +16,19 @@ use std::time::SystemTime;
 /// The words of a context that do not depend on the operation.
 const HEADER_WORDS: usize = 3;
 
-/// The order of the keys is part of the format.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(crate) struct Line {
+    /// When, in UTC (RFC 3339).
     time: String,
+    /// The process.
     pid: i32,
+    /// The thread.
     thread: i32,
+    /// The name of the thread (`comm`).
     pub(crate) program: String,
     /// What was refused: an operation's name, or the call.
     pub(crate) op: String,
+    /// What was asked for, by the names that policies have for it.
     fields: Map<String, Value>,
     /// The rule, as `key = value`; or why the guard itself refuses. Empty where rules are not known.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -39,11 +45,17 @@ pub(crate) struct Line {
 }
 
 /// Refusals of which nothing more is known.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(crate) struct Lost {
+    /// When that was found out, in UTC (RFC 3339).
     time: String,
+    /// How many.
     pub(crate) lost: u64,
 }
+
+impl Document for Line {}
+
+impl Document for Lost {}
 
 impl Lost {
     pub(crate) fn now(lost: u64) -> Self {

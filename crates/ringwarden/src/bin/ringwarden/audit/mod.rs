@@ -4,6 +4,8 @@ mod line;
 mod reader;
 mod tally;
 
+use crate::agent;
+use crate::format::{Document, Versioned};
 use crate::lines::Lines;
 use crate::permitted::Permitted;
 pub(crate) use line::{Line, Lost};
@@ -11,6 +13,7 @@ pub(crate) use reader::Reader;
 use ringwarden::Enforcement;
 use ringwarden::guard::{Audit, Refusal};
 use ringwarden::refusals;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -32,6 +35,23 @@ pub(crate) struct Log {
     pub(crate) permitted: Option<Permitted>,
 }
 
+/// What a line of an audit may be: for its schema.
+#[derive(JsonSchema, Serialize)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "lines are written as what they are")]
+pub(crate) enum Record {
+    /// Something is refused.
+    Refused(Line),
+    /// More is refused than can be told of.
+    Lost(Lost),
+    /// A container is refused something.
+    RefusedToContainer(agent::Record<'static, Line>),
+    /// A container is refused more than can be told of.
+    LostOfContainer(agent::Record<'static, Lost>),
+}
+
+impl Document for Record {}
+
 /// Opens the file of `--audit`.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
@@ -41,7 +61,12 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// It cannot be written.
-pub(crate) fn append(mut to: impl Write, record: &impl Serialize) -> io::Result<()> {
+pub(crate) fn append(to: impl Write, record: &impl Document) -> io::Result<()> {
+    write_line(to, &Versioned::from(record))
+}
+
+/// Writes anything as a line of JSON, by one call.
+fn write_line(mut to: impl Write, record: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
     to.write_all(&line)
@@ -121,7 +146,7 @@ impl Log {
         self.write(line)
     }
 
-    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+    fn write(&mut self, line: &impl Document) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         append(file, line).inspect_err(|error| {
             self.lines.tell(format!("ringwarden: the audit file takes no more lines: {error}"));

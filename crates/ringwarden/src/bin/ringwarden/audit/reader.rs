@@ -1,6 +1,6 @@
 //! The process that reads what the kernel refuses, for lanes in which the kernel does.
 
-use super::{Log, Tally, append};
+use super::{Log, Tally, write_line};
 use ringwarden::launch::{Bond, Companion, wait};
 use ringwarden::refusals::{InUse, Scope, Stream};
 use rustix::fd::AsFd;
@@ -120,18 +120,18 @@ fn read(talk: UnixStream, mut log: Log, in_use: Option<InUse>) -> u8 {
     let (_in_use, stream) = match opened {
         Ok(opened) => opened,
         Err(unavailable) => {
-            let _ = append(&talk, &Beginning::Unavailable(unavailable.to_string()));
+            let _ = write_line(&talk, &Beginning::Unavailable(unavailable.to_string()));
             return 0;
         }
     };
-    if append(&talk, &Beginning::Listens).is_err() {
+    if write_line(&talk, &Beginning::Listens).is_err() {
         return 0;
     }
     let ended = listen(stream, &talk, &mut log);
     log.lines.finish();
     match ended {
         Ok(()) => {
-            let _ = append(&talk, &log.tally);
+            let _ = write_line(&talk, &log.tally);
             drop((talk, log));
             linger();
             0

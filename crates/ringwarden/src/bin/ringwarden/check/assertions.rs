@@ -5,16 +5,22 @@ use ringwarden::diff::{CompareError, Effort};
 use ringwarden::policy::{Assertion, Claim, Decision, Diagnostics, Policy, RuleOrigin};
 use ringwarden::uapi::Opcode;
 use ringwarden::{Breach, Enforcement, Finding};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// An assertion and what was found out about it. The keys and their order are part of the format.
-#[derive(Serialize)]
+/// An assertion and what was found out about it.
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Asserted {
+    /// The policy that says it.
     file: String,
+    /// From 1.
     line: usize,
+    /// `never`, `always` or `within`.
     claim: &'static str,
+    /// What it calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// `proved`, `broken`, `unknown` where it was too much to compute, or `unusable`.
     outcome: &'static str,
     /// What shows that it does not hold, as `explain` takes it where it is a request.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,9 +34,11 @@ pub(super) struct Asserted {
 }
 
 /// A rule that decides.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Rule {
+    /// As `key = value`, in one line.
     rule: String,
+    /// The policy file and line.
     at: String,
 }
 

@@ -7,6 +7,7 @@ use anstyle::Style;
 use clap::ValueEnum;
 use ringwarden::policy::{KNOWN_UNTIL, Release, RuleOrigin};
 use ringwarden::{Bug, Exposure, Severity, Subject};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -55,53 +56,70 @@ impl Check {
     }
 }
 
-/// What was found. The keys and their order are part of the format.
-#[derive(Serialize)]
-pub(super) struct Report {
-    version: u32,
+/// What was found.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
     /// The month up to which bugs are known.
     known_until: &'static str,
     /// The release whose fixes count.
     release: Option<String>,
+    /// What each leaves open.
     policies: Vec<Audited>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Audited {
+    /// The policy, or policies with commas between them.
     file: String,
+    /// What it leaves open, from the most severe on.
     findings: Vec<Found>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Found {
+    /// `high`, `medium`, `low` or `note`.
     severity: &'static str,
+    /// What the subject is: `operations`, `request_flag`, `register`, `equivalent` and others (docs/exposure.md).
     kind: &'static str,
+    /// What is open, for people.
     subject: String,
     /// The names that the subject is made of, as policies and profiles have them.
     names: Vec<String>,
+    /// The rules that leave it open.
     rules: Vec<Rule>,
+    /// Why that matters, where no bug says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// The bugs that it led to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bugs: Vec<Known>,
+    /// What to write.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
 
 /// A bug.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Known {
+    /// Its number.
     cve: &'static str,
+    /// What kind of mistake it was.
     flaw: String,
+    /// What it does, in one line.
     what: &'static str,
+    /// The first release that has it, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<&'static str>,
+    /// The first releases of each series that do not have it.
     fixed_in: &'static [&'static str],
     /// The release does not have it.
     fixed: bool,
+    /// Where it has been exploited.
     #[serde(skip_serializing_if = "Option::is_none")]
     exploited: Option<&'static str>,
+    /// The address of its record.
     record: String,
+    /// The commit that mends it.
     fix: String,
 }
 
@@ -115,7 +133,6 @@ impl Report {
             findings: exposures.iter().map(Found::from).collect(),
         });
         Self {
-            version: 1,
             known_until: KNOWN_UNTIL,
             release: release.map(|release| release.to_string()),
             policies: policies.collect(),

@@ -1,25 +1,34 @@
 //! Filters as text, as JSON and as C.
 
+use crate::format::{Document, Versioned};
 use ringwarden::cbpf::disasm::disassemble;
 use ringwarden::policy::{Compiled, CompiledFilter, RuleOrigin};
 use ringwarden::uapi::KernelModel;
 use ringwarden::uapi::bpf::FilterFlags;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write;
 
-/// Everything that is to be registered. The keys and their order are part of the format.
-#[derive(Serialize)]
-struct Report {
+/// Everything that is to be registered.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
+    /// The kernel that it is compiled for.
     kernel: String,
+    /// In the order in which they are to be registered.
     filters: Vec<Filter>,
 }
 
-#[derive(Serialize)]
+impl Document for Report {}
+
+#[derive(JsonSchema, Serialize)]
 struct Filter {
+    /// The operation whose requests it judges.
     op: String,
+    /// Its number.
     opcode: u8,
     /// `IO_URING_BPF_FILTER_*` without the prefix.
     flags: Vec<&'static str>,
+    /// The size of the operation's payload, in bytes.
     pdu_size: u8,
     /// Which of the policies, from 0.
     layer: usize,
@@ -87,7 +96,7 @@ pub(super) fn json(compiled: &Compiled, model: KernelModel) -> serde_json::Resul
         }
     });
     let report = Report { kernel: model.to_string(), filters: filters.collect() };
-    let mut bytes = serde_json::to_vec(&report)?;
+    let mut bytes = serde_json::to_vec(&Versioned::from(report))?;
     bytes.push(b'\n');
     Ok(bytes)
 }

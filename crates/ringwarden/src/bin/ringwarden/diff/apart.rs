@@ -2,17 +2,23 @@
 
 use super::example::Example;
 use super::side::Side;
+use crate::format::Document;
 use crate::style::{BAD, BOLD, say};
 use ringwarden::diff::{CompareError, Difference, Effort, common};
 use ringwarden::uapi::Opcode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What both sides allow. The keys and their order are part of the format.
-#[derive(Serialize)]
-pub(super) struct Apart {
+/// What both sides allow.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Apart {
+    /// What OLD is.
     old: String,
+    /// What NEW is.
     new: String,
+    /// The kernel that both are compiled for.
     kernel: String,
+    /// There is no request that both allow.
     apart: bool,
     /// Those of which both allow some request, or may.
     operations: Vec<Shared>,
@@ -20,8 +26,11 @@ pub(super) struct Apart {
     newer: bool,
 }
 
-#[derive(Serialize)]
+impl Document for Apart {}
+
+#[derive(JsonSchema, Serialize)]
 struct Shared {
+    /// Its name.
     operation: String,
     /// A request that both allow; there is none where it was too much to compute.
     #[serde(skip_serializing_if = "Option::is_none")]

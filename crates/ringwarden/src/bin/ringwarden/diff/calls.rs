@@ -3,18 +3,22 @@
 use crate::style::{BAD, BOLD, GOOD, say};
 use ringwarden::filter::{CallRules, RegisterRules, SetupRules};
 use ringwarden::policy::SETUP_FLAGS;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// `[setup]` and `[register]` of both sides.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Calls {
+    /// Which rings can be made.
     setup: Change,
+    /// Which register calls can be made.
     register: Change,
 }
 
 /// What one of the tables allows and refuses now.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Change {
+    /// What NEW does: `equal`, `tightens`, `loosens` or `neither`.
     relation: &'static str,
     /// What OLD allows and NEW refuses.
     #[serde(skip_serializing_if = "Vec::is_empty")]

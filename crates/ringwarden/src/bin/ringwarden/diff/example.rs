@@ -6,10 +6,11 @@ use crate::style::{BOLD, DIM, say};
 use ringwarden::filter::Context;
 use ringwarden::policy::{Field, Request, RuleOrigin};
 use ringwarden::uapi::{KernelModel, Opcode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A request that one side allows and the other refuses.
-#[derive(PartialEq, Serialize)]
+#[derive(PartialEq, JsonSchema, Serialize)]
 pub(super) struct Example {
     /// Its fields as `explain` takes them.
     fields: Vec<String>,
@@ -17,14 +18,18 @@ pub(super) struct Example {
     exact: bool,
     /// The words that filters load.
     context: Vec<String>,
+    /// The rules of OLD that decide it.
     old: Vec<Rule>,
+    /// The rules of NEW that decide it.
     new: Vec<Rule>,
 }
 
 /// A rule that decides.
-#[derive(PartialEq, Serialize)]
+#[derive(PartialEq, JsonSchema, Serialize)]
 struct Rule {
+    /// As `key = value`, in one line.
     rule: String,
+    /// The policy file and line.
     at: String,
 }
 

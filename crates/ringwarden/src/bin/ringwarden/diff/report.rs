@@ -3,18 +3,25 @@
 use super::calls::Calls;
 use super::example::Example;
 use super::side::Side;
+use crate::format::Document;
 use crate::style::{BAD, BOLD, GOOD, say};
 use ringwarden::diff::{CompareError, Difference, Effort, Relation, compare};
 use ringwarden::uapi::Opcode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Everything that was compared. The keys and their order are part of the format.
-#[derive(Serialize)]
-pub(super) struct Report {
+/// Everything that was compared.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
+    /// What OLD is.
     old: String,
+    /// What NEW is.
     new: String,
+    /// The kernel that both are compiled for.
     kernel: String,
+    /// How many operations there are of each kind.
     summary: Summary,
+    /// Those that were compared, by opcode.
     operations: Vec<Operation>,
     /// Operations that kernels may get after this version.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,19 +31,28 @@ pub(super) struct Report {
     calls: Option<Calls>,
 }
 
+impl Document for Report {}
+
 /// How many operations there are of each kind.
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 struct Summary {
+    /// Both allow the same.
     equal: usize,
+    /// NEW refuses some more.
     tightens: usize,
+    /// NEW allows some more.
     loosens: usize,
+    /// NEW does both.
     neither: usize,
+    /// It was too much to compute.
     unknown: usize,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Operation {
+    /// Its name.
     operation: String,
+    /// What NEW does: `equal`, `tightens`, `loosens`, `neither` or `unknown`.
     relation: &'static str,
     /// A request that OLD allows and NEW refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,9 +63,11 @@ struct Operation {
 }
 
 /// What becomes of operations that only later kernels have.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Newer {
+    /// `allow` or `deny`.
     old: &'static str,
+    /// `allow` or `deny`.
     new: &'static str,
 }
 

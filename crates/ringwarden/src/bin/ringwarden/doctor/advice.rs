@@ -1,6 +1,6 @@
 //! The last sentence of `doctor`: what to do next.
 
-use super::{Backends, Verdict};
+use super::{Lanes, Verdict};
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::guard::needs::{Culprit, Missing, remedy};
 use ringwarden::kernel::{Availability, Facts, Supervision, TrialError};
@@ -13,20 +13,15 @@ const PROFILE: &str = "Where the container is started, `ringwarden export seccom
                        `SystemCallFilter=@system-service @aio kcmp`.";
 
 /// What to do next, in one sentence; in another what to type, where that is known.
-pub(super) fn advise(
-    facts: &Facts,
-    machine: &Supervision,
-    missing: &[Missing],
-    backends: &Backends,
-) -> String {
-    let advice = next(facts, machine, missing, backends);
+pub(super) fn advise(facts: &Facts, machine: &Supervision, missing: &[Missing], lanes: &Lanes) -> String {
+    let advice = next(facts, machine, missing, lanes);
     let profile = matches!(facts.io_uring, Availability::Seccomp(_))
         || advice.contains("seccomp profile") && missing.iter().any(|missing| missing.by == Culprit::Seccomp);
     if profile { format!("{advice} {PROFILE}") } else { advice }
 }
 
-fn next(facts: &Facts, machine: &Supervision, missing: &[Missing], backends: &Backends) -> String {
-    let Backends { kernel: Verdict { usable: kernel, .. }, restricted, filtered, guard, .. } = backends;
+fn next(facts: &Facts, machine: &Supervision, missing: &[Missing], lanes: &Lanes) -> String {
+    let Lanes { tasks: Verdict { usable: kernel, .. }, restricted, filtered, split, .. } = lanes;
     if !kernel && restricted.usable && restricted.for_policy {
         return "`ringwarden run` has the kernel hold this policy here, by restrictions of the rings that it makes \
                 for the program: requests cost nothing. With `--audit` or `--verbose` it uses the guard, unless root runs it."
@@ -37,13 +32,13 @@ fn next(facts: &Facts, machine: &Supervision, missing: &[Missing], backends: &Ba
                 program. With `--audit` or `--verbose` it uses the guard, unless root runs it."
             .into();
     }
-    if let (false, true, true, Some(reason)) = (*kernel, guard.for_policy, guard.usable, &restricted.reason) {
+    if let (false, true, true, Some(reason)) = (*kernel, split.for_policy, split.usable, &restricted.reason) {
         return format!(
             "`ringwarden run` has the guard hold this policy here, in the lane `split`: {reason}."
         );
     }
-    match (kernel, guard.usable) {
-        (true, true) if guard.except.is_none() => {
+    match (kernel, split.usable) {
+        (true, true) if split.except.is_none() => {
             "Nothing is missing: `ringwarden run` uses the kernel's own filters here, and the guard where \
              `--audit` or a rule needs it."
                 .into()
@@ -58,7 +53,7 @@ fn next(facts: &Facts, machine: &Supervision, missing: &[Missing], backends: &Ba
              guard: {}.",
             lacking(facts, machine, missing)
         ),
-        (false, true) if guard.except.is_none() => {
+        (false, true) if split.except.is_none() => {
             "`ringwarden run` has the kernel hold policies about whole operations here, and uses the guard for \
              others, which needs nothing more."
                 .into()
@@ -73,12 +68,12 @@ fn next(facts: &Facts, machine: &Supervision, missing: &[Missing], backends: &Ba
              guard: {}.",
             lacking(facts, machine, missing)
         ),
-        (false, false) => format!("{}: {}.", nothing(guard), lacking(facts, machine, missing)),
+        (false, false) => format!("{}: {}.", nothing(split), lacking(facts, machine, missing)),
     }
 }
 
-fn nothing(guard: &Verdict) -> &'static str {
-    if guard.for_policy { "This policy cannot be enforced here" } else { "Nothing can be enforced here" }
+fn nothing(split: &Verdict) -> &'static str {
+    if split.for_policy { "This policy cannot be enforced here" } else { "Nothing can be enforced here" }
 }
 
 fn lacking(facts: &Facts, machine: &Supervision, missing: &[Missing]) -> String {

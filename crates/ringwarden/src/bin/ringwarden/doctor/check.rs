@@ -4,10 +4,12 @@ use crate::style::{BAD, DIM, GOOD};
 use anstyle::Style;
 use ringwarden::guard::needs::{Culprit, Missing};
 use ringwarden::kernel::{Availability, Facts, Finding, Supervision, TrialError};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 
 /// One question.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Check {
     /// For scripts; does not change.
     pub(super) id: &'static str,
@@ -15,6 +17,7 @@ pub(super) struct Check {
     pub(super) group: Group,
     /// What is or is not so.
     pub(super) subject: &'static str,
+    /// Whether it is so; `null` where it could not be tried.
     pub(super) answer: Answer,
     /// Why, or what it means; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -54,6 +57,16 @@ impl Answer {
             Self::No => BAD,
             Self::Unknown => DIM,
         }
+    }
+}
+
+impl JsonSchema for Answer {
+    fn schema_name() -> Cow<'static, str> {
+        "Answer".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<bool>::json_schema(generator)
     }
 }
 

@@ -6,19 +6,21 @@ mod outside;
 mod patient;
 mod workload;
 
+use crate::format::{self, Document, Format};
 use crate::layers::{self, Unusable};
-use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
+use crate::style::{BAD, BOLD, DIM, GOOD, say};
 use crate::{UNUSABLE, lane};
 use advice::advise;
 use anstyle::Style;
 use check::{Answer, Check, Group};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use outside::Outside;
 pub(crate) use patient::Patient;
 use ringwarden::guard::needs::{self, Confined, Missing, When};
 use ringwarden::guard::{self, Guard, SPLITS_RINGS};
 use ringwarden::kernel::{Availability, Facts, Finding, Lacking, Supervision};
 use ringwarden::uapi::{KernelModel, Opcode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -27,7 +29,7 @@ use workload::{Wanted, Workload};
 /// Show what this machine can enforce, by trying it.
 ///
 /// Everything is done in throw-away children, so that nothing is left behind; no version number is
-/// believed. Exit status 0 when some backend can enforce policies here, or those that are named, or a supervisor outside
+/// believed. Exit status 0 when some lane can enforce policies here, or those that are named, or a supervisor outside
 /// does so, as `ringwarden agent` in containers; 1 when none can or rings that are asked for do not fit, 2 when a policy cannot be used.
 #[derive(Args)]
 #[command(after_help = "\
@@ -46,38 +48,39 @@ pub(crate) struct Doctor {
     format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table
-    Human,
-    /// One JSON object
-    Json,
-}
-
-/// Everything that was found out. The keys and their order are part of the format.
-#[derive(Serialize)]
-struct Report {
+/// Everything that was found out.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Report {
     /// As `uname -r` has it, for reference only.
     kernel: String,
+    /// Single questions.
     checks: Vec<Check>,
     /// What filters see of requests beyond the header, in bytes by operation.
     payloads: BTreeMap<String, u8>,
-    backends: Backends,
+    /// Which lanes can hold policies here: docs/lanes.md.
+    lanes: Lanes,
     /// Whether rings fit, where that is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<Workload>,
-    /// What does not work although a backend is usable.
+    /// What does not work although a lane is usable.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
+    /// What to do next.
     advice: String,
 }
 
-#[derive(Serialize)]
-struct Backends {
-    kernel: Verdict,
+impl Document for Report {}
+
+#[derive(JsonSchema, Serialize)]
+struct Lanes {
+    /// The kernel's filters on the program.
+    tasks: Verdict,
+    /// Restrictions of rings that are made for the program.
     restricted: Verdict,
+    /// Filters of rings that are made for the program.
     filtered: Verdict,
-    guard: Verdict,
+    /// The guard, between the program and its rings.
+    split: Verdict,
     /// A supervisor that was there before, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     outside: Option<Verdict>,
@@ -85,8 +88,9 @@ struct Backends {
     auto: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Verdict {
+    /// It can be used.
     usable: bool,
     /// Whether that is said of certain policies.
     #[serde(skip)]
@@ -111,17 +115,15 @@ impl Doctor {
                 return ExitCode::from(UNUSABLE);
             }
         };
+        let fits = report.workload.as_ref().is_none_or(|workload| workload.fits != Answer::No);
+        let Lanes { outside, auto, .. } = &report.lanes;
+        let held = auto.is_some() || outside.as_ref().is_some_and(|verdict| verdict.usable);
+        let status = if held && fits { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         match self.format {
+            Format::Json => return format::json(&report, status),
             Format::Human => report.print(),
-            Format::Json => match serde_json::to_string_pretty(&report) {
-                Ok(text) => say!("{text}"),
-                Err(error) => return style::fail(error, crate::FAILED),
-            },
         }
-        let fits = report.workload.is_none_or(|workload| workload.fits != Answer::No);
-        let Backends { outside, auto, .. } = report.backends;
-        let held = auto.is_some() || outside.is_some_and(|verdict| verdict.usable);
-        if held && fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        status
     }
 }
 
@@ -142,16 +144,16 @@ impl Report {
             Some(_) => lane::compiled_for(usable, load)
                 .map(|(enforcement, model)| (model, enforcement.kernel().is_some())),
         };
-        let kernel = match compiled(facts.usable()) {
+        let tasks = match compiled(facts.usable()) {
             Ok((model, true)) => Verdict::yes(Some(model)),
             Ok((_, false)) => Verdict::not(Some(lane::SETUP.into())),
             Err(reason) => Verdict::not(Some(reason)),
         };
-        let mut guard = match guard(&facts, &supervision, &missing, wanted) {
+        let mut split = match guard(&facts, &supervision, &missing, wanted) {
             Ok(except) => Verdict { except, ..Verdict::yes(None) },
             Err(reason) => Verdict::not(Some(reason)),
         };
-        guard.for_policy = wanted.is_some();
+        split.for_policy = wanted.is_some();
         let fits = match policies {
             [] => Ok(()),
             _ => load(KernelModel::default())?.operations().map(drop).map_err(|beyond| beyond.to_string()),
@@ -166,37 +168,37 @@ impl Report {
             Ok(model) => Verdict::yes(Some(model)),
             Err(reason) => Verdict::not(Some(reason)),
         };
-        let auto = match (kernel.usable, restricted.usable, filtered.usable, guard.usable) {
-            (true, ..) => Some("kernel"),
+        let auto = match (tasks.usable, restricted.usable, filtered.usable, split.usable) {
+            (true, ..) => Some("tasks"),
             // In general it is the policy that decides.
-            (false, true, _, guard) if restricted.for_policy || !guard => Some("restricted"),
+            (false, true, _, split) if restricted.for_policy || !split => Some("restricted"),
             (false, _, true, _) => Some("filtered"),
-            (false, _, false, true) => Some("guard"),
+            (false, _, false, true) => Some("split"),
             _ => None,
         };
         let payloads = facts.payloads.iter().zip(0..).filter(|(size, _)| **size > 0);
         let outside = Outside::find(facts.io_uring, &missing).filter(|_| auto.is_none());
         let held = auto.is_some() || outside.as_ref().is_some_and(Outside::holds);
         let too_many = workload.as_ref().filter(|_| held).and_then(Workload::advice);
-        let backends = Backends {
-            kernel,
+        let lanes = Lanes {
+            tasks,
             restricted,
             filtered,
-            guard,
+            split,
             outside: outside.as_ref().map(Outside::verdict),
             auto,
         };
         let advice = || match &outside {
             Some(outside) => outside.advice().to_owned(),
-            None => advise(&facts, &supervision, &missing, &backends),
+            None => advise(&facts, &supervision, &missing, &lanes),
         };
         Ok(Self {
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
             checks: check::all(&facts, &supervision, &missing),
             payloads: payloads.map(|(&size, opcode)| (Opcode(opcode).to_string(), size)).collect(),
             advice: too_many.unwrap_or_else(advice),
-            warning: backends.guard.usable.then(Confined::find).flatten().map(Confined::describe),
-            backends,
+            warning: lanes.split.usable.then(Confined::find).flatten().map(Confined::describe),
+            lanes,
             workload,
         })
     }
@@ -214,8 +216,8 @@ impl Report {
             }
         }
         say!("\n{BOLD}Lanes{BOLD:#}");
-        let Backends { kernel, restricted, filtered, guard, outside, .. } = &self.backends;
-        let rows = [("tasks", kernel), ("restricted", restricted), ("filtered", filtered), ("split", guard)];
+        let Lanes { tasks, restricted, filtered, split, outside, .. } = &self.lanes;
+        let rows = [("tasks", tasks), ("restricted", restricted), ("filtered", filtered), ("split", split)];
         let outside = outside.iter().map(|verdict| ("a supervisor outside", verdict));
         for (name, verdict) in rows.into_iter().chain(outside) {
             let detail = match (&verdict.reason, &verdict.model) {

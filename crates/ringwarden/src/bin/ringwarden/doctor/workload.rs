@@ -6,6 +6,7 @@ use clap::Args;
 use ringwarden::kernel::{LockedMemory, RingSize, TrialError};
 use ringwarden::uapi::ring::MAX_ENTRIES;
 use rustix::process::{Resource, getrlimit};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Which rings.
@@ -20,31 +21,37 @@ pub(super) struct Wanted {
     entries: u32,
 }
 
-/// What was found out. The keys and their order are part of the format.
-#[derive(Serialize)]
+/// What was found out.
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Workload {
+    /// How many are asked for.
     rings: u64,
+    /// The SQEs that each has room for.
     entries: u32,
     /// In bytes, as the next; `null` where no ring can be made.
     memory_per_ring: Option<u64>,
     /// Where rings count as locked memory.
     locked_per_ring: Option<u64>,
+    /// Whether they fit.
     pub(super) fits: Answer,
     /// The id of the limit that is hit before all others, sooner or later.
     first: Option<&'static str>,
+    /// What each limit leaves room for.
     pub(super) limits: Vec<Limit>,
 }
 
 /// One limit.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Limit {
     /// For scripts; does not change.
     id: &'static str,
     #[serde(skip)]
     pub(super) subject: &'static str,
+    /// Whether they fit.
     pub(super) answer: Answer,
     /// How many rings it leaves room for; `null` where it is none.
     most: Option<u64>,
+    /// The numbers behind that, for people.
     pub(super) detail: String,
     /// What to type, or to write, where it is too low.
     #[serde(skip_serializing_if = "Option::is_none")]

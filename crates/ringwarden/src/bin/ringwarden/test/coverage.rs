@@ -7,23 +7,26 @@ use ringwarden::filter::Context;
 use ringwarden::policy::layout::{File, Table, Value};
 use ringwarden::policy::{Branch, Call, CallBranch, Decision, Policy, Question, Request, RuleOrigin};
 use ringwarden::uapi::KernelModel;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How much of a policy its tests decide. The keys and their order are part of the format.
-#[derive(Serialize)]
+/// How much of a policy its tests decide.
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Coverage {
+    /// The policy.
     file: String,
     /// How many branches some test decides.
     decided: usize,
     /// How many branches some request decides.
     branches: usize,
+    /// What no test decides.
     undecided: Vec<Undecided>,
     /// What no request decides: it changes nothing, whatever it says.
     undecidable: Vec<Undecided>,
 }
 
 /// A branch that no test decides.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Undecided {
     /// The policy file and line of the rule.
     at: String,
