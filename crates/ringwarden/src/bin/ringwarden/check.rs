@@ -6,7 +6,7 @@ mod loosened;
 
 use crate::format::{self, Document, Format};
 use crate::layers::{self, Unusable};
-use crate::style::{self, GOOD, say};
+use crate::style::{self, GOOD, say, tell};
 use crate::{FAILED, UNUSABLE};
 use assertions::Asserted;
 use audit::Threshold;
@@ -254,12 +254,12 @@ impl Check {
             if self.show && !layers.is_empty() {
                 layers.iter().for_each(|policy| say!("{}", policy.listing().trim_end()));
             } else if diagnostics.is_empty() {
-                say!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model());
-                fit.iter().for_each(|fit| say!("    {fit}"));
-                proved.iter().for_each(|proved| say!("    {proved}"));
+                tell!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model());
+                fit.iter().for_each(|fit| tell!("    {fit}"));
+                proved.iter().for_each(|proved| tell!("    {proved}"));
             } else {
-                fit.iter().for_each(|fit| say!("{name}: {fit}"));
-                proved.iter().for_each(|proved| say!("{name}: {proved}"));
+                fit.iter().for_each(|fit| tell!("{name}: {fit}"));
+                proved.iter().for_each(|proved| tell!("{name}: {proved}"));
             }
             if let Some(exposures) = exposures {
                 audit::print(name, &exposures, self.fixes_of());

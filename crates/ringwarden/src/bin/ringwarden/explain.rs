@@ -1,7 +1,7 @@
 //! `ringwarden explain`: what becomes of one request or call, and why.
 
 use crate::format::{self, Document, Format};
-use crate::style::{self, BAD, BOLD, DIM, GOOD, say};
+use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
 use crate::{UNUSABLE, compile, layers, request};
 use clap::Args;
 use ringwarden::Enforcement;
@@ -189,7 +189,7 @@ impl Explain {
         match self.subject {
             Subject::Request(op) => report.print_programs(op, &enforcement),
             Subject::Setup | Subject::Register => {
-                say!("\nNo filter sees it: it is decided when the call is made")
+                tell!("\nNo filter sees it: it is decided when the call is made")
             }
         }
         status
@@ -303,37 +303,37 @@ impl Report {
     fn print_verdict(&self, layered: bool) {
         let Self { request, allowed, rules, .. } = self;
         if *allowed {
-            say!("{GOOD}allowed{GOOD:#}  {request}");
+            tell!("{GOOD}allowed{GOOD:#}  {request}");
         } else {
-            say!("{BAD}refused{BAD:#}  {request}");
+            tell!("{BAD}refused{BAD:#}  {request}");
         }
         for Rule { layer, rule, at } in rules {
             let layer = if layered { format!(", layer {layer}") } else { String::new() };
-            say!("by {BOLD}{rule}{BOLD:#}\nat {at}{layer}");
+            tell!("by {BOLD}{rule}{BOLD:#}\nat {at}{layer}");
         }
         if rules.is_empty() {
-            say!("no rule is against it");
+            tell!("no rule is against it");
         }
     }
 
     fn print_programs(&self, op: Opcode, enforcement: &Enforcement) {
         let Self { kernel, seen, programs, .. } = self;
-        say!("\nWhat filters of kernel {kernel} see of it:");
+        tell!("\nWhat filters of kernel {kernel} see of it:");
         for Seen { field, value } in seen {
-            say!("  {field:<10} {value}");
+            tell!("  {field:<10} {value}");
         }
         if programs.is_empty() {
             let rest = enforcement.filters().is_rest_denied(op);
             let why = if rest { "DENY_REST refuses what has none" } else { "what has none is allowed" };
-            say!("\n{op} has no filter: {why}");
+            tell!("\n{op} has no filter: {why}");
         }
         for Run { layer, instructions, steps } in programs {
             let of = if programs.len() > 1 { format!(" of layer {layer}") } else { String::new() };
-            say!("\nThe program{of}, as it runs on this request:");
+            tell!("\nThe program{of}, as it runs on this request:");
             for Step { index, instruction, found } in steps {
-                say!("  {index:>4}  {instruction:<26} {}", found.text());
+                tell!("  {index:>4}  {instruction:<26} {}", found.text());
             }
-            say!("  {DIM}{} of {instructions} instructions{DIM:#}", steps.len());
+            tell!("  {DIM}{} of {instructions} instructions{DIM:#}", steps.len());
         }
     }
 }

@@ -34,6 +34,7 @@ mod schema;
 mod style;
 mod test;
 mod watch;
+mod width;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! `ringwarden ops`: what policies can speak of.
 
 use crate::format::{self, Document, Format};
-use crate::style::{self, BOLD, say};
+use crate::style::{self, BOLD, tell};
 use crate::{UNUSABLE, compile};
 use clap::Args;
 use ringwarden::policy::{Field, GROUPS, Twin};
@@ -119,18 +119,18 @@ impl Report {
     /// A line for each operation.
     fn list(&self) {
         for Group { name, doc, operations } in &self.groups {
-            say!("{BOLD}{name}{BOLD:#}  {doc}");
+            tell!("{BOLD}{name}{BOLD:#}  {doc}");
             for operation in operations {
                 let own: Vec<_> = operation.own_fields().map(|field| field.name).collect();
                 let calls = operation.calls.join(", ");
                 let line =
                     format!("  {:<17} {:<5} {calls:<26} {}", operation.name, operation.since, own.join(", "));
-                say!("{}", line.trim_end());
+                tell!("{}", line.trim_end());
             }
         }
         let every: Vec<_> = Field::all_of(Opcode::NOP).map(|field| field.name).collect();
-        say!("\nEach with the first kernel that has it, its system calls, and its own fields.");
-        say!("Fields of every operation: {}", every.join(", "));
+        tell!("\nEach with the first kernel that has it, its system calls, and its own fields.");
+        tell!("Fields of every operation: {}", every.join(", "));
     }
 
     /// All that there is to say of each operation.
@@ -139,20 +139,20 @@ impl Report {
             self.groups.iter().flat_map(|group| group.operations.iter().map(move |op| (group, op)));
         for (number, (group, operation)) in operations.enumerate() {
             if number > 0 {
-                say!("");
+                tell!("");
             }
             let Operation { name, opcode, since, calls, .. } = operation;
-            say!("{BOLD}{name}{BOLD:#}  opcode {opcode}, since Linux {since}, in {}", group.name);
+            tell!("{BOLD}{name}{BOLD:#}  opcode {opcode}, since Linux {since}, in {}", group.name);
             if !calls.is_empty() {
-                say!("  in place of {}", calls.join(", "));
+                tell!("  in place of {}", calls.join(", "));
             }
             let own = operation.own_fields().count();
             for field in &operation.fields {
                 let Value { name, bits, since, doc } = field;
-                say!("  {name:<10} {bits:>3} bits  kernel {since:<6}  {doc}");
+                tell!("  {name:<10} {bits:>3} bits  kernel {since:<6}  {doc}");
             }
             if own == 0 {
-                say!("  no kernel shows filters a field of its own");
+                tell!("  no kernel shows filters a field of its own");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Colours and errors on the terminal; plain when piped, with `NO_COLOR`, and as `--color` says.
 
-use crate::FAILED;
+use crate::{FAILED, width};
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -48,6 +48,19 @@ macro_rules! say {
     ($($line:tt)*) => { $crate::style::print(format_args!($($line)*)) };
 }
 pub(crate) use say;
+
+/// The same for people, in lines that fit the terminal if it is one.
+macro_rules! tell {
+    ($($line:tt)*) => { $crate::style::print_wrapped(&format!($($line)*)) };
+}
+pub(crate) use tell;
+
+pub(crate) fn print_wrapped(text: &str) {
+    let Some(columns) = width::columns() else { return print(format_args!("{text}")) };
+    for line in text.split('\n') {
+        width::wrapped(line, columns).iter().for_each(|line| print(format_args!("{line}")));
+    }
+}
 
 pub(crate) fn print(line: Arguments<'_>) {
     let Err(error) = writeln!(anstream::stdout(), "{line}") else { return };

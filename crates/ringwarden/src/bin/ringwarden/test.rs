@@ -3,7 +3,7 @@
 mod coverage;
 
 use crate::format::{self, Document, Format};
-use crate::style::{self, BAD, BOLD, DIM, GOOD};
+use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
 use crate::{UNUSABLE, layers, request};
 use clap::Args;
 use coverage::Coverage;
@@ -212,12 +212,12 @@ impl Report {
             // The policy may come from strangers, and a terminal obeys control characters.
             let name = name.escape_debug();
             if test.passed {
-                anstream::println!("{GOOD}ok{GOOD:#}    {name}{request} {DIM}{decided}{at}{DIM:#}");
+                tell!("{GOOD}ok{GOOD:#}    {name}{request} {DIM}{decided}{at}{DIM:#}");
             } else {
                 // One line, however many the rule has.
                 let rule = rule.split_whitespace().collect::<Vec<_>>().join(" ");
-                anstream::println!("{BAD}FAIL{BAD:#}  {BOLD}{name}{request}{BOLD:#}");
-                anstream::println!("      expected {expected} at {file}:{line}, but {decided}: {rule}{at}");
+                tell!("{BAD}FAIL{BAD:#}  {BOLD}{name}{request}{BOLD:#}");
+                tell!("      expected {expected} at {file}:{line}, but {decided}: {rule}{at}");
             }
         }
         for file in &self.untested {
@@ -226,10 +226,10 @@ impl Report {
         for coverage in self.coverage.iter().flatten() {
             coverage.print();
             if coverage.percent() < min {
-                anstream::println!("{BAD}FAIL{BAD:#}  less than {min} %");
+                tell!("{BAD}FAIL{BAD:#}  less than {min} %");
             }
         }
         let Self { passed, failed, kernel, .. } = self;
-        anstream::println!("{passed} passed, {failed} failed, kernel {kernel}");
+        tell!("{passed} passed, {failed} failed, kernel {kernel}");
     }
 }

@@ -3,6 +3,7 @@
 use super::Check;
 use super::assertions::Rule;
 use crate::style::{BAD, BOLD, DIM, GOOD, say};
+use crate::width;
 use anstyle::Style;
 use clap::ValueEnum;
 use ringwarden::policy::{KNOWN_UNTIL, Release, RuleOrigin};
@@ -192,9 +193,7 @@ fn names(list: &[impl ToString]) -> Vec<String> {
 
 /// Prints what a policy leaves open.
 pub(super) fn print(name: &str, exposures: &[Exposure], release: Option<Release>) {
-    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col.into());
-    let columns = if columns == 0 { COLUMNS } else { columns };
-    say!("{}", text(name, exposures, release, columns));
+    say!("{}", text(name, exposures, release, width::columns().unwrap_or(COLUMNS)));
 }
 
 /// The same in so many columns.

@@ -3,7 +3,7 @@
 use super::example::Example;
 use super::side::Side;
 use crate::format::Document;
-use crate::style::{BAD, BOLD, say};
+use crate::style::{BAD, BOLD, tell};
 use ringwarden::diff::{CompareError, Difference, Effort, common};
 use ringwarden::uapi::Opcode;
 use schemars::JsonSchema;
@@ -73,16 +73,16 @@ impl Apart {
             let names: Vec<_> = group.iter().map(|one| one.operation.as_str()).collect();
             let names = names.join(", ");
             match &group[0].example {
-                None => say!("{BOLD}{names}{BOLD:#}: unknown: too much to compute"),
+                None => tell!("{BOLD}{names}{BOLD:#}: unknown: too much to compute"),
                 Some(example) => {
-                    say!("{BOLD}{names}{BOLD:#}: both allow some");
+                    tell!("{BOLD}{names}{BOLD:#}: both allow some");
                     let heading = format!("{BAD}both allow{BAD:#}");
                     example.print(&heading, &group[0].operation, ["allowed", "allowed"]);
                 }
             }
         }
         if self.newer {
-            say!("{BOLD}operations of later kernels{BOLD:#}: both allow them");
+            tell!("{BOLD}operations of later kernels{BOLD:#}: both allow them");
         }
         let Self { old, new, kernel, operations, .. } = self;
         let count = match operations.len() {
@@ -90,9 +90,9 @@ impl Apart {
             count => format!("{count} operations"),
         };
         match self.apart {
-            true => say!("apart: there is no request that both {old} and {new} allow, kernel {kernel}"),
+            true => tell!("apart: there is no request that both {old} and {new} allow, kernel {kernel}"),
             false => {
-                say!("not apart: {old} and {new} meet in {count}, kernel {kernel}")
+                tell!("not apart: {old} and {new} meet in {count}, kernel {kernel}")
             }
         }
     }

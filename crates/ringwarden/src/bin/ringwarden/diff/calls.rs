@@ -1,6 +1,6 @@
 //! What is no request: the rings and register calls that both sides allow.
 
-use crate::style::{BAD, BOLD, GOOD, say};
+use crate::style::{BAD, BOLD, GOOD, tell};
 use ringwarden::filter::{CallRules, RegisterRules, SetupRules};
 use ringwarden::policy::SETUP_FLAGS;
 use schemars::JsonSchema;
@@ -48,17 +48,17 @@ impl Calls {
             match change.relation {
                 "equal" => continue,
                 "neither" => {
-                    say!(
+                    tell!(
                         "{BOLD}[{table}]{BOLD:#}: NEW does neither: it refuses some more and allows some more"
                     );
                 }
-                relation => say!("{BOLD}[{table}]{BOLD:#}: NEW {relation}"),
+                relation => tell!("{BOLD}[{table}]{BOLD:#}: NEW {relation}"),
             }
             if !change.tightened.is_empty() {
-                say!("  {BAD}now refused{BAD:#}  {}", change.tightened.join(", "));
+                tell!("  {BAD}now refused{BAD:#}  {}", change.tightened.join(", "));
             }
             if !change.loosened.is_empty() {
-                say!("  {GOOD}now allowed{GOOD:#}  {}", change.loosened.join(", "));
+                tell!("  {GOOD}now allowed{GOOD:#}  {}", change.loosened.join(", "));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::side::Side;
 use crate::request;
-use crate::style::{BOLD, DIM, say};
+use crate::style::{BOLD, DIM, tell};
 use ringwarden::filter::Context;
 use ringwarden::policy::{Field, Request, RuleOrigin};
 use ringwarden::uapi::{KernelModel, Opcode};
@@ -56,9 +56,9 @@ impl Example {
     /// Prints the request after `heading`, and below it what each side makes of it.
     pub(super) fn print(&self, heading: &str, operation: &str, [old, new]: [&str; 2]) {
         let fields: String = self.fields.iter().map(|field| format!(" {field}")).collect();
-        say!("  {heading}  {operation}{fields}");
+        tell!("  {heading}  {operation}{fields}");
         if !self.exact {
-            say!("    {DIM}context{DIM:#}  {}", self.context.join(" "));
+            tell!("    {DIM}context{DIM:#}  {}", self.context.join(" "));
         }
         self.old.iter().for_each(|rule| rule.print("old", old));
         self.new.iter().for_each(|rule| rule.print("new", new));
@@ -99,6 +99,6 @@ impl Rule {
     }
 
     fn print(&self, side: &str, decision: &str) {
-        say!("    {side}: {decision} by {BOLD}{}{BOLD:#} {DIM}at {}{DIM:#}", self.rule, self.at);
+        tell!("    {side}: {decision} by {BOLD}{}{BOLD:#} {DIM}at {}{DIM:#}", self.rule, self.at);
     }
 }

@@ -4,7 +4,7 @@ use super::calls::Calls;
 use super::example::Example;
 use super::side::Side;
 use crate::format::Document;
-use crate::style::{BAD, BOLD, GOOD, say};
+use crate::style::{BAD, BOLD, GOOD, tell};
 use ringwarden::diff::{CompareError, Difference, Effort, Relation, compare};
 use ringwarden::uapi::Opcode;
 use schemars::JsonSchema;
@@ -114,16 +114,16 @@ impl Report {
     pub(super) fn print(&self) {
         self.print_operations();
         if let Some(Newer { old, new }) = self.newer.as_ref().filter(|newer| newer.old != newer.new) {
-            say!("{BOLD}operations of later kernels{BOLD:#}: OLD says {old}, NEW says {new}");
+            tell!("{BOLD}operations of later kernels{BOLD:#}: OLD says {old}, NEW says {new}");
         }
         if let Some(calls) = &self.calls {
             calls.print();
         }
         let Self { old, new, kernel, .. } = self;
         if self.is_equal() {
-            say!("equal: {old} and {new} allow the same, kernel {kernel}");
+            tell!("equal: {old} and {new} allow the same, kernel {kernel}");
         } else {
-            say!("{new} {}, kernel {kernel}", self.summary.sentence());
+            tell!("{new} {}, kernel {kernel}", self.summary.sentence());
         }
     }
 
@@ -144,7 +144,7 @@ impl Report {
                 "unknown" => "unknown: too much to compute".to_owned(),
                 relation => format!("NEW {relation}"),
             };
-            say!("{BOLD}{}{BOLD:#}: {what}", names.join(", "));
+            tell!("{BOLD}{}{BOLD:#}: {what}", names.join(", "));
             if let Some(example) = tightened {
                 example.print(&format!("{BAD}now refused{BAD:#}"), operation, ["allowed", "refused"]);
             }

@@ -8,7 +8,7 @@ mod workload;
 
 use crate::format::{self, Document, Format};
 use crate::layers::{self, Unusable};
-use crate::style::{BAD, BOLD, DIM, GOOD, say};
+use crate::style::{BAD, BOLD, DIM, GOOD, tell};
 use crate::{UNUSABLE, lane};
 use advice::advise;
 use anstyle::Style;
@@ -204,9 +204,9 @@ impl Report {
     }
 
     fn print(&self) {
-        say!("Linux {}", self.kernel);
+        tell!("Linux {}", self.kernel);
         for group in Group::ALL {
-            say!("\n{BOLD}{}{BOLD:#}", group.title());
+            tell!("\n{BOLD}{}{BOLD:#}", group.title());
             for check in self.checks.iter().filter(|check| check.group == group) {
                 row(check.answer.word(), colour(check), check.subject, &check.detail);
             }
@@ -215,7 +215,7 @@ impl Report {
                 row("", DIM, "bytes that filters see of requests", &sizes.join(", "));
             }
         }
-        say!("\n{BOLD}Lanes{BOLD:#}");
+        tell!("\n{BOLD}Lanes{BOLD:#}");
         let Lanes { tasks, restricted, filtered, split, outside, .. } = &self.lanes;
         let rows = [("tasks", tasks), ("restricted", restricted), ("filtered", filtered), ("split", split)];
         let outside = outside.iter().map(|verdict| ("a supervisor outside", verdict));
@@ -229,15 +229,15 @@ impl Report {
             row(word, colour, name, &detail);
         }
         if let Some(workload) = &self.workload {
-            say!("\n{BOLD}{}{BOLD:#}", workload.title());
+            tell!("\n{BOLD}{}{BOLD:#}", workload.title());
             for limit in &workload.limits {
                 row(limit.answer.word(), limit.answer.colour(), limit.subject, &limit.detail);
             }
         }
         if let Some(warning) = self.warning {
-            say!("\nwarning: {warning}.");
+            tell!("\nwarning: {warning}.");
         }
-        say!("\n{}", self.advice);
+        tell!("\n{}", self.advice);
     }
 }
 
@@ -312,7 +312,7 @@ fn colour(check: &Check) -> Style {
 
 fn row(word: &str, colour: Style, subject: &str, detail: &str) {
     let text = format!("{subject:46} {detail}");
-    say!("  {colour}{word:4}{colour:#} {}", text.trim_end());
+    tell!("  {colour}{word:4}{colour:#} {}", text.trim_end());
 }
 
 impl From<Finding> for Answer {

@@ -1,7 +1,7 @@
 //! What no test of a policy decides, and tests that would.
 
 use crate::request;
-use crate::style::{BOLD, DIM};
+use crate::style::{BOLD, DIM, tell};
 use ringwarden::diff::Difference;
 use ringwarden::filter::Context;
 use ringwarden::policy::layout::{File, Table, Value};
@@ -94,20 +94,20 @@ impl Coverage {
 
     pub(super) fn print(&self) {
         for branch in &self.undecided {
-            anstream::println!("{BOLD}open{BOLD:#}  {} {}", branch.at, branch.name());
+            tell!("{BOLD}open{BOLD:#}  {} {}", branch.at, branch.name());
             match (&branch.request, branch.decision) {
                 (Some(request), Some(decision)) => {
-                    anstream::println!("      {DIM}such as{DIM:#} {request}{DIM}: {decision}{DIM:#}");
+                    tell!("      {DIM}such as{DIM:#} {request}{DIM}: {decision}{DIM:#}");
                 }
-                _ => anstream::println!("      {DIM}no request was found in time{DIM:#}"),
+                _ => tell!("      {DIM}no request was found in time{DIM:#}"),
             }
         }
         for branch in &self.undecidable {
-            anstream::println!("{DIM}never{DIM:#} {} {}", branch.at, branch.name());
-            anstream::println!("      {DIM}no request is decided by that{DIM:#}");
+            tell!("{DIM}never{DIM:#} {} {}", branch.at, branch.name());
+            tell!("      {DIM}no request is decided by that{DIM:#}");
         }
         let Self { file, decided, branches, .. } = self;
-        anstream::println!("{file}: tests decide {decided} of {branches} branches, {} %", self.percent());
+        tell!("{file}: tests decide {decided} of {branches} branches, {} %", self.percent());
     }
 
     /// `[[test]]` tables that decide what is undecided, each as much as it does.
