@@ -141,7 +141,7 @@ fn assertion(description: &str) -> Value {
         "additionalProperties": false,
         "properties": {
             "name": { "type": "string", "description": "What reports call the assertion." },
-            "op": { "enum": names(), "description": "An operation, or a group: each member. Without it: every operation." },
+            "op": some_of(&names(), "Operations, and groups: each member. Without it: every operation."),
             "when": {
                 "description": "The condition for which it is said. Without it: of every request.",
                 "type": "string",
@@ -155,6 +155,14 @@ fn assertion(description: &str) -> Value {
 /// The operations and their groups.
 fn names() -> Vec<&'static str> {
     GROUPS.iter().map(|group| group.name).chain(OPCODES.iter().map(|info| info.name)).collect()
+}
+
+/// One of some names, or several in an array.
+fn some_of(names: &[&str], description: &str) -> Value {
+    json!({
+        "description": description,
+        "anyOf": [{ "enum": names }, { "type": "array", "minItems": 1, "items": { "enum": names } }],
+    })
 }
 
 fn test() -> Value {
@@ -173,7 +181,7 @@ fn test() -> Value {
         "additionalProperties": false,
         "properties": {
             "name": { "type": "string", "description": "What reports call the test." },
-            "op": { "enum": names(), "description": "An operation, or a group: each member." },
+            "op": some_of(&names(), "Operations, and groups: each member."),
             "with": {
                 "description": "The fields of the request that are not 0.",
                 "type": "object",

@@ -308,6 +308,21 @@ fn an_assertion_that_does_not_hold_is_told_with_a_request_and_the_rule() {
     assert_eq!(report["errors"], 3);
 }
 
+/// Each of the operations, and no other, whether they are named by themselves or by a group.
+#[test]
+fn an_assertion_is_about_all_operations_that_it_names() {
+    for (allowed, expected) in [("read", 0), ("write", 1), ("recv", 1), ("nop", 0)] {
+        let text = format!(
+            "version = 1\ndefault = \"deny\"\n[ops]\n{allowed} = \"allow\"\n\
+             [[never]]\nop = [\"write\", \"writev\", \"@messages\"]\n"
+        );
+        let folder = folder(&[("policy.toml", &text)]);
+        let output = ringwarden(folder.path(), &["check", "policy.toml"], "");
+        assert_eq!(status(&output), expected, "{output:?}");
+        assert!(expected == 0 || stderr(&output).contains(&format!("`{allowed}` is allowed")), "{output:?}");
+    }
+}
+
 #[test]
 fn layers_are_held_to_the_assertions_of_each() {
     let tighter =

@@ -90,19 +90,21 @@ impl Document<'_> {
                 Policy { requirement: Some(requirement), ..self.requests(Decision::Allow, origin, rules) }
             }
             (Some(op), when) => {
-                let key = self.string(op, "the operation: `op = \"connect\"`")?;
-                let members = self.members(key, op.span())?;
+                let named = self.named(op, "the operation: `op = \"connect\"`")?;
                 let span = when.as_ref().map_or(op.span(), |(_, span)| span.clone());
-                let effects: Vec<_> = match when {
-                    None => members.iter().map(|&operation| (operation, Effect::Allow)).collect(),
-                    Some((text, span)) => self.conditions(
-                        key,
-                        &members,
-                        text,
-                        span,
-                        "operations are named one by one, each in a table of its own",
-                    ),
-                };
+                let mut effects = Vec::new();
+                for (key, members) in named {
+                    match &when {
+                        None => effects.extend(members.iter().map(|&operation| (operation, Effect::Allow))),
+                        Some((text, span)) => effects.extend(self.conditions(
+                            key,
+                            &members,
+                            text,
+                            span.clone(),
+                            "operations are named one by one, each in a table of its own",
+                        )),
+                    }
+                }
                 let origin = self.claim_origin(claim, &text, &span);
                 let mut rules = vec![None; OPCODES.len()];
                 for (operation, effect) in effects {

@@ -10,7 +10,8 @@ use crate::twin::TWINS;
 use crate::{check, suggest};
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// What helps where a group's rule makes no sense for a member.
 const SINGLE: &str = "a rule for a single operation has that operation as its key, and beats its group";
@@ -72,6 +73,25 @@ impl Document<'_> {
                 });
             }
         }
+    }
+
+    /// Operations and groups with their members: one in a string, or several in an array.
+    pub(super) fn named<'v>(
+        &mut self,
+        value: &'v Spanned<DeValue<'v>>,
+        expected: &str,
+    ) -> Option<Vec<(&'v str, Vec<Opcode>)>> {
+        let names = match value.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                let error = self.error(Code::IncompleteTest, value.span(), "no operation is named");
+                return self.refuse(error.label("nothing in here").expected(expected));
+            }
+            DeValue::Array(_) => self.names(value, expected),
+            _ => vec![(self.string(value, expected)?, value.span())],
+        };
+        let named: Vec<_> =
+            names.into_iter().map(|(name, span)| Some((name, self.members(name, span)?))).collect();
+        named.into_iter().collect()
     }
 
     /// The operations that a key of `[ops]`, or a test, names.

@@ -262,6 +262,7 @@ mod tests {
             ("register = \"@queries\"", &["register probe", "register query"]),
             ("register = 4_000_000_000", &["register 4000000000"]),
             ("register = 8", &["register probe"]),
+            ("op = [\"read\", \"@rings\"]", &["read", "msg_ring"]),
         ] {
             assert_eq!(tests(text).expect("a test"), expected);
         }
@@ -292,6 +293,9 @@ mod tests {
             ("register = \"bufers\"", Code::UnknownRegister, "did you mean `buffers`?"),
             ("register = -1", Code::UnknownRegister, "no register opcode has this number"),
             ("register = []", Code::WrongType, "a string"),
+            ("op = []", Code::IncompleteTest, "no operation is named"),
+            ("op = [\"read\", 3]", Code::WrongType, "a number where a string belongs"),
+            ("op = [\"raed\"]", Code::UnknownOperation, "did you mean `read`?"),
         ] {
             let (found, rendered) = tests(text).expect_err(text);
             assert_eq!(found, code, "{rendered}");

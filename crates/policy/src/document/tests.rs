@@ -109,15 +109,15 @@ impl Document<'_> {
         self.refuse(error.label("in this test").expected(expected))
     }
 
-    /// The operations that a test is about: one, or the members of a group.
+    /// The operations that a test is about: one, or several, or the members of groups.
     fn tested(&mut self, test: &DeTable<'_>, whole: Span) -> Option<Vec<Opcode>> {
         const EXPECTED: &str =
             "an operation, `op = \"openat2\"`, or a call, `setup = { … }` or `register = …`";
         match test.get("op") {
             None => self.lacking("op", whole, EXPECTED),
             Some(value) => {
-                let name = self.string(value, EXPECTED)?;
-                self.members(name, value.span())
+                let named = self.named(value, EXPECTED)?;
+                Some(named.into_iter().flat_map(|(_, members)| members).collect())
             }
         }
     }
