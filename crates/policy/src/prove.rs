@@ -253,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_so_for_every_request_is_proved_too() {
+        let text = "version = 1\ndefault = \"deny\"\n[ops]\nwrite = \"allow\"\n";
+        let (layers, model) = ([Policy::parse(text, "policy.toml").expect("a policy")], KernelModel::V7_3);
+        let right = translate(&layers, model).expect("it compiles");
+        let changes: [fn(&mut Compiled); 3] = [
+            |wrong| wrong.filters[0].insns = vec![Insn::stmt(BPF_RET | BPF_K, 0)],
+            |wrong| wrong.filters[0].opcode = Opcode::READ,
+            |wrong| wrong.filters.iter_mut().for_each(|filter| filter.deny_rest = false),
+        ];
+        for change in changes {
+            let mut wrong = right.clone();
+            change(&mut wrong);
+            let errors = prove(&wrong, &layers, model).expect_err("it is wrong");
+            assert!(errors.iter().all(|error| error.code() == Code::Miscompiled), "{errors}");
+        }
+        assert_eq!(prove(&right, &layers, model).expect("it is right"), []);
+    }
+
+    #[test]
     fn what_is_too_hard_is_said_once_a_rule() {
         let rule = r#""@poll" = "user_data + (user_data << 7) + (user_data << 19) > 0xffff""#;
         let text = format!("version = 1\ndefault = \"deny\"\n[ops]\n{rule}\nnop = \"user_data == 1\"\n");
