@@ -45,6 +45,9 @@ impl Policy {
     /// operations. What the policy extends is for its own tests to decide.
     pub fn branches(&self, model: KernelModel) -> Vec<Branch<'_>> {
         let mut branches: Vec<Branch<'_>> = Vec::new();
+        if self.defines_alone {
+            return branches;
+        }
         for operation in OPCODES.iter().map(|info| info.opcode).filter(|&opcode| model.has_opcode(opcode)) {
             let origin = self.rule(operation).origin();
             self.add(&mut branches, origin, self.condition(operation), operation);

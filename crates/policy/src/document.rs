@@ -37,6 +37,9 @@ const KEYS: &[&str] = &[
     "always", "test",
 ];
 
+/// The keys of a file that only gives names, to be extended by others.
+const DEFINING: &[&str] = &["version", "name", "define"];
+
 /// Reads a policy.
 pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
     let (table, faults) = DeTable::parse_recoverable(&source.text);
@@ -156,8 +159,14 @@ impl Document<'_> {
         let name = table.get("name").and_then(|value| self.string(value, "a string").map(str::to_owned));
         let bases = table.get("extends").map(|value| self.policies(value, "extends", "extend", library));
         let bases: Vec<_> = bases.into_iter().flatten().map(|(base, _)| base).collect();
-        let default = match bases.last() {
+        let defines_alone = table.contains_key("define")
+            && table.keys().all(|key| DEFINING.contains(&key.get_ref().as_ref()));
+        let default = match bases.iter().rfind(|base| !base.defines_alone) {
             Some(base) if !table.contains_key("default") => Some((base.default, base.default_origin.clone())),
+            None if defines_alone => {
+                let (key, _) = table.get_key_value("define").expect("looked for before");
+                Some((Decision::Deny, self.origin(key, "")))
+            }
             // A base that is wrong might have said.
             None if table.contains_key("extends") && !self.errors.is_empty() => None,
             _ => self.default(table),
@@ -214,6 +223,7 @@ impl Document<'_> {
             default,
             default_origin,
             rules,
+            defines_alone,
             requirement,
             calls,
             tests,

@@ -28,6 +28,8 @@ pub struct Policy {
     pub(crate) source: Arc<Source>,
     pub(crate) name: Option<String>,
     pub(crate) default: Decision,
+    /// It only gives names, to be extended by others: what it refuses is nobody's wish.
+    pub(crate) defines_alone: bool,
     pub(crate) default_origin: RuleOrigin,
     /// Index: opcode. Operations without an entry follow the default.
     pub(crate) rules: Vec<Option<OperationRule>>,
@@ -156,6 +158,11 @@ impl Policy {
     /// The file, as it was named to [`parse`](Self::parse).
     pub fn file(&self) -> &str {
         &self.source.name
+    }
+
+    /// Whether it only gives names, to be extended by other policies. By itself it refuses everything.
+    pub fn defines_alone(&self) -> bool {
+        self.defines_alone
     }
 
     /// What happens to requests of operations that no rule names, those of future kernels included.

@@ -19,7 +19,7 @@ pub fn schema() -> String {
         "description": "What a program may ask of io_uring.",
         "type": "object",
         "required": ["version"],
-        "anyOf": [{ "required": ["default"] }, { "required": ["extends"] }],
+        "anyOf": [{ "required": ["default"] }, { "required": ["extends"] }, { "required": ["define"] }],
         "additionalProperties": false,
         "properties": {
             "version": { "const": 1, "description": "The version of the policy language." },

@@ -356,3 +356,27 @@ fn an_assertion_of_no_request_is_warned_of() {
     let output = ringwarden(folder.path(), &["check", "group.toml"], "");
     assert!(status(&output) == 0 && stderr(&output).is_empty(), "{output:?}");
 }
+
+/// It takes no `default`, which would be somebody's wish.
+#[test]
+fn a_file_of_definitions_alone_is_for_others() {
+    let defs = "version = 1\n[define]\nweb = \"{80, 443}\"\n";
+    let top = "version = 1\nextends = [\"defs.toml\"]\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n\
+               connect = \"port in web\"\n[[test]]\nop = \"read\"\nexpect = \"allow\"\n";
+    let folder = folder(&[("defs.toml", defs), ("top.toml", top)]);
+    let output = ringwarden(folder.path(), &["check", "--deny-warnings", "defs.toml", "top.toml"], "");
+    assert_eq!(status(&output), 0, "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("defs.toml gives names"), "{output:?}");
+    let output =
+        ringwarden(folder.path(), &["test", "--require-tests", "--min", "10", "defs.toml", "top.toml"], "");
+    assert_eq!(status(&output), 0, "{output:?}");
+    let output = ringwarden(folder.path(), &["run", "-p", "defs.toml", "--", "true"], "");
+    assert_eq!(status(&output), 125, "{output:?}");
+    assert!(stderr(&output).contains("there is nothing to enforce"), "{output:?}");
+    // Whoever extends it still has to say.
+    let silent = top.replace("default = \"deny\"\n", "");
+    fs::write(folder.path().join("top.toml"), silent).expect("writable");
+    let output = ringwarden(folder.path(), &["check", "top.toml"], "");
+    assert_eq!(status(&output), 1, "{output:?}");
+    assert!(stderr(&output).contains("error[P006]"), "{output:?}");
+}

@@ -158,6 +158,7 @@ impl Document<'_> {
             name: None,
             default,
             default_origin: origin,
+            defines_alone: false,
             rules,
             requirement: None,
             calls: Calls::default(),

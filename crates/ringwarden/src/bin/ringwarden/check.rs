@@ -254,7 +254,10 @@ impl Check {
             if self.show && !layers.is_empty() {
                 layers.iter().for_each(|policy| say!("{}", policy.listing().trim_end()));
             } else if diagnostics.is_empty() {
-                tell!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model());
+                match fit {
+                    Some(_) => tell!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model()),
+                    None => tell!("{GOOD}ok{GOOD:#}  {name} gives names to policies that extend it"),
+                }
                 fit.iter().for_each(|fit| tell!("    {fit}"));
                 proved.iter().for_each(|proved| tell!("    {proved}"));
             } else {
@@ -307,7 +310,10 @@ impl Check {
         };
         let mut told: Vec<_> = layers.iter().filter_map(Policy::warnings).collect();
         if let Some(enforcement) = &enforcement {
-            found.fit = Some(Fit::of(names, &layers, enforcement));
+            found.fit = match layers.iter().all(Policy::defines_alone) {
+                true => None,
+                false => Some(Fit::of(names, &layers, enforcement)),
+            };
             told.extend(enforcement.unproved().cloned());
             for policy in &layers {
                 // Alone, as it says what it extends.

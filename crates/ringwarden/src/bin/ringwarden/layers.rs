@@ -43,7 +43,14 @@ impl Unusable {
 
 /// Reads, parses and compiles the policies; the first is layer 0.
 pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, Unusable> {
-    enforce(&parse(names)?, model)
+    let layers = parse(names)?;
+    if let Some(alone) = layers.iter().find(|layer| layer.defines_alone()) {
+        return Err(Unusable::Wrong(format!(
+            "error: {} only gives names, for policies that extend it: there is nothing to enforce\n",
+            alone.file()
+        )));
+    }
+    enforce(&layers, model)
 }
 
 /// Compiles policies.

@@ -120,7 +120,7 @@ impl Test {
                 anstream::print!("{}", Coverage::of(&policy, self.kernel).tests(&policy, self.kernel));
                 continue;
             }
-            if policy.tests().is_empty() {
+            if policy.tests().is_empty() && !policy.defines_alone() {
                 untested.push(policy.file().to_owned());
             }
             for test in policy.tests() {

@@ -10,7 +10,7 @@ use ringwarden::uapi::OPCODES;
 /// The warnings about a policy, and about those that it extends where they extend others.
 pub(super) fn by(policy: &Policy, own: &Enforcement) -> Result<Vec<Diagnostics>, CompareError> {
     let mut warnings = Vec::new();
-    for base in policy.bases() {
+    for base in policy.bases().iter().filter(|base| !base.defines_alone()) {
         // One that cannot be compiled for this kernel refuses nothing that could be compared.
         let Ok(theirs) = Enforcement::new(std::slice::from_ref(base), own.filters().model()) else {
             continue;
@@ -60,11 +60,13 @@ fn requests(
 /// Whether a base refuses by its default, while the policy has other bases: what one of them allows is why
 /// there are several. What a base refuses by a rule, it was meant to refuse.
 fn is_unsaid(policy: &Policy, base: &Policy, refused_by: &ringwarden::policy::RuleOrigin) -> bool {
-    policy.bases().len() > 1 && refused_by == base.rule_of_later_operations() && refused_by.key == "default"
+    others(policy, base).next().is_some()
+        && refused_by == base.rule_of_later_operations()
+        && refused_by.key == "default"
 }
 
 fn others<'p>(policy: &'p Policy, base: &'p Policy) -> impl Iterator<Item = &'p Policy> {
-    policy.bases().iter().filter(move |other| !std::ptr::eq(*other, base))
+    policy.bases().iter().filter(move |other| !std::ptr::eq(*other, base) && !other.defines_alone())
 }
 
 fn is_allowed(policy: &Policy, context: &Context) -> bool {
