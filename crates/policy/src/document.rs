@@ -33,8 +33,8 @@ use toml::de::{DeTable, DeValue};
 
 /// The keys of a policy, as suggestions name them.
 const KEYS: &[&str] = &[
-    "version", "name", "default", "extends", "within", "define", "all", "ops", "setup", "register", "never",
-    "always", "test",
+    "version", "name", "default", "extends", "within", "loosens", "define", "all", "ops", "setup",
+    "register", "never", "always", "test",
 ];
 
 /// The keys of a file that only gives names, to be extended by others.
@@ -210,6 +210,7 @@ impl Document<'_> {
         if let Some(register) = table.get("register") {
             self.register(register, &mut calls);
         }
+        let loosens = table.get("loosens").map(|value| self.loosens(value)).unwrap_or_default();
         let tests = table.get("test").map(|value| self.tests(value)).unwrap_or_default();
         assertions.extend(self.assertions(table, library));
         // A file that says nothing else is there to be extended.
@@ -224,6 +225,7 @@ impl Document<'_> {
             default_origin,
             rules,
             defines_alone,
+            loosens,
             requirement,
             calls,
             tests,
@@ -267,7 +269,7 @@ impl Document<'_> {
         self.errors.push(match suggest::closest(name, KEYS.iter().copied()) {
             _ if is_rule => error.help("rules stand below `[ops]`"),
             Some(closest) => error.help(format!("did you mean `{closest}`?")),
-            None => error.expected("`version`, `name`, `extends`, `within`, `default`, `[define]`, `[all]`, `[ops]`, `[setup]`, `[register]`, `[[never]]`, `[[always]]` or `[[test]]`"),
+            None => error.expected("`version`, `name`, `extends`, `within`, `loosens`, `default`, `[define]`, `[all]`, `[ops]`, `[setup]`, `[register]`, `[[never]]`, `[[always]]` or `[[test]]`"),
         });
     }
 

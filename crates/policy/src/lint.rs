@@ -50,7 +50,7 @@ fn bypassed(policy: &Policy, entry: &Entry, operation: Opcode) -> Option<Diagnos
         Some(rule) => matches!(rule.effect, Effect::Allow),
         None => policy.default == Decision::Allow,
     };
-    let Equivalent { others, does, .. } = Equivalent::of(operation)?;
+    let Equivalent { others, does, .. } = Equivalent::of(operation).filter(|row| !row.in_part)?;
     let twin = *others.iter().find(is_open)?;
     let message = format!("`{operation}` is {what}, but `{twin}` is allowed and {does}");
     let warning = Diagnostic::new(&policy.source, Code::Bypassed, entry.span.clone(), message)

@@ -89,7 +89,7 @@ impl Policy {
     /// rule that allows it and each that refuses it.
     pub fn warn_of_loosening(&self, base: &Self, found: &[Loosening]) -> Option<Diagnostics> {
         let mut rules: Vec<Vec<&Loosening>> = Vec::new();
-        for one in found {
+        for one in found.iter().filter(|one| !self.is_meant_to_loosen(&one.by)) {
             let same =
                 |all: &&mut Vec<&Loosening>| all[0].by == one.by && all[0].refused_by == one.refused_by;
             match rules.iter_mut().find(same) {
@@ -99,6 +99,12 @@ impl Policy {
         }
         let warnings = rules.into_iter().filter_map(|all| self.warning(base, &all));
         Diagnostics::of(warnings.collect())
+    }
+
+    /// Whether its `loosens` names a rule; `setup` and `register` stand for all of their tables.
+    fn is_meant_to_loosen(&self, rule: &RuleOrigin) -> bool {
+        let table = rule.key.split('.').next().unwrap_or_default();
+        rule.file == self.file() && self.loosens.iter().any(|key| *key == rule.key || key == table)
     }
 
     /// What two rules differ in.
@@ -124,7 +130,10 @@ impl Policy {
             }
             _ => warning,
         };
-        Some(warning.help(format!("policies in layers only tighten: `-p {file} -p {}`", self.file())))
+        let own = key.split('.').next().unwrap_or_default();
+        let help =
+            format!("if that is meant, say so: `loosens = [\"{own}\"]`; policies in layers only tighten");
+        Some(warning.help(help))
     }
 
     /// Where a rule stands, in this file or in one that it extends.

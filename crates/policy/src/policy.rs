@@ -32,6 +32,8 @@ pub struct Policy {
     pub(crate) defines_alone: bool,
     pub(crate) default_origin: RuleOrigin,
     /// Index: opcode. Operations without an entry follow the default.
+    /// The keys of rules that allow more than what is extended, on purpose.
+    pub(crate) loosens: Vec<String>,
     pub(crate) rules: Vec<Option<OperationRule>>,
     pub(crate) requirement: Option<Requirement>,
     pub(crate) calls: Calls,

@@ -29,6 +29,11 @@ pub fn schema() -> String {
             ),
             "extends": extends("Policies that this one starts from: files, relative to this one, and presets."),
             "within": extends("Policies that allow whatever this one allows: files, relative to this one, and presets."),
+            "loosens": {
+                "description": "The keys of rules that are meant to allow what an extended policy refuses.",
+                "type": "array",
+                "items": { "enum": names().into_iter().chain(["default", "require", "setup", "register"]).collect::<Vec<_>>() },
+            },
             "define": {
                 "description": "Names for constants and sets, which conditions can use.",
                 "type": "object",

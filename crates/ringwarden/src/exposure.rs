@@ -349,7 +349,13 @@ impl<'e> Look<'e> {
                 let denied: Vec<_> = ops.iter().map(|op| format!("\"{op}\"")).collect();
                 (self.register_rules(ops), format!("[register] deny = [{}]", denied.join(", ")))
             }
-            Subject::Setup(flag) => (Vec::new(), format!("[setup] deny_flags = [\"{}\"]", setup_name(*flag))),
+            Subject::Setup(flag) => {
+                // The list takes the place of one that is extended.
+                let all = self.enforcement.calls().setup.denied | *flag;
+                let all = SETUP_FLAGS.iter().filter(|known| all.contains(known.flag));
+                let all: Vec<_> = all.map(|known| format!("\"{}\"", known.name)).collect();
+                (Vec::new(), format!("[setup] deny_flags = [{}]", all.join(", ")))
+            }
             _ => (Vec::new(), String::new()),
         };
         let weight =
@@ -392,7 +398,7 @@ impl<'e> Look<'e> {
         self.enforcement.layers().iter().any(|policy| policy.requirement().is_some())
     }
 
-    /// Operations that do the whole work of another one that is refused or restricted.
+    /// Operations that do the work of another one that is refused or restricted.
     fn equivalents(&mut self) -> Result<Vec<Exposure>, CompareError> {
         let mut found = Vec::new();
         for of in self.operations() {
@@ -412,7 +418,10 @@ impl<'e> Look<'e> {
                     rules: self.rules(&[by]),
                     reason: Some(format!("{of} is {what}, and {by} {}", row.does)),
                     bugs: Vec::new(),
-                    remedy: Some(format!("[ops] {by} = \"deny\", or the condition of {of}")),
+                    remedy: Some(match row.in_part {
+                        true => format!("[ops] {by} = \"deny\""),
+                        false => format!("[ops] {by} = \"deny\", or the condition of {of}"),
+                    }),
                 });
                 break;
             }

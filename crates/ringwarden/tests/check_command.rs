@@ -380,3 +380,19 @@ fn a_file_of_definitions_alone_is_for_others() {
     assert_eq!(status(&output), 1, "{output:?}");
     assert!(stderr(&output).contains("error[P006]"), "{output:?}");
 }
+
+/// What is said to be meant is not warned of, and nothing else is left out.
+#[test]
+fn what_is_meant_to_loosen_is_no_warning() {
+    let rules = "[ops]\nconnect = \"addr in 10.0.0.0/7\"\nwrite = \"allow\"\n[setup]\nmax_entries = 128\n";
+    let keys = |text: &str| {
+        loosened(&format!("{text}{rules}")).into_iter().map(|(line, _)| line).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(""), [4, 5, 7]);
+    assert_eq!(keys("loosens = [\"connect\"]\n"), [6, 8]);
+    assert_eq!(keys("loosens = [\"setup\", \"write\"]\n"), [5]);
+    assert_eq!(keys("loosens = [\"@sockets\", \"default\"]\n"), [5, 6, 8], "keys of rules, not of others");
+    let folder = folder(&[("top.toml", "version = 1\ndefault = \"deny\"\nloosens = [\"conect\"]\n")]);
+    let output = ringwarden(folder.path(), &["check", "top.toml"], "");
+    assert!(stderr(&output).contains("error[P007]") && stderr(&output).contains("`connect`"), "{output:?}");
+}

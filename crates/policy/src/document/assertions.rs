@@ -159,6 +159,7 @@ impl Document<'_> {
             default,
             default_origin: origin,
             defines_alone: false,
+            loosens: Vec::new(),
             rules,
             requirement: None,
             calls: Calls::default(),

@@ -32,7 +32,22 @@ pub(crate) struct Library<'r> {
     pub(crate) open: Vec<String>,
 }
 
+/// What `loosens` can name beside operations and groups.
+const LOOSENED: [&str; 4] = ["default", "require", "setup", "register"];
+
 impl Document<'_> {
+    /// `loosens`: the rules of this file that allow what an extended one refuses, and are meant to.
+    pub(super) fn loosens(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<String> {
+        const EXPECTED: &str = "the keys of rules: `loosens = [\"socket\", \"setup\"]`";
+        let mut keys = Vec::new();
+        for (name, span) in self.names(value, EXPECTED) {
+            if LOOSENED.contains(&name) || self.members(name, span).is_some() {
+                keys.push(name.to_owned());
+            }
+        }
+        keys
+    }
+
     /// The policies that a key names, and where: of `extends` the nearest comes last. `verb` is what cannot be
     /// done with one that cannot be read.
     pub(super) fn policies(

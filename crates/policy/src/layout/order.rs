@@ -3,7 +3,7 @@
 use super::{File, Line, Table};
 
 /// The keys that are in no table.
-const ROOT: &[&str] = &["version", "name", "default", "extends", "within"];
+const ROOT: &[&str] = &["version", "name", "default", "extends", "within", "loosens"];
 
 /// Tables from the first to the last. Those that share a place stay in the order that they are in.
 const TABLES: &[&[&str]] =
