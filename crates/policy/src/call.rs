@@ -5,8 +5,8 @@ use crate::document;
 use crate::policy::{Decision, Policy, Rule, RuleOrigin};
 use crate::request::Request;
 use crate::source::Source;
-use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{Params, SetupFlags};
+use ringwarden_uapi::{Opcode, RegisterOp};
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,10 +86,24 @@ impl Policy {
                 Some(origin) => (Decision::Deny, Some(origin)),
                 None => (Decision::Allow, None),
             },
-            Call::Register(op) => match self.register_rule(*op) {
-                Some(Rule::Deny(origin)) => (Decision::Deny, Some(origin)),
-                rule => (Decision::Allow, rule.map(Rule::origin)),
+            Call::Register(op) => match (self.register_rule(*op), self.rule_of_messages(*op)) {
+                (Some(Rule::Deny(origin)), _) | (_, Some(origin)) => (Decision::Deny, Some(origin)),
+                (rule, None) => (Decision::Allow, rule.map(Rule::origin)),
             },
+        }
+    }
+}
+
+impl Policy {
+    /// The rule that refuses `register send_msg_ring`, a request of `msg_ring` in a call of its own that no filter sees: it
+    /// passes where that operation is allowed whatever it asks for.
+    fn rule_of_messages(&self, op: RegisterOp) -> Option<&RuleOrigin> {
+        if op != RegisterOp::REGISTER_SEND_MSG_RING {
+            return None;
+        }
+        match self.rule(Opcode::MSG_RING) {
+            Rule::Allow(_) => self.requirement(),
+            Rule::Deny(origin) | Rule::Expr(origin) => Some(origin),
         }
     }
 }
@@ -170,6 +184,24 @@ mod tests {
         assert!(Call::parse_setup(&["entries=65536".to_owned(), "flags=CLAMP".to_owned()]).is_ok());
         let errors = Call::parse_register("prob").expect_err("no opcode").render(false);
         assert!(errors.contains("did you mean `probe`?"), "{errors}");
+    }
+
+    /// As in every lane.
+    #[test]
+    fn a_message_by_a_call_is_one_by_a_request() {
+        let call = Call::Register(RegisterOp::REGISTER_SEND_MSG_RING);
+        for (rules, decision, key) in [
+            ("default = \"allow\"", Decision::Allow, None),
+            ("default = \"deny\"\n[ops]\nmsg_ring = \"allow\"", Decision::Allow, None),
+            ("default = \"deny\"", Decision::Deny, Some("default")),
+            ("default = \"allow\"\n[ops]\nmsg_ring = \"user_data == 1\"", Decision::Deny, Some("msg_ring")),
+            ("default = \"allow\"\n[all]\nrequire = \"user_data == 1\"", Decision::Deny, Some("require")),
+            ("default = \"deny\"\n[register]\ndefault = \"deny\"", Decision::Deny, Some("register.default")),
+        ] {
+            let policy = Policy::parse(&format!("version = 1\n{rules}\n"), "policy.toml").expect("a policy");
+            let (decided, origin) = policy.decide_call(&call);
+            assert_eq!((decided, origin.map(|origin| origin.key.as_str())), (decision, key), "{rules}");
+        }
     }
 
     #[test]

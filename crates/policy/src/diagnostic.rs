@@ -79,7 +79,7 @@ codes! {
     Redundant = "P402", "a part of a condition that changes nothing beside another";
     Shadowed = "P403", "a rule of a group whose members all have rules of their own";
     Bypassed = "P404", "an operation that is restricted while another one does the same and is allowed";
-    Truncates = "P405", "a rule that refuses to open files for writing, and lets them be emptied or made";
+    Truncates = "P405", "a rule that refuses to write or to make files, and lets another flag of opening do so";
     Loosens = "P406", "a policy that allows what one that it extends refuses";
     Unused = "P407", "a definition that nothing uses";
     Vacuous = "P408", "an assertion that speaks of no request";

@@ -155,13 +155,14 @@ fn read_only_rules_that_are_not_are_found_by_what_they_mean() {
         "flags & 0o103 < 1 && user_data != 7 && sqe_flags == 0",
         "(flags & 3) + 1 == 1 && mode == 0o600",
         "flags & (O_WRONLY | O_RDWR | O_TRUNC) == 0",
+        "flags & O_CREAT == 0",
     ] {
         assert!(warns(rule), "{rule}");
     }
     for rule in [
         "flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC) == 0",
         "flags & ~O_CLOEXEC == 0",
-        "flags & O_CREAT == 0",
+        "flags & O_CREAT == 0 && flags & O_TMPFILE != O_TMPFILE",
         "flags & ~(O_WRONLY | O_CREAT | O_CLOEXEC) == 0",
         "flags in {O_RDONLY | O_CREAT, O_WRONLY | O_CREAT | O_TRUNC}",
         "flags & O_TRUNC == 0",

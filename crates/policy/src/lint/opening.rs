@@ -7,14 +7,16 @@
 use crate::cond::Cond;
 use crate::constant::Constant;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::policy::{Decision, Effect, Policy};
+use crate::policy::{Decision, Effect, OperationRule, Policy};
 use ringwarden_uapi::Opcode;
-use ringwarden_uapi::open::{O_CREAT, O_PATH, O_TRUNC};
+use ringwarden_uapi::open::{O_CREAT, O_DIRECTORY, O_PATH, O_TMPFILE_BIT, O_TRUNC};
 use std::sync::Arc;
 
 const O_WRONLY: u64 = 1;
 const O_RDWR: u64 = 2;
 const O_ACCMODE: u64 = 3;
+/// Both bits.
+const O_TMPFILE: u64 = O_TMPFILE_BIT | O_DIRECTORY;
 
 /// Numbers of a rule that requests are made of; longer rules are looked at in part.
 const MOST: usize = 24;
@@ -36,7 +38,7 @@ fn of(policy: &Policy, operation: Opcode) -> Option<Diagnostic> {
     let asked = Asked::new(policy, operation, cond);
     let writes = [O_WRONLY, O_RDWR].into_iter();
     if writes.flat_map(|access| WITH.map(|with| access | with)).any(|bits| asked.is_allowed(bits)) {
-        return None;
+        return unnamed(rule, policy, operation, &asked);
     }
     let passes: Vec<_> = [O_TRUNC, O_CREAT].into_iter().filter(|flag| asked.is_allowed(*flag)).collect();
     let what = match passes[..] {
@@ -55,10 +57,36 @@ fn of(policy: &Policy, operation: Opcode) -> Option<Diagnostic> {
     )
 }
 
+/// A rule that refuses to make files by `O_CREAT`, and not by `O_TMPFILE`.
+fn unnamed(
+    rule: &OperationRule,
+    policy: &Policy,
+    operation: Opcode,
+    asked: &Asked<'_>,
+) -> Option<Diagnostic> {
+    let creates = [O_WRONLY, O_RDWR]
+        .into_iter()
+        .flat_map(|access| [O_CREAT, O_CREAT | O_TRUNC].map(|with| access | with));
+    if !asked.reads_flags
+        || creates.clone().any(|bits| asked.is_allowed(bits))
+        || !asked.is_allowed(O_RDWR | O_TMPFILE)
+    {
+        return None;
+    }
+    let message =
+        format!("the rule of `{}` lets no file be made by `O_CREAT`, but by `O_TMPFILE`", rule.origin.key);
+    Some(
+        Diagnostic::new(&policy.source, Code::Truncates, rule.span.clone(), message)
+            .label(format!("allows {operation} with `O_RDWR | O_TMPFILE`"))
+            .help("no new files is `!(flags & O_CREAT) && flags & O_TMPFILE != O_TMPFILE`"),
+    )
+}
+
 /// Requests to a policy, made of the numbers that a rule speaks of.
 struct Asked<'p> {
     policy: &'p Policy,
     operation: Opcode,
+    reads_flags: bool,
     flags: Vec<u64>,
     modes: Vec<u64>,
     resolves: Vec<u64>,
@@ -80,6 +108,7 @@ impl<'p> Asked<'p> {
         Self {
             policy,
             operation,
+            reads_flags: read.iter().any(|field| field.name == "flags"),
             flags: of("flags", &[0, cloexec]),
             modes: of("mode", &[0, 0o644]),
             resolves: match operation {
