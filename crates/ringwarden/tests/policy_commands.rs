@@ -275,9 +275,11 @@ expect   = "allow"
         for text in [HALF_TESTED, calls, include_str!("../../../policies/private-services.toml")] {
             let generated = ringwarden(&["test", "--generate", File::new(text).name()]);
             assert_eq!(status(&generated), 0);
-            let whole = File::new(&format!("{text}\n{}", stdout(&generated)));
+            let whole = File::new(&format!("{}\n{}", text.trim_end(), stdout(&generated)));
             let output = ringwarden(&["test", "--min", "100", whole.name()]);
             assert_eq!(status(&output), 0, "{output:?}");
+            let laid_out = ringwarden(&["fmt", "--check", whole.name()]);
+            assert_eq!(status(&laid_out), 0, "{laid_out:?}");
         }
     }
 }

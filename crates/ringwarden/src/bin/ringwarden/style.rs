@@ -70,6 +70,15 @@ pub(crate) fn print(line: Arguments<'_>) {
     exit(FAILED.into());
 }
 
+/// A name that somebody else has chosen, without what a terminal would obey.
+pub(crate) fn harmless(name: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_debug().to_string(),
+        false => c.to_string(),
+    };
+    name.chars().map(shown).collect()
+}
+
 /// Says what went wrong, and gives the exit status for it.
 pub(crate) fn fail(error: impl Display, status: u8) -> ExitCode {
     anstream::eprintln!("{BAD}error{BAD:#}: {error}");

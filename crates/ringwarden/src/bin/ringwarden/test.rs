@@ -117,7 +117,8 @@ impl Test {
         for policy in layers::parse(&self.policies)? {
             let enforcement = layers::enforce(std::slice::from_ref(&policy), self.kernel)?;
             if self.generate {
-                anstream::print!("{}", Coverage::of(&policy, self.kernel).tests(&policy, self.kernel));
+                // With an empty line before each, as if they had been there.
+                anstream::print!("\n{}", Coverage::of(&policy, self.kernel).tests(&policy, self.kernel));
                 continue;
             }
             if policy.tests().is_empty() && !policy.defines_alone() {
@@ -209,8 +210,7 @@ impl Report {
             let Outcome { file, line, request, expected, decided, rule, .. } = test;
             let at = test.at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
             let name = test.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-            // The policy may come from strangers, and a terminal obeys control characters.
-            let name = name.escape_debug();
+            let name = style::harmless(&name);
             if test.passed {
                 tell!("{GOOD}ok{GOOD:#}    {name}{request} {DIM}{decided}{at}{DIM:#}");
             } else {

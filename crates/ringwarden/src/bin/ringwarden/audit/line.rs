@@ -1,6 +1,7 @@
 //! One refusal, as it is written.
 
 use crate::format::Document;
+use crate::style::harmless;
 use ringwarden::filter::Context;
 use ringwarden::guard;
 use ringwarden::policy::Field;
@@ -172,10 +173,10 @@ impl Line {
         let Self { op, pid, program, fields, .. } = self;
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut text = format!(
-            "ringwarden: {} {op} of {} ({pid}): {}",
+            "ringwarden: {} {op} of {}({pid}): {}",
             if self.permitted { "would refuse" } else { "refused" },
-            // The program chooses its name, and a terminal obeys control characters.
-            program.escape_debug(),
+            // The program chooses its name, and has none any more where it is gone.
+            if program.is_empty() { String::new() } else { harmless(program) + " " },
             fields.join(" "),
         );
         if !self.rule.is_empty() {

@@ -1,7 +1,7 @@
 //! The live table of `watch`: how often a program was refused an operation.
 
 use crate::audit::Line;
-use crate::style::{BOLD, say};
+use crate::style::{BOLD, harmless, say};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ impl Table {
         text += &format!("{BOLD}{:>10}  {:<16} operation{BOLD:#}", "count", "program");
         for ((program, op), count) in counts.iter().take(rows) {
             // The program chooses its name, and a terminal obeys control characters.
-            let program = if program.is_empty() { "?".into() } else { program.escape_debug().to_string() };
+            let program = if program.is_empty() { "?".into() } else { harmless(program) };
             text += &format!("\n{count:>10}  {program:<16} {op}");
         }
         if self.lost > 0 {
