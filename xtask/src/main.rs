@@ -19,6 +19,7 @@ mod metadata;
 mod package;
 mod presets;
 mod programs;
+mod report;
 mod static_program;
 mod transparency;
 mod vm;
@@ -41,6 +42,7 @@ enum Command {
     Programs(programs::Args),
     Presets(presets::Args),
     Containers(containers::Args),
+    Report(report::Args),
     #[command(subcommand, hide = true)]
     BenchClient(bench::client::Client),
 }
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(&args)?,
         Command::Presets(args) => presets::run(&args)?,
         Command::Containers(args) => containers::run(&args)?,
+        Command::Report(args) => report::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),
         Command::KernelFuzz(args) => return kernel_fuzz::run(&args),
         Command::Boot(args) => return boot::run(&args),

@@ -30,7 +30,8 @@
 //! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields,
 //! constants and groups are data, and so are the system calls that operations stand for ([`twin`]),
 //! which [`import`] makes policies of seccomp profiles with, and the bugs that requests and calls led to
-//! ([`vulnerability`]). [`layout`] prints policy files: those that are made here, and those that people have written.
+//! ([`vulnerability`]). [`layout`] prints policy files: those that are made here, and those that people have written;
+//! [`highlight`] says what each part of one is.
 //!
 //! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
 //! the values of the architecture that this was built for.
@@ -56,6 +57,7 @@ mod equivalent;
 mod eval;
 mod field;
 mod group;
+pub mod highlight;
 pub mod import;
 mod kind;
 mod known;

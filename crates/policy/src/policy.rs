@@ -167,6 +167,23 @@ impl Policy {
         self.defines_alone
     }
 
+    /// Every file that it takes to know what the policy says, each once, with its text: its own, those that it
+    /// extends, and those that it names by `within`.
+    pub fn files(&self) -> Vec<(&str, &str)> {
+        let mut files = vec![(self.file(), self.source.text.as_str())];
+        let ceilings = self.assertions.iter().map(Assertion::requests);
+        // The requests of a `[[never]]` are a policy of the same file.
+        for other in self.bases.iter().chain(ceilings) {
+            let others = if other.file() == self.file() { Vec::new() } else { other.files() };
+            for (name, text) in others {
+                if !files.iter().any(|(known, _)| *known == name) {
+                    files.push((name, text));
+                }
+            }
+        }
+        files
+    }
+
     /// What happens to requests of operations that no rule names, those of future kernels included.
     pub fn default_action(&self) -> Decision {
         self.default

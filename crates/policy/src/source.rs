@@ -76,6 +76,16 @@ impl<'s> Excerpt<'s> {
         Self { text, whole, base }
     }
 
+    /// An expression that is all there is.
+    pub(crate) fn bare(text: &'s str) -> Self {
+        Self { text, whole: 0..text.len(), base: Some(0) }
+    }
+
+    /// Whether every part stands in the file as it is meant.
+    pub(crate) fn is_as_written(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// Where a part of the expression stands in the file: the whole string where that cannot be
     /// told.
     pub(crate) fn span(&self, part: &Span) -> Span {

@@ -38,6 +38,15 @@ pub enum Beyond {
     },
 }
 
+impl Beyond {
+    /// The operation whose rule is too much.
+    pub fn operation(&self) -> Opcode {
+        match self {
+            Self::Condition { operation, .. } | Self::Flags { operations: [operation, _], .. } => *operation,
+        }
+    }
+}
+
 impl std::fmt::Display for Beyond {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let origin = match self {
@@ -74,6 +83,14 @@ struct Mask {
 impl Mask {
     const NONE: Self = Self { forbidden: SqeFlags::empty(), required: SqeFlags::empty() };
 
+    /// What some operation asks for: some flags make no difference to some others, which refuse them by themselves.
+    fn all(allowed: &[(Judged<'_>, Self)]) -> Self {
+        allowed.iter().fold(Self::NONE, |all, (_, mask)| Self {
+            forbidden: all.forbidden | mask.forbidden,
+            required: all.required | mask.required,
+        })
+    }
+
     /// A program that allows what has such flags.
     fn program(self) -> String {
         // The second byte of the third word (`struct io_uring_bpf_ctx`).
@@ -102,6 +119,23 @@ impl Enforcement {
     /// # Errors
     /// The first operation, by number, whose rule they cannot hold.
     pub fn operations(&self) -> Result<OperationRules, Beyond> {
+        let (mut rules, allowed) = self.judged();
+        let all = Mask::all(&allowed);
+        if let Some(beyond) = self.beyond_of(&allowed, all).next() {
+            return Err(beyond);
+        }
+        (rules.flags_allowed, rules.flags_required) = (!all.forbidden, all.required);
+        Ok(rules)
+    }
+
+    /// Every operation, by number, whose rule restrictions of rings cannot hold, and why.
+    pub fn beyond_restrictions(&self) -> Vec<Beyond> {
+        let (_, allowed) = self.judged();
+        self.beyond_of(&allowed, Mask::all(&allowed)).collect()
+    }
+
+    /// Which operations are allowed, and the flags of requests that each of those asks for.
+    fn judged(&self) -> (OperationRules, Vec<(Judged<'_>, Mask)>) {
         let filters = self.filters();
         let mut rules = OperationRules::default();
         rules.set_unknown(false);
@@ -114,27 +148,26 @@ impl Enforcement {
                 None => allowed.push((judged, judged.mask())),
             }
         }
-        // Some flags make no difference to some operations, which refuse them by themselves.
-        let all = allowed.iter().fold(Mask::NONE, |all, (_, mask)| Mask {
-            forbidden: all.forbidden | mask.forbidden,
-            required: all.required | mask.required,
-        });
-        for (judged, mask) in &allowed {
-            if judged.is_same_as(all) {
-                continue;
-            }
+        (rules, allowed)
+    }
+
+    /// Those that one mask for all does not hold.
+    fn beyond_of<'s>(
+        &'s self,
+        allowed: &'s [(Judged<'_>, Mask)],
+        all: Mask,
+    ) -> impl Iterator<Item = Beyond> + use<'s> {
+        allowed.iter().filter(move |(judged, _)| !judged.is_same_as(all)).map(|(judged, mask)| {
             let operation = judged.operation;
             let origin = self.rules(operation).next().cloned();
             let other = allowed.iter().find(|(_, other)| other != mask);
-            return Err(match other {
+            match other {
                 Some((other, _)) if judged.is_same_as(*mask) => {
                     Beyond::Flags { operations: [operation, other.operation], origin }
                 }
                 _ => Beyond::Condition { operation, origin },
-            });
-        }
-        (rules.flags_allowed, rules.flags_required) = (!all.forbidden, all.required);
-        Ok(rules)
+            }
+        })
     }
 }
 
@@ -242,6 +275,17 @@ mod tests {
         ] {
             held(text).expect(text);
         }
+    }
+
+    #[test]
+    fn each_operation_that_does_not_fit_is_named() {
+        let text = "version = 1\ndefault = \"allow\"\n[ops]\nsocket = \"family == AF_UNIX\"\nopenat = \"deny\"\n\
+                    connect = \"family == AF_UNIX\"\n";
+        let policy = Policy::parse(text, "policy").expect("a policy");
+        let enforcement = Enforcement::new(&[policy], KernelModel::default()).expect("enforceable");
+        let beyond: Vec<_> = enforcement.beyond_restrictions().iter().map(Beyond::operation).collect();
+        assert_eq!(beyond, [Opcode::CONNECT, Opcode::SOCKET]);
+        assert_eq!(enforcement.operations().map(drop), Err(enforcement.beyond_restrictions().remove(0)));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `ringwarden check`: everything that is wrong with policies.
 
-mod assertions;
-mod audit;
+pub(crate) mod assertions;
+pub(crate) mod audit;
+pub(crate) mod fit;
+pub(crate) mod judged;
 mod loosened;
 
 use crate::format::{self, Document, Format};
@@ -11,16 +13,17 @@ use crate::{FAILED, UNUSABLE};
 use assertions::Asserted;
 use audit::Threshold;
 use clap::Args;
+use fit::Fit;
+use judged::Judged;
+use ringwarden::Exposure;
 use ringwarden::diff::Effort;
-use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::oci::IoUring;
-use ringwarden::policy::{Diagnostic, Diagnostics, Policy, Release, Severity};
+use ringwarden::policy::{Diagnostic, Diagnostics, Release, Severity};
 use ringwarden::profile::{Profile, ReadError};
 use ringwarden::uapi::KernelModel;
-use ringwarden::{Enforcement, Exposure, Refused};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::process::ExitCode;
 
 /// Say everything that is wrong with policies.
@@ -95,43 +98,6 @@ pub(crate) struct Report {
 
 impl Document for Report {}
 
-/// Which lane holds a policy where the kernel has no filters, which hold every one (docs/lanes.md).
-#[derive(JsonSchema, Serialize)]
-struct Fit {
-    /// The policy, or policies with commas between them.
-    file: String,
-    /// `restricted` or `split`.
-    lane: &'static str,
-    /// What keeps it out of the restricted one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    because: Option<String>,
-    /// The first Linux whose filters hold it.
-    filters: String,
-}
-
-impl Fit {
-    fn of(file: &str, layers: &[Policy], enforcement: &Enforcement) -> Self {
-        let because = enforcement.operations().err().map(|beyond| beyond.to_string());
-        let lane = if because.is_none() { "restricted" } else { "split" };
-        let holds = |model: &KernelModel| Enforcement::new(layers, *model).is_ok();
-        let mut models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
-        let filters = models.find(holds).unwrap_or_default().to_string();
-        Self { file: file.to_owned(), lane, because, filters }
-    }
-}
-
-impl Display for Fit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.because {
-            Some(because) => {
-                let only = if SPLITS_RINGS { "" } else { ", which is x86-64 only," };
-                write!(f, "split lane{only} before Linux {}: {because}", self.filters)
-            }
-            None => f.write_str("restricted lane: requests cost nothing"),
-        }
-    }
-}
-
 /// One error or warning.
 #[derive(JsonSchema, Serialize)]
 struct Entry {
@@ -173,12 +139,9 @@ impl From<&Diagnostic> for Entry {
 
 /// What a file turned out to be.
 struct Found {
-    /// Empty where one has errors of its own.
-    layers: Vec<Policy>,
-    /// Unless it cannot be enforced.
-    fit: Option<Fit>,
+    /// Unless it has errors of its own.
+    judged: Option<Judged>,
     diagnostics: Vec<Diagnostics>,
-    assertions: Vec<Asserted>,
     /// What it leaves open, where that was asked for and can be said.
     exposures: Option<Vec<Exposure>>,
     /// The command that makes a policy of what is none.
@@ -232,37 +195,35 @@ impl Check {
             let audited = found.iter().filter_map(|(name, found)| Some((*name, found.exposures.as_deref()?)));
             let audit = self.audit.then(|| audit::Report::new(self.fixes_of(), audited));
             let (mut policies, mut assertions) = (Vec::new(), Vec::new());
-            for (_, found) in found {
-                policies.extend(found.fit);
-                assertions.extend(found.assertions);
+            for judged in found.into_iter().filter_map(|(_, found)| found.judged) {
+                policies.extend(judged.fit);
+                assertions.extend(judged.assertions);
             }
             let report = Report { kernel, errors, warnings, diagnostics, policies, assertions, audit };
             return format::json(&report, status);
         }
-        for (name, Found { layers, fit, diagnostics, assertions, exposures, import }) in found {
+        for (name, Found { judged, diagnostics, exposures, import }) in found {
             for diagnostics in &diagnostics {
                 anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
             }
             if let Some(import) = import {
                 style::note(format_args!("`ringwarden import {import} {name}` makes a policy of this"));
             }
-            let proved = assertions.iter().filter(|assertion| assertion.is_proved()).count();
-            let of_them = (proved < assertions.len()).then(|| format!(" of {}", assertions.len()));
-            let plural = if assertions.len() == 1 { "" } else { "s" };
-            let proved = (!assertions.is_empty())
-                .then(|| format!("{proved}{} assertion{plural} proved", of_them.unwrap_or_default()));
+            let fit = judged.as_ref().and_then(|judged| judged.fit.as_ref()).map(ToString::to_string);
+            let proved = judged.as_ref().and_then(Judged::proved);
+            let is_enforced = fit.is_some();
+            let told: Vec<_> = fit.into_iter().chain(proved).collect();
+            let layers = judged.map_or(Vec::new(), |judged| judged.layers);
             if self.show && !layers.is_empty() {
                 layers.iter().for_each(|policy| say!("{}", policy.listing().trim_end()));
             } else if diagnostics.is_empty() {
-                match fit {
-                    Some(_) => tell!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model()),
-                    None => tell!("{GOOD}ok{GOOD:#}  {name} gives names to policies that extend it"),
+                match is_enforced {
+                    true => tell!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model()),
+                    false => tell!("{GOOD}ok{GOOD:#}  {name} gives names to policies that extend it"),
                 }
-                fit.iter().for_each(|fit| tell!("    {fit}"));
-                proved.iter().for_each(|proved| tell!("    {proved}"));
+                told.iter().for_each(|line| tell!("    {line}"));
             } else {
-                fit.iter().for_each(|fit| tell!("{name}: {fit}"));
-                proved.iter().for_each(|proved| tell!("{name}: {proved}"));
+                told.iter().for_each(|line| tell!("{name}: {line}"));
             }
             if let Some(exposures) = exposures {
                 audit::print(name, &exposures, self.fixes_of());
@@ -277,14 +238,7 @@ impl Check {
 
     /// What there is to say of a policy, or of several layers: nothing, if they are good ones.
     fn of(&self, names: &str) -> Result<Found, NotChecked> {
-        let mut found = Found {
-            layers: Vec::new(),
-            fit: None,
-            diagnostics: Vec::new(),
-            assertions: Vec::new(),
-            exposures: None,
-            import: None,
-        };
+        let mut found = Found { judged: None, diagnostics: Vec::new(), exposures: None, import: None };
         let mut layers = Vec::new();
         for name in names.split(',') {
             let text = layers::read(name).map_err(NotChecked::Unreadable)?;
@@ -300,46 +254,13 @@ impl Check {
             return Ok(found);
         }
         let failed = |error: &dyn Display| NotChecked::Failed(style::fail(error, FAILED));
-        let enforcement = match Enforcement::new(&layers, self.model()) {
-            Ok(enforcement) => Some(enforcement),
-            Err(Refused::Policy(errors)) => {
-                found.diagnostics.push(errors);
-                None
-            }
-            Err(other) => return Err(failed(&other)),
-        };
-        let mut told: Vec<_> = layers.iter().filter_map(Policy::warnings).collect();
-        if let Some(enforcement) = &enforcement {
-            found.fit = match layers.iter().all(Policy::defines_alone) {
-                true => None,
-                false => Some(Fit::of(names, &layers, enforcement)),
-            };
-            told.extend(enforcement.unproved().cloned());
-            for policy in &layers {
-                // Alone, as it says what it extends.
-                let own = match &layers[..] {
-                    [_] => enforcement.clone(),
-                    _ => Enforcement::new(std::slice::from_ref(policy), self.model())
-                        .map_err(|error| failed(&error))?,
-                };
-                told.extend(loosened::by(policy, &own).map_err(|error| failed(&error))?);
-            }
-            let (assertions, of_them) =
-                assertions::of(&layers, enforcement).map_err(|error| failed(&error))?;
-            found.assertions = assertions;
-            told.extend(of_them);
-            if self.audit {
-                let exposures = enforcement.exposures(self.fixes_of(), Effort::default());
-                found.exposures = Some(exposures.map_err(|error| failed(&error))?);
-            }
+        let judged = Judged::new(names, layers, self.model()).map_err(|error| failed(&error))?;
+        if let (true, Some(enforcement)) = (self.audit, &judged.enforcement) {
+            let exposures = enforcement.exposures(self.fixes_of(), Effort::default());
+            found.exposures = Some(exposures.map_err(|error| failed(&error))?);
         }
-        found.diagnostics.extend(joined(told));
-        found.layers = layers;
+        found.diagnostics.extend(judged.diagnostics.clone());
+        found.judged = Some(judged);
         Ok(found)
     }
-}
-
-/// All of them in one list.
-fn joined(diagnostics: Vec<Diagnostics>) -> Option<Diagnostics> {
-    Diagnostics::of(diagnostics.iter().flatten().cloned().collect())
 }

@@ -3,8 +3,8 @@
 mod apart;
 pub(crate) mod calls;
 pub(crate) mod example;
-mod report;
-mod side;
+pub(crate) mod report;
+pub(crate) mod side;
 
 use crate::format::{self, Format};
 use crate::{FAILED, UNUSABLE, compile, style};

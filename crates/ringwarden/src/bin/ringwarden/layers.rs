@@ -43,6 +43,11 @@ impl Unusable {
 
 /// Reads, parses and compiles the policies; the first is layer 0.
 pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, Unusable> {
+    enforce(&enforceable(names)?, model)
+}
+
+/// Reads and parses policies that say what is to be allowed.
+pub(crate) fn enforceable(names: &[String]) -> Result<Vec<Policy>, Unusable> {
     let layers = parse(names)?;
     if let Some(alone) = layers.iter().find(|layer| layer.defines_alone()) {
         return Err(Unusable::Wrong(format!(
@@ -50,7 +55,7 @@ pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, 
             alone.file()
         )));
     }
-    enforce(&layers, model)
+    Ok(layers)
 }
 
 /// Compiles policies.

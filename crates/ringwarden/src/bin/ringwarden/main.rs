@@ -28,7 +28,9 @@ mod pages;
 mod permitted;
 mod presets;
 mod replace;
+mod report;
 mod request;
+mod rule;
 mod run;
 mod schema;
 mod style;
@@ -89,6 +91,7 @@ enum Command {
     Learn(learn::Learn),
     Ops(ops::Ops),
     Presets(presets::Presets),
+    Report(report::Report),
     Schema(schema::Schema),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
@@ -135,6 +138,7 @@ fn main() -> ExitCode {
         Command::Learn(learn) => learn.execute(),
         Command::Ops(ops) => ops.execute(),
         Command::Presets(presets) => presets.execute(),
+        Command::Report(report) => report.execute(),
         Command::Schema(schema) => schema.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),

@@ -1,6 +1,6 @@
 //! `ringwarden test`: the `[[test]]` tables of policies, run through the engine.
 
-mod coverage;
+pub(crate) mod coverage;
 
 use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
@@ -78,27 +78,29 @@ impl Document for Report {}
 
 /// One request or call of a test.
 #[derive(JsonSchema, Serialize)]
-struct Outcome {
+pub(crate) struct Outcome {
     /// The policy.
-    file: String,
+    pub(crate) file: String,
     /// The line of the test, from 1.
-    line: usize,
+    pub(crate) line: usize,
     /// What the test calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// As `explain` takes it.
-    request: String,
+    pub(crate) request: String,
     /// `allow` or `deny`.
-    expected: &'static str,
+    pub(crate) expected: &'static str,
     /// `allow` or `deny`.
-    decided: &'static str,
+    pub(crate) decided: &'static str,
     /// Both are the same.
-    passed: bool,
+    pub(crate) passed: bool,
     /// The rule that decided, as `key = value`, or why no rule did.
-    rule: String,
+    pub(crate) rule: String,
     /// The policy file and line of the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
+    #[serde(skip)]
+    pub(crate) origin: Option<RuleOrigin>,
 }
 
 impl Test {
@@ -124,10 +126,7 @@ impl Test {
             if policy.tests().is_empty() && !policy.defines_alone() {
                 untested.push(policy.file().to_owned());
             }
-            for test in policy.tests() {
-                let of_test = |question| Outcome::new(&policy, &enforcement, test, question);
-                tests.extend(test.questions.iter().map(of_test));
-            }
+            tests.extend(outcomes(&policy, &enforcement));
             if self.coverage || self.min.is_some() {
                 coverage.push(Coverage::of(&policy, self.kernel));
             }
@@ -153,9 +152,20 @@ impl Test {
     }
 }
 
+/// What becomes of each request and call of a policy's tests; the policy is all that is enforced.
+pub(crate) fn outcomes(policy: &Policy, enforcement: &Enforcement) -> Vec<Outcome> {
+    let of_test = |test: &policy::Test| {
+        test.questions
+            .iter()
+            .map(|question| Outcome::new(policy, enforcement, test, question))
+            .collect::<Vec<_>>()
+    };
+    policy.tests().iter().flat_map(of_test).collect()
+}
+
 impl Outcome {
     fn new(policy: &Policy, enforcement: &Enforcement, test: &policy::Test, question: &Question) -> Self {
-        let (decision, rule, at) = match question {
+        let (decision, rule, origin) = match question {
             Question::Call(call) => {
                 let (decision, rule) = policy.decide_call(call);
                 ruled(decision, rule)
@@ -183,18 +193,15 @@ impl Outcome {
             decided: word(decision),
             passed: decision == test.expect,
             rule,
-            at,
+            at: origin.as_ref().map(|origin| format!("{}:{}", origin.file, origin.line)),
+            origin,
         }
     }
 }
 
-fn ruled(decision: Decision, rule: Option<&RuleOrigin>) -> (Decision, String, Option<String>) {
-    match rule {
-        Some(rule) => {
-            (decision, format!("{} = {}", rule.key, rule.text), Some(format!("{}:{}", rule.file, rule.line)))
-        }
-        None => (decision, "no rule".to_owned(), None),
-    }
+fn ruled(decision: Decision, rule: Option<&RuleOrigin>) -> (Decision, String, Option<RuleOrigin>) {
+    let text = rule.map_or("no rule".to_owned(), |rule| format!("{} = {}", rule.key, rule.text));
+    (decision, text, rule.cloned())
 }
 
 fn word(decision: Decision) -> &'static str {

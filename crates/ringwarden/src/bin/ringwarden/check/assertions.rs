@@ -1,6 +1,7 @@
 //! What policies say of all requests at once, and whether it is so.
 
 use crate::diff::{calls, example};
+use crate::rule::Rule;
 use ringwarden::diff::{CompareError, Effort};
 use ringwarden::policy::{Assertion, Claim, Decision, Diagnostics, Policy, RuleOrigin};
 use ringwarden::uapi::Opcode;
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 /// An assertion and what was found out about it.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Asserted {
+pub(crate) struct Asserted {
     /// The policy that says it.
     file: String,
     /// From 1.
@@ -19,31 +20,24 @@ pub(super) struct Asserted {
     claim: &'static str,
     /// What it calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// `proved`, `broken`, `unknown` where it was too much to compute, or `unusable`.
-    outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// What shows that it does not hold, as `explain` takes it where it is a request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    example: Option<String>,
+    pub(crate) example: Option<String>,
     /// Other operations of which the same is to be said.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    also: Vec<String>,
+    pub(crate) also: Vec<String>,
     /// The rules that allow or refuse it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    rules: Vec<Rule>,
-}
-
-/// A rule that decides.
-#[derive(JsonSchema, Serialize)]
-pub(super) struct Rule {
-    /// As `key = value`, in one line.
-    rule: String,
-    /// The policy file and line.
-    at: String,
+    pub(crate) rules: Vec<Rule>,
+    #[serde(skip)]
+    pub(crate) assertion: Assertion,
 }
 
 impl Asserted {
-    pub(super) fn is_proved(&self) -> bool {
+    pub(crate) fn is_proved(&self) -> bool {
         self.outcome == "proved"
     }
 }
@@ -66,6 +60,7 @@ pub(super) fn of(
             example: None,
             also: Vec::new(),
             rules: Vec::new(),
+            assertion: assertion.clone(),
         };
         match finding {
             Finding::Proved => {}
@@ -137,13 +132,5 @@ fn shown(
             (what, all.collect(), Vec::new())
         }
         _ => (String::new(), Vec::new(), Vec::new()),
-    }
-}
-
-impl Rule {
-    pub(super) fn new(origin: &RuleOrigin) -> Self {
-        // One line, however many the rule has.
-        let text = origin.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { rule: format!("{} = {text}", origin.key), at: format!("{}:{}", origin.file, origin.line) }
     }
 }

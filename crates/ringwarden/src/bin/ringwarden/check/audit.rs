@@ -1,7 +1,7 @@
 //! `check --audit`: what policies leave open, ranked.
 
 use super::Check;
-use super::assertions::Rule;
+use crate::rule::Rule;
 use crate::style::{BAD, BOLD, DIM, GOOD, say};
 use crate::width;
 use anstyle::Style;
@@ -251,7 +251,7 @@ fn style_of(severity: Severity) -> Style {
 }
 
 /// How many there are of each severity.
-fn tally(exposures: &[&Exposure]) -> String {
+pub(crate) fn tally(exposures: &[&Exposure]) -> String {
     let mut counts = Vec::new();
     for severity in Severity::ALL.into_iter().rev() {
         match (exposures.iter().filter(|one| one.severity == severity).count(), severity) {
@@ -265,10 +265,18 @@ fn tally(exposures: &[&Exposure]) -> String {
 
 /// The rules that leave it open.
 fn allowed_by(exposure: &Exposure, name: &str) -> String {
-    match (&exposure.subject, &exposure.rules[..]) {
-        (Subject::Registers(_), []) => "no [register]".to_owned(),
-        (Subject::Setup(_), []) => "no deny_flags of [setup]".to_owned(),
-        (_, rules) => rules.iter().map(|rule| written(rule, name)).collect::<Vec<_>>().join("; "),
+    match &exposure.rules[..] {
+        [] => unsaid(&exposure.subject).to_owned(),
+        rules => rules.iter().map(|rule| written(rule, name)).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// What is missing where no rule speaks of it.
+pub(crate) fn unsaid(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Registers(_) => "no [register]",
+        Subject::Setup(_) => "no deny_flags of [setup]",
+        _ => "",
     }
 }
 
@@ -328,7 +336,7 @@ fn details(
 }
 
 /// A bug in a line.
-fn sentence(bug: &Bug) -> String {
+pub(crate) fn sentence(bug: &Bug) -> String {
     let known = bug.vulnerability;
     let exploited = if known.exploit.is_some() { ", exploited" } else { "" };
     let until = known.fixed.last().copied().unwrap_or_default();

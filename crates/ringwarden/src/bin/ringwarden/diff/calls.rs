@@ -1,5 +1,6 @@
 //! What is no request: the rings and register calls that both sides allow.
 
+use super::report::sentence;
 use crate::style::{BAD, BOLD, GOOD, tell};
 use ringwarden::filter::{CallRules, RegisterRules, SetupRules};
 use ringwarden::policy::SETUP_FLAGS;
@@ -8,24 +9,24 @@ use serde::Serialize;
 
 /// `[setup]` and `[register]` of both sides.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     /// Which rings can be made.
-    setup: Change,
+    pub(crate) setup: Change,
     /// Which register calls can be made.
-    register: Change,
+    pub(crate) register: Change,
 }
 
 /// What one of the tables allows and refuses now.
 #[derive(JsonSchema, Serialize)]
-struct Change {
+pub(crate) struct Change {
     /// What NEW does: `equal`, `tightens`, `loosens` or `neither`.
-    relation: &'static str,
+    pub(crate) relation: &'static str,
     /// What OLD allows and NEW refuses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tightened: Vec<String>,
+    pub(crate) tightened: Vec<String>,
     /// What OLD refuses and NEW allows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    loosened: Vec<String>,
+    pub(crate) loosened: Vec<String>,
 }
 
 impl Calls {
@@ -47,12 +48,7 @@ impl Calls {
         for (table, change) in [("setup", &self.setup), ("register", &self.register)] {
             match change.relation {
                 "equal" => continue,
-                "neither" => {
-                    tell!(
-                        "{BOLD}[{table}]{BOLD:#}: NEW does neither: it refuses some more and allows some more"
-                    );
-                }
-                relation => tell!("{BOLD}[{table}]{BOLD:#}: NEW {relation}"),
+                relation => tell!("{BOLD}[{table}]{BOLD:#}: {}", sentence(relation)),
             }
             if !change.tightened.is_empty() {
                 tell!("  {BAD}now refused{BAD:#}  {}", change.tightened.join(", "));

@@ -2,35 +2,27 @@
 
 use super::side::Side;
 use crate::request;
+use crate::rule::Rule;
 use crate::style::{BOLD, DIM, tell};
 use ringwarden::filter::Context;
-use ringwarden::policy::{Field, Request, RuleOrigin};
+use ringwarden::policy::{Field, Request};
 use ringwarden::uapi::{KernelModel, Opcode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A request that one side allows and the other refuses.
 #[derive(PartialEq, JsonSchema, Serialize)]
-pub(super) struct Example {
+pub(crate) struct Example {
     /// Its fields as `explain` takes them.
-    fields: Vec<String>,
+    pub(crate) fields: Vec<String>,
     /// Whether those fields make exactly that request. Where not, only the context says it all.
-    exact: bool,
+    pub(crate) exact: bool,
     /// The words that filters load.
-    context: Vec<String>,
+    pub(crate) context: Vec<String>,
     /// The rules of OLD that decide it.
-    old: Vec<Rule>,
+    pub(crate) old: Vec<Rule>,
     /// The rules of NEW that decide it.
-    new: Vec<Rule>,
-}
-
-/// A rule that decides.
-#[derive(PartialEq, JsonSchema, Serialize)]
-struct Rule {
-    /// As `key = value`, in one line.
-    rule: String,
-    /// The policy file and line.
-    at: String,
+    pub(crate) new: Vec<Rule>,
 }
 
 impl Example {
@@ -60,8 +52,8 @@ impl Example {
         if !self.exact {
             tell!("    {DIM}context{DIM:#}  {}", self.context.join(" "));
         }
-        self.old.iter().for_each(|rule| rule.print("old", old));
-        self.new.iter().for_each(|rule| rule.print("new", new));
+        self.old.iter().for_each(|rule| print(rule, "old", old));
+        self.new.iter().for_each(|rule| print(rule, "new", new));
     }
 }
 
@@ -91,14 +83,6 @@ fn fields(model: KernelModel, opcode: Opcode, words: &[u32], wanted: impl Fn(&Fi
     given.map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-impl Rule {
-    fn new(origin: &RuleOrigin) -> Self {
-        // One line, however many the rule has.
-        let text = origin.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { rule: format!("{} = {text}", origin.key), at: format!("{}:{}", origin.file, origin.line) }
-    }
-
-    fn print(&self, side: &str, decision: &str) {
-        tell!("    {side}: {decision} by {BOLD}{}{BOLD:#} {DIM}at {}{DIM:#}", self.rule, self.at);
-    }
+fn print(rule: &Rule, side: &str, decision: &str) {
+    tell!("    {side}: {decision} by {BOLD}{}{BOLD:#} {DIM}at {}{DIM:#}", rule.rule, rule.at);
 }

@@ -20,22 +20,22 @@ pub(crate) struct Report {
     /// The kernel that both are compiled for.
     kernel: String,
     /// How many operations there are of each kind.
-    summary: Summary,
+    pub(crate) summary: Summary,
     /// Those that were compared, by opcode.
     operations: Vec<Operation>,
     /// Operations that kernels may get after this version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    newer: Option<Newer>,
+    pub(crate) newer: Option<Newer>,
     /// What is no request: rings and register calls.
     #[serde(skip_serializing_if = "Option::is_none")]
-    calls: Option<Calls>,
+    pub(crate) calls: Option<Calls>,
 }
 
 impl Document for Report {}
 
 /// How many operations there are of each kind.
 #[derive(Default, JsonSchema, Serialize)]
-struct Summary {
+pub(crate) struct Summary {
     /// Both allow the same.
     equal: usize,
     /// NEW refuses some more.
@@ -49,31 +49,31 @@ struct Summary {
 }
 
 #[derive(JsonSchema, Serialize)]
-struct Operation {
+pub(crate) struct Operation {
     /// Its name.
-    operation: String,
+    pub(crate) operation: String,
     /// What NEW does: `equal`, `tightens`, `loosens`, `neither` or `unknown`.
-    relation: &'static str,
+    pub(crate) relation: &'static str,
     /// A request that OLD allows and NEW refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tightened: Option<Example>,
+    pub(crate) tightened: Option<Example>,
     /// A request that OLD refuses and NEW allows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    loosened: Option<Example>,
+    pub(crate) loosened: Option<Example>,
 }
 
 /// What becomes of operations that only later kernels have.
 #[derive(JsonSchema, Serialize)]
-struct Newer {
+pub(crate) struct Newer {
     /// `allow` or `deny`.
-    old: &'static str,
+    pub(crate) old: &'static str,
     /// `allow` or `deny`.
-    new: &'static str,
+    pub(crate) new: &'static str,
 }
 
 impl Report {
     /// Compares those operations; where there are several, what is no operation too.
-    pub(super) fn new(old: &Side, new: &Side, opcodes: &[Opcode]) -> Result<Self, CompareError> {
+    pub(crate) fn new(old: &Side, new: &Side, opcodes: &[Opcode]) -> Result<Self, CompareError> {
         let model = old.filters().model();
         let mut summary = Summary::default();
         let mut operations = Vec::new();
@@ -105,7 +105,7 @@ impl Report {
     }
 
     /// Whether both allow the same of everything.
-    pub(super) fn is_equal(&self) -> bool {
+    pub(crate) fn is_equal(&self) -> bool {
         self.summary.equal == self.operations.len()
             && self.newer.as_ref().is_none_or(|newer| newer.old == newer.new)
             && self.calls.as_ref().is_none_or(Calls::is_equal)
@@ -127,23 +127,23 @@ impl Report {
         }
     }
 
-    fn print_operations(&self) {
+    /// The operations that differ; those of which the same is to be said together.
+    pub(crate) fn groups(&self) -> Vec<Vec<&Operation>> {
         let mut groups: Vec<Vec<&Operation>> = Vec::new();
         for operation in self.operations.iter().filter(|operation| operation.relation != "equal") {
-            // What can be said of several is said once.
             match groups.iter_mut().find(|group| group[0].is_like(operation)) {
                 Some(group) => group.push(operation),
                 None => groups.push(vec![operation]),
             }
         }
-        for group in groups {
+        groups
+    }
+
+    fn print_operations(&self) {
+        for group in self.groups() {
             let Operation { operation, relation, tightened, loosened } = group[0];
             let names: Vec<_> = group.iter().map(|one| one.operation.as_str()).collect();
-            let what = match *relation {
-                "neither" => "NEW does neither: it refuses some more and allows some more".to_owned(),
-                "unknown" => "unknown: too much to compute".to_owned(),
-                relation => format!("NEW {relation}"),
-            };
+            let what = sentence(relation);
             tell!("{BOLD}{}{BOLD:#}: {what}", names.join(", "));
             if let Some(example) = tightened {
                 example.print(&format!("{BAD}now refused{BAD:#}"), operation, ["allowed", "refused"]);
@@ -183,13 +183,22 @@ impl Summary {
         name
     }
 
-    fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let Self { equal, tightens, loosens, neither, unknown } = self;
         let operations = if *tightens == 1 { "operation" } else { "operations" };
         let unknown = if *unknown == 0 { String::new() } else { format!(", unknown {unknown}") };
         format!(
             "tightens {tightens} {operations}, loosens {loosens}, neither {neither}{unknown}; {equal} equal"
         )
+    }
+}
+
+/// What NEW does to some operation.
+pub(super) fn sentence(relation: &str) -> String {
+    match relation {
+        "neither" => "NEW does neither: it refuses some more and allows some more".to_owned(),
+        "unknown" => "unknown: too much to compute".to_owned(),
+        relation => format!("NEW {relation}"),
     }
 }
 

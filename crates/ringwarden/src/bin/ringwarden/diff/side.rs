@@ -9,7 +9,7 @@ use ringwarden::policy::{Decision, Policy, RuleOrigin};
 use ringwarden::uapi::{KernelModel, Opcode};
 
 /// What is compared.
-pub(super) struct Side {
+pub(crate) struct Side {
     /// As the command line names it.
     pub(super) name: String,
     source: Source,
@@ -28,10 +28,17 @@ impl Side {
             None => {
                 let names: Vec<String> = name.split(',').map(str::to_owned).collect();
                 let layers = layers::parse(&names)?;
-                Source::Policies { enforcement: Box::new(layers::enforce(&layers, model)?), layers }
+                let enforcement = layers::enforce(&layers, model)?;
+                return Ok(Self::of(name, layers, enforcement));
             }
         };
         Ok(Self { name: name.to_owned(), source })
+    }
+
+    /// Policies that have been read, and what they come to.
+    pub(crate) fn of(name: &str, layers: Vec<Policy>, enforcement: Enforcement) -> Self {
+        let source = Source::Policies { enforcement: Box::new(enforcement), layers };
+        Self { name: name.to_owned(), source }
     }
 
     /// The filters that are compared.

@@ -12,22 +12,22 @@ use serde::Serialize;
 
 /// How much of a policy its tests decide.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Coverage {
+pub(crate) struct Coverage {
     /// The policy.
     file: String,
     /// How many branches some test decides.
-    decided: usize,
+    pub(crate) decided: usize,
     /// How many branches some request decides.
-    branches: usize,
+    pub(crate) branches: usize,
     /// What no test decides.
-    undecided: Vec<Undecided>,
+    pub(crate) undecided: Vec<Undecided>,
     /// What no request decides: it changes nothing, whatever it says.
-    undecidable: Vec<Undecided>,
+    pub(crate) undecidable: Vec<Undecided>,
 }
 
 /// A branch that no test decides.
 #[derive(JsonSchema, Serialize)]
-struct Undecided {
+pub(crate) struct Undecided {
     /// The policy file and line of the rule.
     at: String,
     /// The rule's key.
@@ -40,16 +40,18 @@ struct Undecided {
     holds: Option<bool>,
     /// A request or call that would decide it, as `explain` takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<String>,
+    pub(crate) request: Option<String>,
     /// What becomes of that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<&'static str>,
+    pub(crate) decision: Option<&'static str>,
     #[serde(skip)]
     example: Option<Question>,
+    #[serde(skip)]
+    pub(crate) origin: RuleOrigin,
 }
 
 impl Coverage {
-    pub(super) fn of(policy: &Policy, model: KernelModel) -> Self {
+    pub(crate) fn of(policy: &Policy, model: KernelModel) -> Self {
         let questions = || policy.tests().iter().flat_map(|test| &test.questions);
         let contexts = questions().filter_map(|question| context_of(model, question));
         let contexts: Vec<_> = contexts.collect();
@@ -88,11 +90,11 @@ impl Coverage {
     }
 
     /// How many of a hundred branches are decided, rounded down.
-    pub(super) fn percent(&self) -> usize {
+    pub(crate) fn percent(&self) -> usize {
         (self.decided * 100).checked_div(self.branches).unwrap_or(100)
     }
 
-    pub(super) fn print(&self) {
+    pub(crate) fn print(&self) {
         for branch in &self.undecided {
             tell!("{BOLD}open{BOLD:#}  {} {}", branch.at, branch.name());
             match (&branch.request, branch.decision) {
@@ -111,7 +113,7 @@ impl Coverage {
     }
 
     /// `[[test]]` tables that decide what is undecided, each as much as it does.
-    pub(super) fn tests(&self, policy: &Policy, model: KernelModel) -> File {
+    pub(crate) fn tests(&self, policy: &Policy, model: KernelModel) -> File {
         let mut file = File::default();
         let (mut by_requests, mut by_calls) = (policy.branches(model), policy.call_branches());
         for undecided in &self.undecided {
@@ -192,11 +194,12 @@ impl Undecided {
             request: example.as_ref().map(Question::to_string),
             decision: decision.map(super::word),
             example,
+            origin: origin.clone(),
         }
     }
 
     /// `connect: port == 443 does not hold`.
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match (&self.part, self.holds) {
             (Some(part), Some(true)) => format!("{}: {part} holds", self.rule),
             (Some(part), _) => format!("{}: {part} does not hold", self.rule),
