@@ -131,7 +131,7 @@ impl Place {
             "ops" | "define" => true,
             "all" => self.key == "require",
             "never" | "always" => self.key == "when",
-            "test" => !["name", "op", "expect"].contains(&self.key.as_str()),
+            "test" => !["name", "op", "expect", "register"].contains(&self.key.as_str()),
             _ => false,
         }
     }
