@@ -3,7 +3,7 @@
 mod prune;
 
 use crate::bdd::{self, Bdd};
-use crate::code::{self, A, Operation, Value, X};
+use crate::code::{self, A, Operation, Value};
 use crate::gate::{Bit, Gates};
 use crate::run::{self, Registers};
 use crate::word::{self, Word};
@@ -39,9 +39,6 @@ struct Known {
     code: Vec<Operation>,
     live: Vec<u32>,
     registers: Vec<Option<Rc<Registers>>>,
-    /// The registers that every way to an instruction has written: kernels accept no reading of others, whatever
-    /// would be found there.
-    written: Vec<u32>,
     /// For which requests each branch is taken; of other instructions nothing.
     conditions: Vec<Bit>,
     bdd: Bdd,
@@ -94,12 +91,6 @@ impl Known {
         }
         let live = code::live(&code);
         let registers = run::registers(&mut bdd, &code, &live, &context)?;
-        let mut written = vec![u32::MAX; code.len()];
-        *written.first_mut()? = 1 << A | 1 << X;
-        for (index, &operation) in code.iter().enumerate() {
-            let after = written[index] | operation.accesses().1;
-            operation.next(index).for_each(|next| written[next] &= after);
-        }
         let mut conditions = vec![Bit::FALSE; code.len()];
         for (index, &operation) in code.iter().enumerate() {
             if let (Operation::Branch { test, with, .. }, Some(registers)) = (operation, &registers[index]) {
@@ -107,7 +98,7 @@ impl Known {
                 conditions[index] = run::compare(&mut bdd, test, &registers[A], &with);
             }
         }
-        (!bdd.is_exhausted()).then_some(Self { code, live, registers, written, conditions, bdd })
+        (!bdd.is_exhausted()).then_some(Self { code, live, registers, conditions, bdd })
     }
 
     /// How far those who jump from one instruction to another may jump as well: past what does nothing for them.
@@ -137,11 +128,12 @@ impl Known {
         }
     }
 
-    /// Whether what an instruction and those after it read is in the registers when another jumps there.
+    /// Whether what an instruction and those after it read is in the registers when another jumps there. What was not
+    /// live where that jumps is not known there, and whoever else comes to jump there need not have it.
     fn finds_the_same(&self, from: usize, at: usize) -> bool {
         let (Some(there), Some(here)) = (&self.registers[at], &self.registers[from]) else { return false };
         let same = |register: usize| there[register] == here[register];
-        self.live[at] & !self.written[from] == 0 && run::registers_in(self.live[at]).all(same)
+        self.live[at] & !self.live[from] == 0 && run::registers_in(self.live[at]).all(same)
     }
 }
 

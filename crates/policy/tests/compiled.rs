@@ -359,3 +359,12 @@ fn every_operation_can_have_a_rule() {
         assert_eq!(check(&filter.insns, 40), Ok(()), "{}", info.name);
     }
 }
+
+/// Where two ways meet on one of which X was overwritten, nobody may be led past what computes it again.
+#[test]
+fn what_one_way_has_overwritten_is_computed_again() {
+    let text = "version = 1\ndefault = \"deny\"\n[ops]\nsocket = \"(~family <= family || family & (family + 15) == 2) \
+                && (~family & 0x8000 & 0x8000 && family << 1 <= family)\"\n";
+    let compiled = compile(&[policy(text)], KernelModel::V7_3).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(compiled.unproved, []);
+}
