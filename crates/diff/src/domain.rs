@@ -1,6 +1,6 @@
 //! Which contexts requests show: the ground that filters are compared on.
 //!
-//! A context has 320 bits, and most of their values no request ever shows. Two filters that differ on
+//! A context has 320 bits or more, and most of their values no request ever shows. Two filters that differ on
 //! those alone are equal. What is left out here is what kernels cannot show; where that is not certain,
 //! the context stays in: then a difference may be reported that no request brings about, but nothing is
 //! called equal that is not. Left in are, above all, contexts whose request the operation's own
@@ -19,13 +19,16 @@
 //! | payload of OPENAT | what `build_open_how` (`fs/open.c`) makes of flags and mode; O_LARGEFILE | [`openat`](Domain::openat) |
 //! | payload of OPENAT2 | anything, with O_LARGEFILE or O_PATH | `__io_openat_prep` |
 //! | payload of CONNECT | a family of 16 bits; port and address of AF_INET and AF_INET6 only | `io_connect_bpf_populate` |
+//! | payload of BIND, in the guard | as CONNECT's | |
 //! | any other payload | zeros | |
+//! | the SQE, in the guard | anything where the context has not said it already; FADVISE's advice may force IOSQE_ASYNC | [`sqe_bits`], `io_fadvise_prep` |
 //!
 //! Linux 7.2; what other kernels show, [`KernelModel`] says.
 
 use crate::gate::{Bit, Gates};
 use crate::word::{self, Word};
-use ringwarden_filter::{Context, KernelModel};
+use ringwarden_filter::{Context, KernelModel, sqe_bits};
+use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::open::{MODE_BITS, O_CREAT, O_LARGEFILE, O_PATH, O_PATH_FLAGS, O_TMPFILE_BIT, O_TRUNC};
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use ringwarden_uapi::{OpTraits, Opcode};
@@ -40,6 +43,12 @@ const SOCKET_TYPE: u32 = 0xf | 0o4000 | 0o2000000;
 const HEADER: usize = 2;
 /// The first word of the payload.
 const PAYLOAD: usize = 4;
+/// The first word behind what kernels show.
+const SQE: usize = BpfCtx::SIZE / 4;
+/// The word of the SQE that holds the operation's own flags, among them FADVISE's advice.
+const OP_FLAGS: usize = 7;
+/// The pairs of words of the SQE that can be one number, the high half first, and the others.
+const SQE_ORDER: [usize; 16] = [3, 2, 5, 4, 13, 12, 15, 14, 0, 1, 6, 7, 8, 9, 10, 11];
 /// How far up the flags are in [`HEADER`].
 const FLAGS: u32 = 8;
 
@@ -47,6 +56,8 @@ const FLAGS: u32 = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Domain {
     payload: Payload,
+    /// The word that holds FADVISE's advice.
+    advice: Option<usize>,
     /// The bits that every context has.
     fixed: Vec<u32>,
     /// The bits that contexts can have or not, and thereby the variables: word and bit, word after word
@@ -76,7 +87,7 @@ impl Domain {
             Opcode::SOCKET => Payload::Socket,
             Opcode::OPENAT => Payload::Openat,
             Opcode::OPENAT2 => Payload::Openat2,
-            Opcode::CONNECT => Payload::Connect,
+            Opcode::CONNECT | Opcode::BIND => Payload::Connect,
             _ => Payload::Anything { words: usize::from(size).div_ceil(4) },
         };
         // What an SQE of zeros shows is what the kernel fills in by the opcode alone.
@@ -90,9 +101,13 @@ impl Domain {
             flags -= SqeFlags::BUFFER_SELECT;
         }
         let payload_words = payload.free(model).into_iter().map(|(word, mask)| (PAYLOAD + word, mask));
+        let shown = sqe_bits(model, opcode);
+        let sqe_words = SQE_ORDER.map(|word| (SQE + word, shown[word]));
         let common = [(HEADER, u32::from(flags.bits()) << FLAGS), (1, u32::MAX), (0, u32::MAX)];
-        let free = payload_words.chain(common).flat_map(|(word, mask)| bits(word, mask)).collect();
-        Self { payload, fixed, free }
+        let free = payload_words.chain(sqe_words).chain(common);
+        let free = free.flat_map(|(word, mask)| bits(word, mask)).collect();
+        let advice = (opcode == Opcode::FADVISE && shown[OP_FLAGS] != 0).then_some(SQE + OP_FLAGS);
+        Self { payload, advice, fixed, free }
     }
 
     /// The words of a context, with a variable for every bit that can be 0 or 1.
@@ -115,7 +130,14 @@ impl Domain {
             Payload::Connect => self.connect(gates, words),
             Payload::Nothing | Payload::Socket | Payload::Anything { .. } => Bit::TRUE,
         };
-        gates.and(drains, payload)
+        let possible = gates.and(drains, payload);
+        // The first three kinds of advice are only hints (`io_fadvise_force_async`).
+        let Some(advice) = self.advice else { return possible };
+        let most = any_of(gates, &words[advice], !3);
+        let three = gates.and(words[advice][0], words[advice][1]);
+        let long = gates.or(most, three);
+        let worker = gates.implies(long, asynchronous);
+        gates.and(possible, worker)
     }
 
     /// The words of the context in which the variables have these values; those without one are false.
@@ -155,7 +177,7 @@ impl Domain {
     }
 
     fn connect(&self, gates: &mut impl Gates, words: &[Word]) -> Bit {
-        let [family, port, first, rest @ ..] = &words[PAYLOAD..] else { return Bit::TRUE };
+        let [family, port, first, rest @ ..] = &words[PAYLOAD..SQE] else { return Bit::TRUE };
         let inet = word::equal(gates, family, &word::constant(AF_INET));
         let inet6 = word::equal(gates, family, &word::constant(AF_INET6));
         let has_port = gates.or(inet, inet6);

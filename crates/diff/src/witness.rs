@@ -1,6 +1,6 @@
 //! From what filters see back to a request that shows it.
 
-use ringwarden_filter::{Context, KernelModel, Payload};
+use ringwarden_filter::{Context, KernelModel, Payload, sqe_shown};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::Sqe;
 
@@ -11,8 +11,9 @@ const AF_INET6: u32 = 10;
 pub(crate) fn context(model: KernelModel, words: &[u32]) -> Option<Context> {
     let wide = |low: usize| u64::from(words[low]) | u64::from(words[low + 1]) << 32;
     let [opcode, flags, ..] = words.get(2)?.to_ne_bytes();
-    // Flags that its place among others would add, the program may as well set itself.
-    let mut sqe = Sqe { opcode, flags, user_data: wide(0), ..Sqe::default() };
+    // Flags that its place among others would add, the program may as well set itself. What the guard shows of the
+    // SQE says nothing of what others do.
+    let mut sqe = Sqe { opcode, flags, user_data: wide(0), ..sqe_shown(words) };
     let bytes: Vec<u8>;
     let payload = match Opcode(opcode) {
         Opcode::SOCKET => {
@@ -30,7 +31,7 @@ pub(crate) fn context(model: KernelModel, words: &[u32]) -> Option<Context> {
             bytes = words[4..10].iter().flat_map(|word| word.to_ne_bytes()).collect();
             Payload::OpenHow(&bytes)
         }
-        Opcode::CONNECT => {
+        Opcode::CONNECT | Opcode::BIND => {
             bytes = address(&words[4..10]);
             Payload::Sockaddr(&bytes)
         }

@@ -16,7 +16,8 @@ use ringwarden_filter::{Context, FilterSet, KernelModel, Registration, Verdict};
 use ringwarden_policy::Policy;
 use ringwarden_uapi::Opcode;
 
-const MODEL: KernelModel = KernelModel::V7_3;
+/// The one that shows the most.
+const MODEL: KernelModel = KernelModel::Guard;
 /// Requests tried on each pair.
 const REQUESTS: usize = 400;
 
@@ -135,7 +136,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (0..32u32).prop_map(Change::Bit),
         2 => Just(Change::Branches),
         2 => select(codes).prop_map(Change::Code),
-        1 => (0..10u32).prop_map(|word| Change::Load(4 * word)),
+        1 => (0..26u32).prop_map(|word| Change::Load(4 * word)),
     ]
 }
 

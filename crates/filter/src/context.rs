@@ -3,8 +3,11 @@
 //! The kernel fills the context after the operation's own preparation has run, so it shows what the
 //! kernel made of the SQE, not what the program wrote there (conformance/contexts.toml): flags that
 //! preparation added, open flags it dropped, an address only as far as its length covers it.
+//!
+//! The guard's filters see the SQE behind that, as the program wrote it ([`scalars`]).
 
 use crate::payload::{self, Payload};
+use crate::scalars;
 use ringwarden_uapi::bpf::{BpfCtx, OpenPayload, SocketPayload};
 use ringwarden_uapi::open;
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
@@ -14,7 +17,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// `POSIX_FADV_NORMAL`, `_RANDOM` and `_SEQUENTIAL` only set a hint and so need no worker thread.
 const FADVISE_INLINE: std::ops::RangeInclusive<u32> = 0..=2;
 
-/// The words that a program loads, in host order: 10 of them, 16 for [`KernelModel::Posted`].
+/// The words that a program loads, in host order: 10 of them, 16 for [`KernelModel::Posted`], 26 for
+/// [`KernelModel::Guard`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
     fields: Fields,
@@ -22,12 +26,12 @@ pub struct Context {
     complete: bool,
 }
 
-/// The 40 bytes that kernels fill, and the zeros behind them in the context as posted.
+/// The 40 bytes that kernels fill, and what is behind them: zeros in the context as posted, the SQE for the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 struct Fields {
     ctx: BpfCtx,
-    resv: [u64; 3],
+    behind: [u32; scalars::WORDS],
 }
 
 impl Context {
@@ -46,9 +50,9 @@ impl Context {
                 let Payload::OpenHow(bytes) = payload else { return Err(Errno::EFAULT) };
                 context.open(payload::open_how(bytes)?);
             }
-            Opcode::CONNECT if model.payload_size(opcode) != 0 => {
+            Opcode::CONNECT | Opcode::BIND if model.payload_size(opcode) != 0 => {
                 let Payload::Sockaddr(bytes) = payload else { return Err(Errno::EFAULT) };
-                context.set_payload(&payload::connect(bytes)?);
+                context.set_payload(&payload::address(bytes)?);
             }
             _ => {}
         }
@@ -57,7 +61,7 @@ impl Context {
     }
 
     /// What filters see of a request as far as its SQE says it: everything but the payload of
-    /// OPENAT2 and CONNECT, and for OPENAT2 the IOSQE_ASYNC that its payload may force.
+    /// OPENAT2, CONNECT and BIND, and for OPENAT2 the IOSQE_ASYNC that its payload may force.
     ///
     /// Enough for every opcode of which [`FilterSet::reads_payload`](crate::FilterSet::reads_payload)
     /// is false; where it is true, the set denies such a context.
@@ -71,7 +75,7 @@ impl Context {
             ..BpfCtx::default()
         };
         let mut context = Self {
-            fields: Fields { ctx, resv: [0; 3] },
+            fields: Fields { ctx, behind: scalars::shown(model, sqe) },
             words: (model.facts().context_size / 4) as u8,
             complete: payload::bits(model, opcode).is_empty(),
         };
@@ -94,6 +98,25 @@ impl Context {
     #[must_use]
     pub fn with_flags(mut self, flags: SqeFlags) -> Self {
         self.fields.ctx.sqe_flags |= flags.bits();
+        self
+    }
+
+    /// What filters of the kernel see of the same request that [`KernelModel::Guard`] is like. Other contexts are left
+    /// as they are.
+    #[must_use]
+    pub fn as_kernels_show(mut self) -> Self {
+        let (from, to) = (KernelModel::Guard, KernelModel::Guard.kernel());
+        if usize::from(self.words) * 4 != from.facts().context_size {
+            return self;
+        }
+        self.words = (to.facts().context_size / 4) as u8;
+        self.fields.behind = [0; scalars::WORDS];
+        let size = to.payload_size(self.opcode());
+        if self.fields.ctx.pdu_size != size {
+            self.fields.ctx.pdu_size = size;
+            self.fields.ctx.payload = [0; 24];
+            self.complete = payload::bits(to, self.opcode()).is_empty();
+        }
         self
     }
 
@@ -121,7 +144,7 @@ impl Context {
     }
 
     /// Whether everything that the kernel shows is there; false only for the
-    /// [`header`](Self::header) of an OPENAT2, or of a CONNECT where it has a payload.
+    /// [`header`](Self::header) of an OPENAT2, or of a CONNECT or BIND where it has a payload.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
@@ -187,7 +210,7 @@ mod tests {
 
     #[test]
     fn words_are_as_many_as_the_kernel_has() {
-        for model in KernelModel::ALL {
+        for model in KernelModel::WITH_GUARD {
             let words = Context::header(model, &Sqe::default()).words().len();
             assert_eq!(words * 4, model.facts().context_size, "{model}");
         }

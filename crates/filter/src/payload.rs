@@ -27,7 +27,7 @@ pub enum Payload<'a> {
     None,
     /// OPENAT2: the `sqe.len` bytes at `sqe.off`, a `struct open_how` or longer.
     OpenHow(&'a [u8]),
-    /// CONNECT: the bytes at `sqe.addr`, as many as the low 32 bits of `sqe.off` say.
+    /// CONNECT and BIND: the bytes at `sqe.addr`, as many as the low 32 bits of `sqe.off` say.
     Sockaddr(&'a [u8]),
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn bits(model: KernelModel, opcode: Opcode) -> &'static [u32] {
     match (opcode, model.payload_size(opcode)) {
         (Opcode::OPENAT2, 0) => FLAGS,
         (Opcode::OPENAT2, _) => BOTH,
-        (Opcode::CONNECT, 1..) => PAYLOAD,
+        (Opcode::CONNECT | Opcode::BIND, 1..) => PAYLOAD,
         _ => &[],
     }
 }
@@ -70,9 +70,9 @@ pub(crate) fn open_how(bytes: &[u8]) -> Result<OpenPayload, Errno> {
     OpenPayload::read_from_bytes(how).map_err(|_| Errno::EINVAL)
 }
 
-/// What CONNECT shows of its address: the family if there are two bytes for it, port and address if
+/// What CONNECT shows of its address, and to the guard's filters BIND: the family if there are two bytes for it, port and address if
 /// all of them are there.
-pub(crate) fn connect(bytes: &[u8]) -> Result<ConnectPayload, Errno> {
+pub(crate) fn address(bytes: &[u8]) -> Result<ConnectPayload, Errno> {
     if bytes.len() > SOCKADDR_MAX {
         return Err(Errno::EINVAL);
     }

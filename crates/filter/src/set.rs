@@ -130,7 +130,8 @@ impl FilterSet {
     }
 
     /// Whether the verdict of some program for this opcode depends on what is not in the SQE but in memory
-    /// that the SQE points at, so that it needs [`Context::new`]. Only ever true for OPENAT2 and CONNECT.
+    /// that the SQE points at, so that it needs [`Context::new`]. Only ever true for OPENAT2 and CONNECT, and
+    /// for BIND in the guard.
     /// Loading such words is not enough, since programs test single flags of a word: see
     /// [`Program::depends_on`].
     pub fn reads_payload(&self, opcode: Opcode) -> bool {

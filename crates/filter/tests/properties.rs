@@ -120,6 +120,46 @@ fn denied_by(verdict: Verdict) -> Option<DeniedBy> {
     }
 }
 
+/// Any operation's, and mostly one with an argument in memory.
+fn any_sqe() -> impl Strategy<Value = Sqe> {
+    let opcodes = prop_oneof![
+        any::<u8>(),
+        prop::sample::select(&[Opcode::BIND.0, Opcode::CONNECT.0, Opcode::OPENAT2.0, Opcode::SOCKET.0][..]),
+    ];
+    (any::<[u8; 64]>(), opcodes)
+        .prop_map(|(bytes, opcode)| Sqe { opcode, ..Sqe::read_from_bytes(&bytes).unwrap() })
+}
+
+proptest! {
+    /// Filters that programs have of their own see what the kernel shows them, though the guard sees more.
+    #[test]
+    fn what_the_guard_shows_holds_what_its_kernel_shows(
+        sqe in any_sqe(), mut bytes in prop::collection::vec(any::<u8>(), 0..140), family in 0..12u8,
+    ) {
+        if let [first, second, ..] = &mut bytes[..] {
+            (*first, *second) = (family, 0);
+        }
+        let payload = match Opcode(sqe.opcode) {
+            Opcode::OPENAT2 => Payload::OpenHow(&bytes),
+            Opcode::CONNECT | Opcode::BIND => Payload::Sockaddr(&bytes),
+            _ => Payload::None,
+        };
+        let kernel = KernelModel::Guard.kernel();
+        prop_assert_eq!(
+            Context::header(KernelModel::Guard, &sqe).as_kernels_show(),
+            Context::header(kernel, &sqe)
+        );
+        let shown = Context::new(KernelModel::Guard, &sqe, payload);
+        // Kernels have no opinion on the address of a BIND before its filters.
+        if Opcode(sqe.opcode) != Opcode::BIND || shown.is_ok() {
+            let as_shown = shown.map(Context::as_kernels_show);
+            prop_assert_eq!(as_shown, Context::new(kernel, &sqe, payload));
+        }
+        let untouched = Context::header(kernel, &sqe);
+        prop_assert_eq!(untouched.as_kernels_show(), untouched);
+    }
+}
+
 proptest! {
     #[test]
     fn a_verdict_is_what_every_filter_in_turn_makes_it(

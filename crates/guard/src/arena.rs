@@ -1,6 +1,6 @@
 //! Arguments out of the program's reach.
 //!
-//! OPENAT2 and CONNECT point at their arguments, and the program could change them between verdict
+//! OPENAT2, CONNECT and BIND point at their arguments, and the program could change them between verdict
 //! and use. So the guard judges a copy and has the kernel read that copy, in memory that the guard
 //! writes and the program only has read-only: of a memfd that cannot be mapped for writing any more
 //! (`F_SEAL_FUTURE_WRITE`), sealed in the program's address space so that nothing else can take its

@@ -143,8 +143,9 @@ impl Judge<'_> {
         }
     }
 
+    /// Programs' filters see what kernels show, whatever the rules see.
     fn own_verdict(&self, context: &Context) -> Verdict {
-        self.filters.as_deref().map_or(Verdict::Allow, |filters| filters.verdict(context))
+        self.filters.as_deref().map_or(Verdict::Allow, |filters| filters.verdict(&context.as_kernels_show()))
     }
 
     /// Whether the verdict on requests of an operation whose argument is looked at depends on it.

@@ -197,7 +197,7 @@ impl Guard {
 
 /// Whether filters look at arguments that requests point at.
 pub(crate) fn reads_pointers(filters: &FilterSet) -> bool {
-    [Opcode::OPENAT2, Opcode::CONNECT].into_iter().any(|opcode| filters.reads_payload(opcode))
+    [Opcode::OPENAT2, Opcode::CONNECT, Opcode::BIND].into_iter().any(|opcode| filters.reads_payload(opcode))
 }
 
 /// Whether every system call can be had that is needed then.

@@ -45,6 +45,9 @@ pub enum ConfineError {
         /// were made for. `EINVAL`: it does not know the opcode, or has no filters.
         error: Errno,
     },
+    /// Filters for what no kernel shows them.
+    #[error("only a guard can hold these filters: no kernel shows what they look at")]
+    Guard,
     /// The seccomp filter for register calls.
     #[error("the seccomp filter for io_uring_register is refused: {0}")]
     Seccomp(Errno),
@@ -60,6 +63,8 @@ impl ConfineError {
         match self {
             Self::NoNewPrivs(error) | Self::Seccomp(error) | Self::Descriptors(error) => *error,
             Self::Filter { error, .. } => *error,
+            // What a kernel answers to such programs.
+            Self::Guard => Errno::INVAL,
         }
     }
 }
@@ -142,6 +147,9 @@ impl Confinement {
     /// What could not be put in force. What was before it is in force, so that a caller who goes on is
     /// confined in part; one who started it for a program must not execute that.
     pub fn apply(&self) -> Result<(), ConfineError> {
+        if self.model != self.model.kernel() {
+            return Err(ConfineError::Guard);
+        }
         rustix::thread::set_no_new_privs(true).map_err(ConfineError::NoNewPrivs)?;
         if !self.rest.is_empty() && registration::is_filtered() {
             self.deny_rest_explicitly()?;
@@ -170,5 +178,18 @@ impl Confinement {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_does_not_show_is_not_put_in_force() {
+        let filters = FilterSet::new(KernelModel::Guard);
+        let confinement = Confinement::new(&filters, RegisterRules::default());
+        assert_eq!(confinement.apply(), Err(ConfineError::Guard));
+        assert!(!rustix::thread::no_new_privs().expect("prctl"), "nothing was done");
     }
 }

@@ -164,6 +164,7 @@ impl Failure {
     const FILTER: i32 = 3;
     const SECCOMP: i32 = 4;
     const DESCRIPTORS: i32 = 5;
+    const GUARD: i32 = 6;
 
     fn new(part: i32, error: Errno) -> Self {
         Self { part, opcode: 0, errno: error.raw_os_error() }
@@ -191,6 +192,7 @@ impl Failure {
             Self::FILTER => ConfineError::Filter { opcode: Opcode(self.opcode as u8), error: errno }.into(),
             Self::SECCOMP => ConfineError::Seccomp(errno).into(),
             Self::DESCRIPTORS => ConfineError::Descriptors(errno).into(),
+            Self::GUARD => ConfineError::Guard.into(),
             _ => Error::Start(errno.into()),
         }
     }
@@ -205,6 +207,7 @@ impl From<ConfineError> for Failure {
             }
             ConfineError::Seccomp(errno) => Self::new(Self::SECCOMP, errno),
             ConfineError::Descriptors(errno) => Self::new(Self::DESCRIPTORS, errno),
+            ConfineError::Guard => Self::new(Self::GUARD, error.errno()),
         }
     }
 }

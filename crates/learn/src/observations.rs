@@ -128,8 +128,10 @@ impl Seen {
     fn add_fields(&mut self, opcode: Opcode, words: &[u32]) {
         let mut family = 0;
         let mut values = Vec::new();
-        // Those of every operation are a cookie, and flags that are counted already.
-        let mut fields = Field::all_of(opcode).filter(|field| !field.operations.is_empty()).peekable();
+        // Those of every operation are a cookie, and flags that are counted already. What only the guard sees would take
+        // a policy to the split lane.
+        let is_counted = |field: &&Field| !field.operations.is_empty() && !field.is_guards_own();
+        let mut fields = Field::all_of(opcode).filter(is_counted).peekable();
         if fields.peek().is_none() {
             return;
         }

@@ -112,6 +112,7 @@ impl Observations {
             .filter_map(|operation| Some((operation, self.rule(operation, Level::Narrow)?.0)))
             .collect();
         let fields = rules.iter().flat_map(|(operation, _)| Field::all_of(*operation));
+        let fields = fields.filter(|field| !field.is_guards_own());
         let Some(since) = fields.map(|field| field.since.max(KernelModel::V7_0)).max() else { return };
         table.blank();
         table.comment(&format!(

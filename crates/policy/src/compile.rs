@@ -7,11 +7,13 @@ use crate::field::Field;
 use crate::lower;
 use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement, RuleOrigin};
 use crate::prove::{self, prove};
+use crate::source::{Source, Span};
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_MAXINSNS, BPF_RET};
 use ringwarden_filter::{CallRules, FilterSet, RegisterError, Registration};
-use ringwarden_uapi::bpf::FilterFlags;
+use ringwarden_uapi::bpf::{BpfCtx, FilterFlags};
 use ringwarden_uapi::{KernelModel, OPCODES, Opcode};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The filters that enforce some policies, in the order in which they are to be registered on a
@@ -125,6 +127,13 @@ impl Compiler {
     fn layer(&mut self, layer: usize, policy: &Policy) {
         let deny_by_default = policy.default == Decision::Deny;
         let default_tag = self.origin(&policy.default_origin);
+        if let Some(require) = &policy.requirement
+            && let Some(field) = self.unseen(&require.cond)
+        {
+            let error = self.lacking(&require.origin, &require.source, &require.span, None, field);
+            self.report(error);
+            return;
+        }
         let before = self.compiled.filters.len();
         let model = self.model;
         for info in OPCODES.iter().filter(|info| model.has_opcode(info.opcode)) {
@@ -188,13 +197,15 @@ impl Compiler {
                     }
                     None => cond,
                 };
-                let fields = cond.fields();
-                if let Some(field) = fields.iter().find(|field| field.since > self.model) {
-                    self.report(self.lacking(operation, rule, field));
+                if let Some(field) = self.unseen(cond) {
+                    let OperationRule { origin, source, span, .. } = rule;
+                    let error = self.lacking(origin, source, span, Some(operation), field);
+                    self.report(error);
                     return;
                 }
+                let fields = cond.fields();
                 match emit::program(&lower::decision(cond)) {
-                    Ok(insns) => (insns, fields.iter().any(|field| field.byte >= PAYLOAD)),
+                    Ok(insns) => (insns, fields.iter().any(|field| PAYLOAD.contains(&field.byte))),
                     Err(TooLong) => {
                         self.report(too_long(operation, rule));
                         return;
@@ -220,15 +231,36 @@ impl Compiler {
         }
     }
 
+    /// What a condition asks for and this kernel's filters do not see.
+    fn unseen(&self, cond: &Cond) -> Option<&'static Field> {
+        cond.fields().into_iter().find(|field| field.since > self.model)
+    }
+
     /// The error for a rule on a field that this kernel's filters do not see.
-    fn lacking(&self, operation: Opcode, rule: &OperationRule, field: &Field) -> Diagnostic {
-        let (key, name, model, since) = (&rule.origin.key, field.name, self.model, field.since);
-        let message = format!(
-            "the rule of `{key}` needs `{name}` of {operation}, which filters of kernel {model} do not see"
-        );
-        Diagnostic::new(&rule.source, Code::KernelLacks, rule.span.clone(), message)
+    fn lacking(
+        &self,
+        origin: &RuleOrigin,
+        source: &Arc<Source>,
+        span: &Span,
+        operation: Option<Opcode>,
+        field: &Field,
+    ) -> Diagnostic {
+        let (key, name, model, since) = (&origin.key, field.name, self.model, field.since);
+        let of = operation.map(|operation| format!(" of {operation}")).unwrap_or_default();
+        let message =
+            format!("the rule of `{key}` needs `{name}`{of}, which filters of kernel {model} do not see");
+        let error = Diagnostic::new(source, Code::KernelLacks, span.clone(), message);
+        let whole =
+            operation.map(|operation| format!("decide `{operation}` as a whole by \"allow\" or \"deny\""));
+        let whole = whole.unwrap_or_else(|| "ask for something else".to_owned());
+        if field.is_guards_own() {
+            return error.label(format!("no kernel shows filters `{name}`: only the guard sees it")).help(
+                format!("compile for `guard`, whose filters the split lane holds; for others, {whole}"),
+            );
+        }
+        error
             .label(format!("`{name}` is there since kernel {since}"))
-            .help(format!("compile for kernel {since} or later, or decide `{operation}` as a whole by \"allow\" or \"deny\""))
+            .help(format!("compile for kernel {since} or later, or {whole}"))
     }
 
     /// One rule for several operations is reported once.
@@ -244,8 +276,8 @@ impl Compiler {
     }
 }
 
-/// The first byte of a context that depends on the operation.
-const PAYLOAD: usize = 16;
+/// The bytes of a context that are the operation's payload.
+const PAYLOAD: Range<usize> = 16..BpfCtx::SIZE;
 
 fn deny() -> Vec<Insn> {
     vec![Insn::stmt(BPF_RET | BPF_K, 0)]

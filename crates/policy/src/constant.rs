@@ -2,7 +2,8 @@
 //!
 //! Values are the kernel's (`include/linux/socket.h`, `include/linux/net.h`,
 //! `include/uapi/linux/in.h`, `include/uapi/asm-generic/fcntl.h`, `include/uapi/linux/openat2.h`,
-//! `include/uapi/linux/io_uring.h`) on the architecture that this was built for.
+//! `include/uapi/linux/io_uring.h`) on the architecture that this was built for. Those of what only the guard sees are
+//! in [`sqe`].
 
 use crate::kind::Kind;
 use ringwarden_uapi::open;
@@ -34,15 +35,30 @@ const O_DIRECT: u64 =
     if cfg!(any(target_arch = "aarch64", target_arch = "arm")) { 0o200000 } else { 0o40000 };
 
 macro_rules! constants {
-    ($($kind:ident { $($name:ident = $value:expr, $doc:literal;)* })*) => {
-        /// Every constant, by kind.
-        pub const CONSTANTS: &[Constant] = &[$($(
+    ($list:ident: $($kind:ident { $($name:ident = $value:expr, $doc:literal;)* })*) => {
+        pub(super) const $list: &[Constant] = &[$($(
             Constant { name: stringify!($name), kind: Kind::$kind, value: $value as u64, doc: $doc },
         )*)*];
     };
 }
 
-constants! {
+mod sqe;
+
+/// Every constant, by kind.
+pub const CONSTANTS: &[Constant] = &{
+    let mut all = [SHOWN_BY_KERNELS[0]; SHOWN_BY_KERNELS.len() + sqe::SHOWN_BY_THE_GUARD.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = match at.checked_sub(SHOWN_BY_KERNELS.len()) {
+            None => SHOWN_BY_KERNELS[at],
+            Some(at) => sqe::SHOWN_BY_THE_GUARD[at],
+        };
+        at += 1;
+    }
+    all
+};
+
+constants! { SHOWN_BY_KERNELS:
     Family {
         AF_UNSPEC = 0, "no family; in CONNECT, undo the connection";
         AF_UNIX = 1, "sockets of this machine";
@@ -204,6 +220,38 @@ mod tests {
             S_IROTH S_IWOTH S_IXOTH
             RESOLVE_NO_XDEV RESOLVE_NO_MAGICLINKS RESOLVE_NO_SYMLINKS RESOLVE_BENEATH RESOLVE_IN_ROOT
             RESOLVE_CACHED
+            SOL_SOCKET SOL_IP SOL_TCP SOL_UDP SOL_IPV6 SOL_RAW SOL_PACKET SOL_NETLINK SOL_ALG SOL_TLS SOL_XDP
+            SO_DEBUG SO_REUSEADDR SO_TYPE SO_ERROR SO_DONTROUTE SO_BROADCAST SO_SNDBUF SO_RCVBUF SO_KEEPALIVE
+            SO_OOBINLINE SO_PRIORITY SO_LINGER SO_REUSEPORT SO_PASSCRED SO_PEERCRED SO_RCVLOWAT SO_BINDTODEVICE
+            SO_ATTACH_FILTER SO_DETACH_FILTER SO_ACCEPTCONN SO_SNDBUFFORCE SO_RCVBUFFORCE SO_MARK SO_PROTOCOL
+            SO_DOMAIN SO_PEEK_OFF SO_LOCK_FILTER SO_BUSY_POLL SO_INCOMING_CPU SO_ATTACH_BPF
+            SO_ATTACH_REUSEPORT_CBPF SO_ATTACH_REUSEPORT_EBPF SO_COOKIE SO_PEERGROUPS SO_ZEROCOPY SO_TXTIME
+            SO_BINDTOIFINDEX SO_PREFER_BUSY_POLL
+            TCP_NODELAY TCP_MAXSEG TCP_CORK TCP_KEEPIDLE TCP_KEEPINTVL TCP_KEEPCNT TCP_SYNCNT TCP_LINGER2
+            TCP_DEFER_ACCEPT TCP_WINDOW_CLAMP TCP_INFO TCP_QUICKACK TCP_CONGESTION TCP_MD5SIG TCP_USER_TIMEOUT
+            TCP_REPAIR TCP_FASTOPEN TCP_TIMESTAMP TCP_NOTSENT_LOWAT TCP_FASTOPEN_CONNECT TCP_ULP
+            IP_TOS IP_TTL IP_TRANSPARENT IP_FREEBIND IP_BIND_ADDRESS_NO_PORT IPV6_V6ONLY IPV6_TCLASS
+            IPV6_UNICAST_HOPS IPV6_TRANSPARENT
+            MSG_OOB MSG_PEEK MSG_DONTROUTE MSG_CTRUNC MSG_TRUNC MSG_DONTWAIT MSG_EOR MSG_WAITALL MSG_CONFIRM
+            MSG_ERRQUEUE MSG_NOSIGNAL MSG_MORE MSG_WAITFORONE MSG_ZEROCOPY MSG_FASTOPEN MSG_CMSG_CLOEXEC
+            SHUT_RD SHUT_WR SHUT_RDWR
+            POLLIN POLLPRI POLLOUT POLLERR POLLHUP POLLNVAL POLLRDNORM POLLRDBAND POLLWRNORM POLLWRBAND
+            POLLRDHUP EPOLLEXCLUSIVE EPOLLONESHOT EPOLL_CTL_ADD EPOLL_CTL_DEL EPOLL_CTL_MOD
+            SPLICE_F_MOVE SPLICE_F_NONBLOCK SPLICE_F_MORE SPLICE_F_GIFT
+            RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND
+            SYNC_FILE_RANGE_WAIT_BEFORE SYNC_FILE_RANGE_WRITE SYNC_FILE_RANGE_WAIT_AFTER
+            FALLOC_FL_KEEP_SIZE FALLOC_FL_PUNCH_HOLE FALLOC_FL_COLLAPSE_RANGE FALLOC_FL_ZERO_RANGE
+            FALLOC_FL_INSERT_RANGE FALLOC_FL_UNSHARE_RANGE
+            POSIX_FADV_NORMAL POSIX_FADV_RANDOM POSIX_FADV_SEQUENTIAL POSIX_FADV_WILLNEED POSIX_FADV_DONTNEED
+            POSIX_FADV_NOREUSE
+            MADV_NORMAL MADV_RANDOM MADV_SEQUENTIAL MADV_WILLNEED MADV_DONTNEED MADV_FREE MADV_REMOVE
+            MADV_DONTFORK MADV_DOFORK MADV_MERGEABLE MADV_UNMERGEABLE MADV_HUGEPAGE MADV_NOHUGEPAGE
+            MADV_DONTDUMP MADV_DODUMP MADV_WIPEONFORK MADV_KEEPONFORK MADV_COLD MADV_PAGEOUT
+            AT_SYMLINK_NOFOLLOW AT_REMOVEDIR AT_SYMLINK_FOLLOW AT_NO_AUTOMOUNT AT_EMPTY_PATH
+            RENAME_NOREPLACE RENAME_EXCHANGE RENAME_WHITEOUT
         }
+        // 32 bits, which C takes for signed.
+        assert_eq!(Constant::named("AT_FDCWD").map(|c| c.value), Some(u64::from(libc::AT_FDCWD as u32)));
+        assert_eq!(Constant::named("EPOLLET").map(|c| c.value), Some(u64::from(libc::EPOLLET as u32)));
     }
 }

@@ -11,6 +11,7 @@ use crate::logic::{Jump, Logic};
 use crate::word::Word;
 use ringwarden_cbpf::insn::*;
 use ringwarden_diff::shorten;
+use ringwarden_uapi::KernelModel;
 use std::collections::HashMap;
 
 /// More instructions than a kernel takes.
@@ -34,8 +35,8 @@ pub(crate) fn program(logic: &Logic) -> Result<Vec<Insn>, TooLong> {
     if program.len() > BPF_MAXINSNS { Err(TooLong) } else { Ok(program) }
 }
 
-/// The words of the longest context that a kernel shows.
-const CONTEXT_WORDS: usize = 10;
+/// The words of the longest context, which is the guard's.
+const CONTEXT_WORDS: usize = KernelModel::Guard.facts().context_size / 4;
 
 /// No program whose dead code is yet to be dropped gets longer than this.
 const WRITTEN_MOST: usize = 4 * BPF_MAXINSNS;

@@ -6,6 +6,7 @@
 
 use crate::cond::{Cond, Value, Width};
 use crate::field::{AF_INET, AF_INET6, FAMILY_OF_ADDRESS, Field, Form};
+use ringwarden_uapi::KernelModel;
 use std::net::IpAddr;
 
 /// Whether a request, given as the words of its context, meets a condition.
@@ -73,8 +74,11 @@ impl View<'_> {
     }
 
     fn is_present(&self, field: &Field) -> bool {
+        // A kernel's context may have room for what only the guard shows.
+        let shown = !field.is_guards_own() || self.0.len() == KernelModel::Guard.facts().context_size;
         let family = || self.bytes(FAMILY_OF_ADDRESS).map(|bytes| u64::from(u32::from_ne_bytes(bytes)));
-        field.families.is_empty() || family().is_some_and(|family| field.families.contains(&family))
+        shown
+            && (field.families.is_empty() || family().is_some_and(|family| field.families.contains(&family)))
     }
 
     pub(crate) fn field(&self, field: &Field) -> Option<u64> {
@@ -83,6 +87,7 @@ impl View<'_> {
         }
         let stored = match field.form {
             Form::U8 => u64::from(u8::from_ne_bytes(self.bytes(field.byte)?)),
+            Form::U16 => u64::from(u16::from_ne_bytes(self.bytes(field.byte)?)),
             Form::Be16 => u64::from(u16::from_be_bytes(self.bytes(field.byte)?)),
             Form::U32 => u64::from(u32::from_ne_bytes(self.bytes(field.byte)?)),
             Form::U64 => u64::from_ne_bytes(self.bytes(field.byte)?),
@@ -92,6 +97,9 @@ impl View<'_> {
     }
 
     pub(crate) fn address(&self, field: &Field) -> Option<IpAddr> {
+        if !self.is_present(field) {
+            return None;
+        }
         match u64::from(u32::from_ne_bytes(self.bytes(FAMILY_OF_ADDRESS)?)) {
             AF_INET => Some(IpAddr::from(self.bytes::<4>(field.byte)?)),
             AF_INET6 => Some(IpAddr::from(self.bytes::<16>(field.byte)?)),

@@ -1,17 +1,21 @@
 //! The fields that a filter sees, as data: the C structure that a context is, with names.
 //!
-//! `struct io_uring_bpf_ctx` of `include/uapi/linux/io_uring/bpf_filter.h`, Linux 7.2.
+//! `struct io_uring_bpf_ctx` of `include/uapi/linux/io_uring/bpf_filter.h`, Linux 7.2; and what the guard shows
+//! beside it ([`sqe`]).
 
 use crate::kind::Kind;
+use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::{KernelModel, Opcode, open};
 use std::ops::Range;
+
+mod sqe;
 
 /// The compiler names single bytes of little-endian words.
 #[cfg(target_endian = "big")]
 compile_error!("filters are compiled for little-endian kernels only");
 
 /// A value of a request that expressions can name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
     /// The name in expressions.
@@ -22,7 +26,7 @@ pub struct Field {
     pub kind: Kind,
     /// How many bits its value has; 128 for an address.
     pub bits: u8,
-    /// The first kernel whose filters see it.
+    /// The first kernel whose filters see it; [`KernelModel::Guard`] where none does.
     pub since: KernelModel,
     /// What it is, in one line.
     pub doc: &'static str,
@@ -40,6 +44,7 @@ pub struct Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     U8,
+    U16,
     /// 16 bits in network order.
     Be16,
     U32,
@@ -52,13 +57,14 @@ pub(crate) enum Form {
 pub(crate) const AF_INET: u64 = 2;
 /// The IPv6 family.
 pub(crate) const AF_INET6: u64 = 10;
-/// The first byte of the `u32` that says which form a CONNECT address has.
+/// The first byte of the `u32` that says which form an address has.
 pub(crate) const FAMILY_OF_ADDRESS: usize = 16;
 
 const EVERY: &[Opcode] = &[];
 const SOCKET: &[Opcode] = &[Opcode::SOCKET];
 const OPEN: &[Opcode] = &[Opcode::OPENAT, Opcode::OPENAT2];
 const CONNECT: &[Opcode] = &[Opcode::CONNECT];
+const BIND: &[Opcode] = &[Opcode::BIND];
 const IP: &[u64] = &[AF_INET, AF_INET6];
 
 /// The low bits of a socket type, `SOCK_TYPE_MASK` of `include/linux/net.h`.
@@ -79,7 +85,20 @@ const PLAIN: Field = Field {
 const WIDE: Field = Field { bits: 64, form: Form::U64, mask: u64::MAX, ..PLAIN };
 
 /// Every field.
-pub const FIELDS: &[Field] = &[
+pub const FIELDS: &[Field] = &{
+    let mut all = [PLAIN; SHOWN_BY_KERNELS.len() + sqe::SHOWN_BY_THE_GUARD.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = match at.checked_sub(SHOWN_BY_KERNELS.len()) {
+            None => SHOWN_BY_KERNELS[at],
+            Some(at) => sqe::SHOWN_BY_THE_GUARD[at],
+        };
+        at += 1;
+    }
+    all
+};
+
+const SHOWN_BY_KERNELS: &[Field] = &[
     Field {
         name: "user_data",
         kind: Kind::UserData,
@@ -193,6 +212,40 @@ pub const FIELDS: &[Field] = &[
         doc: "the address to connect to; IPv4 and IPv6 only",
         ..WIDE
     },
+    Field {
+        name: "family",
+        operations: BIND,
+        kind: Kind::Family,
+        since: KernelModel::Guard,
+        byte: FAMILY_OF_ADDRESS,
+        doc: "the address family to bind to; 0 where the address is shorter than 2 bytes",
+        ..PLAIN
+    },
+    Field {
+        name: "port",
+        operations: BIND,
+        kind: Kind::Port,
+        bits: 16,
+        since: KernelModel::Guard,
+        byte: 20,
+        form: Form::Be16,
+        mask: 0xffff,
+        families: IP,
+        doc: "the port to bind to, in host order; IPv4 and IPv6 only; 0 lets the kernel choose",
+        ..PLAIN
+    },
+    Field {
+        name: "addr",
+        operations: BIND,
+        kind: Kind::Address,
+        bits: 128,
+        since: KernelModel::Guard,
+        byte: 24,
+        form: Form::Address,
+        families: IP,
+        doc: "the address to bind to; IPv4 and IPv6 only",
+        ..WIDE
+    },
 ];
 
 impl Field {
@@ -210,14 +263,28 @@ impl Field {
 
     /// The words of the context that it is in, from 0.
     pub fn words(&self) -> Range<usize> {
-        let bytes = match self.form {
+        self.byte / 4..(self.byte + self.byte_len()).div_ceil(4)
+    }
+
+    /// How many bytes it takes there.
+    pub(crate) fn byte_len(&self) -> usize {
+        match self.form {
             Form::U8 => 1,
-            Form::Be16 => 2,
+            Form::U16 | Form::Be16 => 2,
             Form::U32 => 4,
             Form::U64 => 8,
             Form::Address => 16,
-        };
-        self.byte / 4..(self.byte + bytes).div_ceil(4)
+        }
+    }
+
+    /// Whether it stands in the SQE, behind what kernels show.
+    pub(crate) fn is_of_the_sqe(&self) -> bool {
+        self.byte >= BpfCtx::SIZE
+    }
+
+    /// Whether no kernel's filters see it: only the guard holds rules on it.
+    pub fn is_guards_own(&self) -> bool {
+        self.since == KernelModel::Guard
     }
 
     /// Whether computing with it takes 64 bits.
@@ -229,6 +296,10 @@ impl Field {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringwarden_filter::sqe_bits;
+
+    /// The first word of the SQE.
+    const SQE: usize = BpfCtx::SIZE / 4;
 
     #[test]
     fn names_are_unique_within_an_operation() {
@@ -241,13 +312,32 @@ mod tests {
         }
     }
 
+    /// A request is given by the values of its fields.
     #[test]
-    fn fields_lie_in_the_payload_of_every_kernel_that_shows_them() {
+    fn fields_of_an_operation_have_bits_of_their_own() {
+        let bits = |field: &Field| {
+            let (first, len) = (field.byte, field.byte_len());
+            let mask = if field.form == Form::Address { u128::MAX } else { field.mask.into() };
+            (0..8 * len).filter(move |bit| mask >> bit & 1 != 0).map(move |bit| 8 * first + bit)
+        };
+        for info in ringwarden_uapi::OPCODES {
+            let mut all: Vec<_> = Field::all_of(info.opcode).flat_map(bits).collect();
+            let count = all.len();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), count, "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn every_model_that_shows_a_field_has_it_in_its_context() {
         for field in FIELDS {
-            for model in KernelModel::ALL {
+            for model in KernelModel::WITH_GUARD {
                 for &operation in field.operations {
                     let payload = 16 + usize::from(model.payload_size(operation));
-                    let shown = field.words().end * 4 <= payload;
+                    let sqe = sqe_bits(model, operation);
+                    let of_sqe = field.words().all(|word| word >= SQE && sqe[word - SQE] != 0);
+                    let shown = field.words().end * 4 <= payload || of_sqe;
                     assert_eq!(shown, model >= field.since, "{} of {operation} on {model}", field.name);
                 }
             }

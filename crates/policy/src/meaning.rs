@@ -282,6 +282,7 @@ impl Meaning<'_> {
         // From the lowest byte on.
         let bytes: &[usize] = match field.form {
             Form::U8 => &[0],
+            Form::U16 => &[0, 1],
             Form::Be16 => &[1, 0],
             Form::U32 => &[0, 1, 2, 3],
             Form::U64 => &[0, 1, 2, 3, 4, 5, 6, 7],

@@ -10,7 +10,7 @@ use crate::document::{self, Base, Library};
 use crate::eval;
 use crate::field::{FIELDS, Field};
 use crate::source::{Source, Span};
-use ringwarden_uapi::Opcode;
+use ringwarden_uapi::{KernelModel, Opcode};
 use std::sync::Arc;
 
 /// What a policy says of a request, or of every request that no rule names.
@@ -207,6 +207,33 @@ impl Policy {
         };
         let read = cond.fields();
         FIELDS.iter().filter(|field| read.contains(field)).collect()
+    }
+
+    /// The rules on fields that no kernel shows, each with the first of them.
+    pub fn rules_of_the_guard(&self) -> impl Iterator<Item = (&RuleOrigin, &'static Field)> {
+        let rules = self.rules.iter().flatten().filter_map(|rule| match &rule.effect {
+            Effect::When(cond) => Some((&rule.origin, cond)),
+            Effect::Allow | Effect::Deny => None,
+        });
+        let all = rules.chain(self.requirement.as_ref().map(|require| (&require.origin, &require.cond)));
+        all.filter_map(|(origin, cond)| {
+            Some((origin, cond.fields().into_iter().find(|field| field.is_guards_own())?))
+        })
+    }
+
+    /// The model whose filters see all that the rules look at: the newest kernel's wherever that will do.
+    pub fn needs(&self) -> KernelModel {
+        match self.rules_of_the_guard().next() {
+            Some(_) => KernelModel::Guard,
+            None => KernelModel::default(),
+        }
+    }
+
+    /// The same for all that is said of the policy: assertions, and what it extends.
+    pub fn needs_in_all(&self) -> KernelModel {
+        let bases = self.bases().iter().map(Self::needs_in_all);
+        let asserted = self.assertions.iter().map(|assertion| assertion.requests().needs_in_all());
+        bases.chain(asserted).fold(self.needs(), KernelModel::max)
     }
 
     /// Decides a request by the meaning of the policy, without any program: `words` is the context

@@ -5,7 +5,9 @@ use crate::document;
 use crate::field::{AF_INET, AF_INET6, Field};
 use crate::kind::Kind;
 use crate::source::Source;
-use ringwarden_uapi::Opcode;
+use ringwarden_filter::sqe_shown;
+use ringwarden_uapi::ring::Sqe;
+use ringwarden_uapi::{KernelModel, Opcode};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -83,6 +85,20 @@ impl Request {
         Self::new(operation, values.filter(|(_, value)| !is_zero(value)).collect()).ok()
     }
 
+    /// The SQE as far as fields say it that only the guard sees; the rest is 0.
+    pub fn scalars(&self) -> Sqe {
+        let mut bytes = [0; KernelModel::Guard.facts().context_size];
+        for (field, value) in &self.values {
+            let FieldValue::Number(value) = value else { continue };
+            if field.is_of_the_sqe() {
+                let (first, len) = (field.byte, field.byte_len());
+                bytes[first..first + len].copy_from_slice(&value.to_ne_bytes()[..len]);
+            }
+        }
+        let words: Vec<_> = bytes.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word)).collect();
+        sqe_shown(&words)
+    }
+
     /// The fields that are not 0, each with its value.
     pub fn values(&self) -> &[(&'static Field, FieldValue)] {
         &self.values
@@ -139,7 +155,7 @@ fn impossible(
             (family != Some(of_address)).then_some("`family` is another one")
         }
         FieldValue::Number(number) => match field.kind {
-            Kind::Family if operation == Opcode::CONNECT && number > u64::from(u16::MAX) => {
+            Kind::Family if operation != Opcode::SOCKET && number > u64::from(u16::MAX) => {
                 Some("an address has room for 16 bits")
             }
             Kind::SqeFlags if number > 0x7f => Some("requests have no flag 0x80"),

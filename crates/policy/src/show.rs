@@ -5,6 +5,7 @@ use crate::eval::View;
 use crate::field::{Field, Form};
 use crate::kind::Kind;
 use crate::request::FieldValue;
+use ringwarden_uapi::Opcode;
 
 impl Field {
     /// The field's value in a request, given as the words of its context. `None` where the request does
@@ -31,19 +32,21 @@ impl Field {
             FieldValue::Number(value) => value,
         };
         match self.kind {
+            // Which option it is the level says, and what a descriptor is the program.
+            Kind::SocketOption => value.to_string(),
             kind if kind.is_enumeration() => constants(kind)
                 .find(|constant| constant.value == value)
                 .map_or_else(|| value.to_string(), name),
-            Kind::UserData | Kind::Port => value.to_string(),
+            Kind::UserData | Kind::Port | Kind::Number => value.to_string(),
             Kind::Mode => format!("{value:#o}"),
-            kind => flags(kind, value),
+            kind => flags(kind, value, self.operations.contains(&Opcode::OPENAT)),
         }
     }
 }
 
 /// The flags of a value by name, largest first so that O_TMPFILE is not shown as O_DIRECTORY, then
 /// what no name covers.
-fn flags(kind: Kind, value: u64) -> String {
+fn flags(kind: Kind, value: u64, opens: bool) -> String {
     let mut named: Vec<_> = constants(kind).filter(|constant| constant.value != 0).collect();
     named.sort_by_key(|constant| std::cmp::Reverse(constant.value.count_ones()));
     let mut rest = value;
@@ -57,7 +60,7 @@ fn flags(kind: Kind, value: u64) -> String {
     parts.sort_by_key(|constant| constant.value);
     let mut parts: Vec<_> = parts.into_iter().map(name).collect();
     // The access mode is a number, of which 0 says something, too.
-    if kind == Kind::OpenFlags && value & 3 == 0 {
+    if kind == Kind::OpenFlags && opens && value & 3 == 0 {
         parts.insert(0, "O_RDONLY".to_owned());
     }
     if rest != 0 || parts.is_empty() {
@@ -77,7 +80,6 @@ fn name(constant: &Constant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringwarden_uapi::Opcode;
 
     fn shown(opcode: Opcode, field: &str, payload: &[u32]) -> Option<String> {
         let mut words = [0; 10];

@@ -40,7 +40,7 @@ fn blocks(document: &str) -> Vec<(String, String)> {
 
 fn fields() -> String {
     let mut table = "| field | of | bits | since kernel | |\n|---|---|---|---|---|\n".to_owned();
-    for field in FIELDS {
+    for field in FIELDS.iter().filter(|field| !field.is_guards_own()) {
         let owners: Vec<_> = field.operations.iter().map(Opcode::to_string).collect();
         let owners = if owners.is_empty() { "every operation".to_owned() } else { owners.join(", ") };
         let since = if field.since == KernelModel::Posted { KernelModel::V7_0 } else { field.since };
@@ -51,6 +51,18 @@ fn fields() -> String {
             field.name, field.bits, field.doc
         )
         .expect("a String takes everything");
+    }
+    table
+}
+
+fn fields_of_the_guard() -> String {
+    let mut table = "| field | of | bits | |\n|---|---|---|---|\n".to_owned();
+    for field in FIELDS.iter().filter(|field| field.is_guards_own()) {
+        let owners: Vec<_> = field.operations.iter().map(Opcode::to_string).collect();
+        let owners = if owners.is_empty() { "every operation".to_owned() } else { owners.join(", ") };
+        let constants = field.kind.constants().map(|names| format!(" ({names})")).unwrap_or_default();
+        writeln!(table, "| `{}` | {owners} | {} | {}{constants} |", field.name, field.bits, field.doc)
+            .expect("a String takes everything");
     }
     table
 }
@@ -154,6 +166,7 @@ fn with_tables(document: &str, tables: &[(&str, String)]) -> String {
 fn generated(document: &str) -> String {
     let tables = [
         ("fields", fields()),
+        ("fields of the guard", fields_of_the_guard()),
         ("groups", groups()),
         ("constants", constants()),
         ("setup flags", setup_flags()),
@@ -205,7 +218,7 @@ fn every_example_is_what_it_is_called() {
         let expected: BTreeSet<_> =
             codes.trim_start().trim_start_matches("warns").split_whitespace().collect();
         let found: BTreeSet<&str> = match Policy::parse(&text, "policy.toml")
-            .and_then(|policy| compile(std::slice::from_ref(&policy), KernelModel::V7_3).map(|_| policy))
+            .and_then(|policy| compile(std::slice::from_ref(&policy), policy.needs()).map(|_| policy))
         {
             Ok(policy) => {
                 let warnings = policy.warnings();
@@ -236,7 +249,7 @@ fn absent_fields_are_as_described() {
             row.split('|').map(|cell| cell.trim().trim_matches('`').replace('\u{1}', "|")).collect();
         let text = format!("version = 1\ndefault = \"deny\"\n[ops]\nconnect = '{}'\n", cells[1]);
         let policy = Policy::parse(&text, "policy.toml").unwrap_or_else(|errors| panic!("{errors}"));
-        let compiled = compile(std::slice::from_ref(&policy), KernelModel::V7_3).expect("it compiles");
+        let compiled = compile(std::slice::from_ref(&policy), policy.needs()).expect("it compiles");
         let program = Program::new(&compiled.filters[0].insns, 40).expect("an acceptable program");
         for (payload, said) in requests.iter().zip(&cells[2..5]) {
             let mut words = [0; 10];

@@ -17,14 +17,21 @@ use std::collections::BTreeSet;
 struct Kernel {
     stacks: Vec<Vec<Program>>,
     rest_denied: Vec<bool>,
+    /// How many words a context has.
+    words: usize,
 }
 
 impl Kernel {
-    fn new(compiled: &Compiled) -> Self {
-        let mut kernel =
-            Self { stacks: (0..256).map(|_| Vec::new()).collect(), rest_denied: vec![false; 256] };
+    fn new(compiled: &Compiled, model: KernelModel) -> Self {
+        let size = model.facts().context_size;
+        let mut kernel = Self {
+            stacks: (0..256).map(|_| Vec::new()).collect(),
+            rest_denied: vec![false; 256],
+            words: size / 4,
+        };
         for filter in &compiled.filters {
-            let program = Program::new(&filter.insns, 40).expect("the checker takes what the compiler emits");
+            let program =
+                Program::new(&filter.insns, size).expect("the checker takes what the compiler emits");
             kernel.stacks[usize::from(filter.opcode.0)].push(program);
             if filter.deny_rest {
                 for (stack, denied) in kernel.stacks.iter().zip(&mut kernel.rest_denied) {
@@ -35,11 +42,21 @@ impl Kernel {
         kernel
     }
 
+    /// As much of a context as it shows.
+    fn shown<'w>(&self, words: &'w [u32]) -> &'w [u32] {
+        &words[..self.words]
+    }
+
     fn decide(&self, words: &[u32]) -> Decision {
         let opcode = (words[2] & 0xff) as usize;
         let allowed = self.stacks[opcode].iter().rev().all(|program| program.run(words) != 0);
         if allowed && !self.rest_denied[opcode] { Decision::Allow } else { Decision::Deny }
     }
+}
+
+/// The model that policies need.
+fn needed(policies: &[Policy]) -> KernelModel {
+    policies.iter().map(Policy::needs).fold(KernelModel::default(), KernelModel::max)
 }
 
 fn decision(allowed: bool) -> Decision {
@@ -79,11 +96,11 @@ fn programs_decide_as_the_rules_mean() {
             }
         };
         accepted.set(accepted.get() + 1);
-        let compiled = match compile(std::slice::from_ref(&policy), KernelModel::V7_3) {
+        let compiled = match compile(std::slice::from_ref(&policy), policy.needs()) {
             Ok(compiled) => compiled,
             Err(errors) => return Err(TestCaseError::fail(errors.render(false))),
         };
-        let kernel = Kernel::new(&compiled);
+        let kernel = Kernel::new(&compiled, policy.needs());
         let mut literals = Vec::new();
         rule.literals(&mut literals);
         require.iter().for_each(|require| require.literals(&mut literals));
@@ -92,8 +109,9 @@ fn programs_decide_as_the_rules_mean() {
             let words = context(operation, &pool, &mut random);
             let required = require.as_ref().is_none_or(|require| require.holds(&words) == Some(true));
             let meant = decision(required && rule.holds(&words) == Some(true));
-            prop_assert_eq!(policy.evaluate(&words), meant, "the evaluator: {} on {:x?}", text, words);
-            prop_assert_eq!(kernel.decide(&words), meant, "the program: {} on {:x?}", text, words);
+            let words = kernel.shown(&words);
+            prop_assert_eq!(policy.evaluate(words), meant, "the evaluator: {} on {:x?}", text, words);
+            prop_assert_eq!(kernel.decide(words), meant, "the program: {} on {:x?}", text, words);
         }
         Ok(())
     });
@@ -154,7 +172,7 @@ fn names_mean_what_they_stand_for() {
         let programs = |define: &str, rule: &str| {
             let text = format!("version = 1\ndefault = \"deny\"\n{define}[ops]\n{operation} = '{rule}'\n");
             let policy = Policy::parse(&text, "generated")?;
-            let compiled = compile(&[policy], KernelModel::V7_3)?;
+            let compiled = compile(std::slice::from_ref(&policy), policy.needs())?;
             Ok::<_, Diagnostics>(compiled.filters.into_iter().map(|filter| filter.insns).collect::<Vec<_>>())
         };
         let define = format!("[define]\n{definitions}");
@@ -221,7 +239,8 @@ fn conditions_mean_what_they_meant_when_they_are_laid_out() {
             prop_assert_eq!(&other, &formatted);
         }
         let programs = |text: &str| {
-            let compiled = compile(&[Policy::parse(text, "generated")?], KernelModel::V7_3)?;
+            let policy = Policy::parse(text, "generated")?;
+            let compiled = compile(std::slice::from_ref(&policy), policy.needs())?;
             Ok::<_, Diagnostics>(compiled.filters.into_iter().map(|filter| filter.insns).collect::<Vec<_>>())
         };
         if let Ok(meant) = programs(&policy(&rule.to_string())) {
@@ -290,7 +309,8 @@ fn every_layer_must_allow() {
     let outcome = runner.run(&cases, |(layers, seed)| {
         let parsed: Vec<_> = layers.iter().map(|layer| Policy::parse(&layer.text(), "generated")).collect();
         let policies: Vec<Policy> = parsed.into_iter().flatten().collect();
-        let kernel = Kernel::new(&compile(&policies, KernelModel::V7_3).expect("nothing here is too long"));
+        let model = needed(&policies);
+        let kernel = Kernel::new(&compile(&policies, model).expect("nothing here is too long"), model);
         let mut literals = Vec::new();
         for (_, rule, _) in layers.iter().flat_map(|layer| &layer.rules) {
             rule.iter().for_each(|rule| rule.literals(&mut literals));
@@ -301,8 +321,9 @@ fn every_layer_must_allow() {
         let (pool, mut random) = (pool(&literals), Random(seed));
         for operation in OPERATIONS.into_iter().chain(unnamed).cycle().take(CONTEXTS) {
             let words = context(operation, &pool, &mut random);
-            let meant = decision(policies.iter().all(|policy| policy.evaluate(&words) == Decision::Allow));
-            prop_assert_eq!(kernel.decide(&words), meant, "{:#?} on {:x?}", layers, words);
+            let words = kernel.shown(&words);
+            let meant = decision(policies.iter().all(|policy| policy.evaluate(words) == Decision::Allow));
+            prop_assert_eq!(kernel.decide(words), meant, "{:#?} on {:x?}", layers, words);
         }
         Ok(())
     });

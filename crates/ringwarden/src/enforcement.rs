@@ -1,5 +1,6 @@
 //! From policies to filters, and from a refusal back to the rule.
 
+use crate::operations::at;
 use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError};
 use ringwarden_guard::{Guard, Maker};
 use ringwarden_kernel::Kernel;
@@ -98,13 +99,23 @@ impl Enforcement {
 
     /// The kernel's own filters, for a kernel that keeps to the model that this was compiled for; `None`
     /// where `[setup]` asks for what filters and seccomp cannot hold: the flags of a new ring are
-    /// behind a pointer.
+    /// behind a pointer. Those for [`KernelModel::Guard`] no kernel takes.
     pub fn kernel(&self) -> Option<Kernel> {
         self.calls.setup.allow_everything().then(|| Kernel::new(&self.filters, self.calls.register))
     }
 
+    /// What only a guard can hold, for people: a rule, and what it asks for that no kernel shows its filters. `None`
+    /// where this was compiled for a kernel.
+    pub fn guards_own(&self) -> Option<String> {
+        if self.filters.model() != KernelModel::Guard {
+            return None;
+        }
+        let (rule, field) = self.layers.iter().flat_map(Policy::rules_of_the_guard).next()?;
+        Some(format!("only the guard sees `{}`, which a rule asks for: {}", field.name, at(rule)))
+    }
+
     /// A maker of rings that have the kernel's own filters, for a kernel that keeps to the model that this was
-    /// compiled for.
+    /// compiled for. With those for [`KernelModel::Guard`] it makes none.
     pub fn filtering_maker(&self) -> Maker {
         Maker::new(self.outright(), self.calls).with_filters(&self.filters)
     }

@@ -22,7 +22,8 @@ use ringwarden::{Breach, Enforcement, Finding};
 use small::{Small, every, small};
 use std::cell::Cell;
 
-const MODEL: KernelModel = KernelModel::V7_3;
+/// The one that shows the most.
+const MODEL: KernelModel = KernelModel::Guard;
 
 /// `times` as many cases as `PROPTEST_CASES` says, 256 by default.
 fn run<S: Strategy>(times: u32, cases: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {

@@ -396,3 +396,50 @@ fn what_is_meant_to_loosen_is_no_warning() {
     let output = ringwarden(folder.path(), &["check", "top.toml"], "");
     assert!(stderr(&output).contains("error[P007]") && stderr(&output).contains("`connect`"), "{output:?}");
 }
+
+const COMMANDS: &str = "version = 1\ndefault = \"deny\"\n[ops]\n\
+    uring_cmd = \"cmd_op == SOCKET_URING_OP_SETSOCKOPT && level == SOL_SOCKET\"\nbind = \"port >= 1024\"\n\
+    [[never]]\nop = \"uring_cmd\"\nwhen = \"cmd_op == SOCKET_URING_OP_GETSOCKOPT\"\n\
+    [[test]]\nop = \"bind\"\nwith = { addr = \"10.1.2.3\", port = 80 }\nexpect = \"deny\"\n\
+    [[test]]\nop = \"uring_cmd\"\nwith = { cmd_op = \"SOCKET_URING_OP_SETSOCKOPT\", level = \"SOL_SOCKET\" }\n\
+    expect = \"allow\"\n";
+
+#[test]
+fn what_only_the_guard_sees_takes_the_split_lane() {
+    let folder = folder(&[("commands.toml", COMMANDS)]);
+    let run = |arguments: &[&str]| ringwarden(folder.path(), arguments, "");
+    let output = run(&["check", "commands.toml", "--format", "json"]);
+    assert_eq!(status(&output), 0, "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let fit = &report["policies"][0];
+    assert_eq!((&report["kernel"], &fit["lane"]), (&"guard".into(), &"split".into()), "{report:#}");
+    assert!(fit.get("filters").is_none(), "no kernel's hold it: {fit:#}");
+    let own: Vec<_> = fit["guard"].as_array().expect("rules").iter().collect();
+    let of = |key: &str| own.iter().map(|rule| rule[key].as_str().expect("a text")).collect::<Vec<_>>();
+    assert_eq!(of("field"), ["cmd_op", "port"]);
+    assert_eq!(of("at"), ["commands.toml:4", "commands.toml:5"]);
+    assert_eq!(report["assertions"][0]["outcome"], "proved");
+
+    let output = run(&["check", "--kernel", "7.3", "commands.toml"]);
+    assert_eq!(status(&output), 1);
+    for part in ["P301", "commands.toml:4:", "commands.toml:5:", "`cmd_op`", "only the guard sees it"] {
+        assert!(stderr(&output).contains(part), "{part}: {output:?}");
+    }
+    assert_eq!(status(&run(&["test", "commands.toml", "--min", "1"])), 0);
+    let generated = run(&["test", "--generate", "commands.toml"]);
+    let generated = String::from_utf8(generated.stdout).expect("UTF-8");
+    assert!(generated.contains("cmd_op"), "{generated}");
+    fs::write(folder.path().join("tested.toml"), format!("{COMMANDS}{generated}")).expect("writable");
+    let output = run(&["test", "--min", "100", "tested.toml"]);
+    assert_eq!(status(&output), 0, "{output:?}");
+    let wide = COMMANDS.replace("port >= 1024", "port >= 80");
+    fs::write(folder.path().join("wide.toml"), wide).expect("writable");
+    let output = run(&["diff", "commands.toml", "wide.toml"]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(status(&output) == 1 && told.contains("now allowed  bind family=AF_INET port="), "{told}");
+    // What the policy extends, and what it says of itself, is compared for the guard, too.
+    let looser = "version = 1\nextends = [\"commands.toml\"]\n[ops]\nbind = \"allow\"\n";
+    fs::write(folder.path().join("looser.toml"), looser).expect("writable");
+    let output = run(&["check", "looser.toml"]);
+    assert!(stderr(&output).contains("warning[P406]"), "{output:?}");
+}

@@ -544,7 +544,20 @@ fn operations_and_groups_are_described_by_name() {
         text.contains("\nconnect  opcode 16, since Linux 5.5, in @sockets\n  in place of connect\n"),
         "{text}"
     );
-    assert!(text.contains("\n  addr       128 bits  kernel 7.2 ") && !text.contains("socket "), "{text}");
+    assert!(
+        text.contains("\n  addr            128 bits  kernel 7.2 ") && !text.contains("socket "),
+        "{text}"
+    );
+    let output = ringwarden(&["ops", "uring_cmd"]);
+    assert!(stdout(&output).contains("\n  cmd_op           32 bits  split lane "), "{output:?}");
+    let report = json(&ringwarden(&["ops", "bind", "--format", "json"]));
+    let fields = report["groups"][0]["operations"][0]["fields"].as_array().expect("fields");
+    for field in fields {
+        let is_guards_own = !["user_data", "sqe_flags"].contains(&field["name"].as_str().expect("a name"));
+        assert_eq!(field.get("since").is_none(), is_guards_own, "{field}");
+        assert_eq!(field.get("lane").is_some_and(|lane| lane == "split"), is_guards_own, "{field}");
+    }
+    assert!(fields.iter().any(|field| field["name"] == "addr"), "{fields:?}");
     let report = json(&ringwarden(&["ops", "@timeouts", "--format", "json"]));
     let [group] = &report["groups"].as_array().expect("groups")[..] else { panic!("{report:#}") };
     assert_eq!(group["name"], "@timeouts");

@@ -172,6 +172,8 @@ fn what_is_written_is_what_is_said() {
     let (_folder, everything) = policy(POLICY);
     let (_other, wrong) =
         policy("version = 1\ndefault = \"deny\"\n[ops]\nraed = \"allow\"\nread = \"user_data < 0\"\n");
+    let (_guard, guards_own) =
+        policy("version = 1\ndefault = \"deny\"\n[ops]\nuring_cmd = \"cmd_op == 3\"\n");
     let layers = format!("@container-default,{everything}");
     let commands: &[(&str, &[&[&str]])] = &[
         (
@@ -181,6 +183,7 @@ fn what_is_written_is_what_is_said() {
                 &["explain", &everything, "connect", "addr=fd00::1", "port=22"],
                 &["explain", &everything, "openat2", "flags=O_RDONLY"],
                 &["explain", "@container-default", "uring_cmd"],
+                &["explain", &guards_own, "uring_cmd", "cmd_op=3", "level=SOL_TCP"],
                 &["explain", &everything, "setup", "entries=64", "flags=SQPOLL"],
                 &["explain", &everything, "-p", "@file-io", "register", "buffers"],
             ],
@@ -189,6 +192,7 @@ fn what_is_written_is_what_is_said() {
             "check",
             &[
                 &["check", &everything],
+                &["check", &guards_own],
                 &["check", "--audit", &everything, "@container-default"],
                 &["check", "--audit", "--release", "6.1.0", &layers],
                 &["check", &wrong],
@@ -201,6 +205,7 @@ fn what_is_written_is_what_is_said() {
             &[
                 &["diff", &everything, "@container-default"],
                 &["diff", "@container-default", "@nothing"],
+                &["diff", &guards_own, "@container-default"],
                 &["diff", "--op", "connect", &everything, "@net-client"],
             ],
         ),
@@ -210,7 +215,7 @@ fn what_is_written_is_what_is_said() {
         ),
         ("doctor", &[&["doctor"], &["doctor", "-p", &everything, "--rings", "10", "--entries", "4"]]),
         ("import-map", &[&["import", "seccomp", "--map"]]),
-        ("ops", &[&["ops"], &["ops", "connect", "@poll"]]),
+        ("ops", &[&["ops"], &["ops", "connect", "@poll"], &["ops", "bind"]]),
     ];
     for (name, all) in commands {
         let validator = Validator::new(name);

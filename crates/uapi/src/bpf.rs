@@ -25,6 +25,11 @@ pub struct BpfCtx {
     pub payload: [u8; 24],
 }
 
+impl BpfCtx {
+    /// How many bytes it has.
+    pub const SIZE: usize = size_of::<Self>();
+}
+
 /// The payload of SOCKET, 12 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -1,11 +1,13 @@
-//! Which kernel's filters: the differences between releases, as data.
+//! Which kernel's filters: the differences between releases, as data; and what the guard's own filters see.
 //!
 //! A version number says what a release does when it is unpatched; distributions carry fixes back.
 //! Whoever must know what the running kernel does has to try it.
 
+use crate::bpf::BpfCtx;
 use crate::opcode::Opcode;
 use crate::open;
 use crate::register::RegisterOp;
+use crate::ring::Sqe;
 use core::fmt;
 use core::str::FromStr;
 
@@ -23,6 +25,9 @@ pub enum KernelModel {
     /// Linux 7.3; observed on 7.3-rc7.
     #[default]
     V7_3,
+    /// No kernel: what the guard shows the filters of policies, which is what Linux 7.3 shows and more, since
+    /// the guard has a copy of the request that nobody else can change. Kernels take no such filters.
+    Guard,
 }
 
 /// What one kernel does, where kernels differ. Of Linux 7.2 and 7.3 everything was seen on 7.2.13 and
@@ -30,7 +35,7 @@ pub enum KernelModel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModelFacts {
-    /// The model's name: `posted`, `7.0`, `7.2`, `7.3`.
+    /// The model's name: `posted`, `7.0`, `7.2`, `7.3`, `guard`.
     pub name: &'static str,
     /// Size in bytes of the context that a program reads, and what its `LEN` loads give.
     pub context_size: usize,
@@ -40,6 +45,8 @@ pub struct ModelFacts {
     pub register_ops: u32,
     /// The opcodes with a payload, and its size in bytes.
     pub payloads: &'static [(Opcode, u8)],
+    /// Behind the 40 bytes of `struct io_uring_bpf_ctx` stands the SQE, without what those say already.
+    pub shows_sqe: bool,
     /// `VALID_OPEN_FLAGS`: what OPENAT keeps of its flags.
     pub open_flags: u64,
     /// A registration names its payload size and may be `SZ_STRICT`; where not, the field is
@@ -64,6 +71,14 @@ pub struct ModelFacts {
 const OPEN_AND_SOCKET: &[(Opcode, u8)] = &[(Opcode::OPENAT, 24), (Opcode::OPENAT2, 24), (Opcode::SOCKET, 12)];
 const WITH_CONNECT: &[(Opcode, u8)] =
     &[(Opcode::CONNECT, 24), (Opcode::OPENAT, 24), (Opcode::OPENAT2, 24), (Opcode::SOCKET, 12)];
+/// BIND's address is shown as CONNECT's is.
+const WITH_BIND: &[(Opcode, u8)] = &[
+    (Opcode::BIND, 24),
+    (Opcode::CONNECT, 24),
+    (Opcode::OPENAT, 24),
+    (Opcode::OPENAT2, 24),
+    (Opcode::SOCKET, 12),
+];
 
 const POSTED: ModelFacts = ModelFacts {
     name: "posted",
@@ -71,6 +86,7 @@ const POSTED: ModelFacts = ModelFacts {
     opcodes: Opcode::LAST,
     register_ops: RegisterOp::LAST,
     payloads: &[],
+    shows_sqe: false,
     open_flags: open::VALID_OPEN_FLAGS,
     payload_size_checked: false,
     task_filters: false,
@@ -98,10 +114,19 @@ const V7_2: ModelFacts = ModelFacts {
     ..V7_0
 };
 const V7_3: ModelFacts = ModelFacts { name: "7.3", later_filters_leak: false, ..V7_2 };
+const GUARD: ModelFacts = ModelFacts {
+    name: "guard",
+    context_size: BpfCtx::SIZE + size_of::<Sqe>(),
+    payloads: WITH_BIND,
+    shows_sqe: true,
+    ..V7_3
+};
 
 impl KernelModel {
-    /// Every model, oldest first.
+    /// Every kernel's model, oldest first.
     pub const ALL: [Self; 4] = [Self::Posted, Self::V7_0, Self::V7_2, Self::V7_3];
+    /// The same, and what the guard shows.
+    pub const WITH_GUARD: [Self; 5] = [Self::Posted, Self::V7_0, Self::V7_2, Self::V7_3, Self::Guard];
 
     /// What this kernel does.
     pub const fn facts(self) -> &'static ModelFacts {
@@ -110,6 +135,15 @@ impl KernelModel {
             Self::V7_0 => &V7_0,
             Self::V7_2 => &V7_2,
             Self::V7_3 => &V7_3,
+            Self::Guard => &GUARD,
+        }
+    }
+
+    /// The kernel that programs see: this one, and where the guard shows more the one that it is like.
+    pub const fn kernel(self) -> Self {
+        match self {
+            Self::Guard => Self::V7_3,
+            kernel => kernel,
         }
     }
 
@@ -137,7 +171,7 @@ pub struct UnknownModel(String);
 impl fmt::Display for UnknownModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unknown kernel `{}`; known are", self.0)?;
-        for model in KernelModel::ALL {
+        for model in KernelModel::WITH_GUARD {
             write!(f, " {model}")?;
         }
         // As far as filters go; conformance/ knows of nothing else.
@@ -151,7 +185,7 @@ impl FromStr for KernelModel {
     type Err = UnknownModel;
 
     fn from_str(name: &str) -> Result<Self, UnknownModel> {
-        Self::ALL
+        Self::WITH_GUARD
             .into_iter()
             .find(|model| model.facts().name == name)
             .ok_or_else(|| UnknownModel(name.into()))
@@ -164,19 +198,20 @@ mod tests {
 
     #[test]
     fn names_lead_back_and_the_newest_is_the_default() {
-        for model in KernelModel::ALL {
+        for model in KernelModel::WITH_GUARD {
             assert_eq!(model.to_string().parse(), Ok(model));
         }
         assert_eq!(KernelModel::ALL.last(), Some(&KernelModel::default()));
         assert_eq!(
             "6.18".parse::<KernelModel>().unwrap_err().to_string(),
-            "unknown kernel `6.18`; known are posted 7.0 7.2 7.3 (7.1 is like 7.0)"
+            "unknown kernel `6.18`; known are posted 7.0 7.2 7.3 guard (7.1 is like 7.0)"
         );
     }
 
     #[test]
     fn payloads_fit_their_context() {
-        for model in KernelModel::ALL {
+        for model in KernelModel::WITH_GUARD {
+            assert!(KernelModel::ALL.contains(&model.kernel()), "{model}");
             for &(opcode, size) in model.facts().payloads {
                 assert!(usize::from(size) + 16 <= model.facts().context_size, "{model} {opcode}");
                 assert_eq!(model.payload_size(opcode), size);

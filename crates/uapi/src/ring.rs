@@ -29,11 +29,11 @@ pub struct Sqe {
     pub buf_index: u16,
     /// Byte 42.
     pub personality: u16,
-    /// Byte 44: `splice_fd_in`, `file_index`, `addr_len` (low half), …
+    /// Byte 44: `splice_fd_in`, `file_index`, `optlen`, `addr_len` (low half), …
     pub file_index: u32,
-    /// Byte 48: `addr3` or `attr_ptr`.
+    /// Byte 48: `addr3`, `optval` or `attr_ptr`.
     pub addr3: u64,
-    /// Byte 56: `__pad2`, `optval`, `attr_type_mask` …
+    /// Byte 56: `__pad2`, `attr_type_mask` …
     pub pad2: u64,
 }
 const _: () = assert!(size_of::<Sqe>() == 64);

@@ -1,7 +1,7 @@
 //! Random requests worth asking about.
 
 use crate::generate::{self, Random};
-use ringwarden_filter::{Context, KernelModel, Payload};
+use ringwarden_filter::{Context, KernelModel, Payload, sqe_shown};
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use ringwarden_uapi::{OpTraits, Opcode};
 
@@ -16,9 +16,9 @@ pub(crate) fn near(model: KernelModel, opcode: Opcode, pool: &[u32], random: &mu
         opcode: opcode.0,
         flags: flags.bits(),
         user_data: u64::from(words[0]) | u64::from(words[1]) << 32,
-        ..Sqe::default()
+        ..if model.facts().shows_sqe { sqe_shown(&words) } else { Sqe::default() }
     };
-    let bytes: Vec<u8> = words[4..].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let bytes: Vec<u8> = words[4..10].iter().flat_map(|word| word.to_ne_bytes()).collect();
     let address = [&bytes[..2], &bytes[4..8], &bytes[8..], &[0; 8]].concat();
     let payload = match opcode {
         Opcode::SOCKET => {
@@ -30,7 +30,8 @@ pub(crate) fn near(model: KernelModel, opcode: Opcode, pool: &[u32], random: &mu
             Payload::None
         }
         Opcode::OPENAT2 => Payload::OpenHow(&bytes),
-        _ => Payload::Sockaddr(&address),
+        Opcode::CONNECT | Opcode::BIND => Payload::Sockaddr(&address),
+        _ => Payload::None,
     };
     Context::new(model, &sqe, payload).expect("preparation takes it")
 }

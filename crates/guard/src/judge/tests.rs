@@ -40,7 +40,11 @@ impl Allows {
 }
 
 pub(crate) fn filters(rules: &[(Opcode, Allows)]) -> FilterSet {
-    let mut set = FilterSet::new(MODEL);
+    filters_of(MODEL, rules)
+}
+
+fn filters_of(model: KernelModel, rules: &[(Opcode, Allows)]) -> FilterSet {
+    let mut set = FilterSet::new(model);
     for &(opcode, allows) in rules {
         set.register(Registration::new(opcode, &allows.insns())).expect("a filter");
     }
@@ -74,7 +78,7 @@ pub(crate) fn is_carried_out(judge: &Judge<'_>, words: &SqeWords, argument: &Arg
     }
     let (pointer, len) = match opcode {
         Opcode::OPENAT2 => (sqe.off, sqe.len),
-        Opcode::CONNECT => (sqe.addr, sqe.off as u32),
+        Opcode::CONNECT | Opcode::BIND => (sqe.addr, sqe.off as u32),
         _ => return true,
     };
     let own = judge.filters.as_deref();
@@ -95,20 +99,21 @@ pub(crate) fn is_allowed(filters: &FilterSet, words: &SqeWords, argument: &Argum
     let sqe = slots::sqe(words);
     let payload = match Opcode(sqe.opcode) {
         Opcode::OPENAT2 => Payload::OpenHow(&argument[..(sqe.len as usize).min(SLOT)]),
-        Opcode::CONNECT => Payload::Sockaddr(&argument[..(sqe.off as u32 as usize).min(SLOT)]),
+        Opcode::CONNECT | Opcode::BIND => Payload::Sockaddr(&argument[..(sqe.off as u32 as usize).min(SLOT)]),
         _ => Payload::None,
     };
     let opcode = Opcode(sqe.opcode);
-    let context = match Context::new(MODEL, &sqe, payload) {
+    let model = filters.model();
+    let context = match Context::new(model, &sqe, payload) {
         Ok(context) => context,
         // Of this its filters see nothing.
-        Err(_) if !filters.reads_payload(opcode) => Context::header(MODEL, &sqe),
+        Err(_) if !filters.reads_payload(opcode) => Context::header(model, &sqe),
         Err(_) => return false,
     };
     filters.verdict(&context) == Verdict::Allow
 }
 
-const OPCODES: [Opcode; 9] = [
+const OPCODES: [Opcode; 11] = [
     Opcode::NOP,
     Opcode::READ,
     Opcode::TEE,
@@ -116,16 +121,19 @@ const OPCODES: [Opcode; 9] = [
     Opcode::SOCKET,
     Opcode::OPENAT2,
     Opcode::CONNECT,
+    Opcode::BIND,
+    Opcode::URING_CMD,
     Opcode::RECV_ZC,
     Opcode(KNOWN),
 ];
 
-fn some_filters() -> impl Strategy<Value = FilterSet> {
-    // Words that a payload decides, and others.
-    let same = (0..3u32, 4..10u32).prop_map(|(one, other)| Allows::Same(one, other));
+fn some_filters(model: KernelModel) -> impl Strategy<Value = FilterSet> {
+    // Words that a payload decides, or the SQE, and others.
+    let words = model.facts().context_size as u32 / 4;
+    let same = (0..3u32, 4..words).prop_map(|(one, other)| Allows::Same(one, other));
     let allows = prop_oneof![Just(Allows::All), Just(Allows::Nothing), same.clone(), same];
-    let opcode = prop::sample::select(&OPCODES[..8]);
-    prop::collection::vec((opcode, allows), 0..8).prop_map(|rules| filters(&rules))
+    let opcode = prop::sample::select(&OPCODES[..10]);
+    prop::collection::vec((opcode, allows), 0..8).prop_map(move |rules| filters_of(model, &rules))
 }
 
 /// Mostly few different words, so that filters see the same ones.
@@ -139,7 +147,7 @@ fn some_words() -> impl Strategy<Value = SqeWords> {
             sqe.flags = flags & SqeFlags::all().bits();
             match opcode {
                 Opcode::OPENAT2 => sqe.len = len,
-                Opcode::CONNECT => sqe.off = len.into(),
+                Opcode::CONNECT | Opcode::BIND => sqe.off = len.into(),
                 _ => {}
             }
             slots::set_sqe(&mut words, sqe);
@@ -166,8 +174,8 @@ proptest! {
     /// every filter allows it, with the argument that the kernel will read.
     #[test]
     fn what_is_carried_out_is_allowed_and_what_is_allowed_is_carried_out(
-        policy in some_filters(),
-        own in prop::option::of(some_filters()),
+        policy in prop_oneof![some_filters(MODEL), some_filters(KernelModel::Guard)],
+        own in prop::option::of(some_filters(MODEL)),
         (permissive, observed) in any::<(bool, bool)>(),
         asked in some_words(),
         memory in some_memory(),
@@ -207,7 +215,7 @@ proptest! {
             prop_assert!(permissive || is_allowed(&rules.filters, &words, &held), "{:?}", published);
             prop_assert!(own.is_none_or(|own| is_allowed(own, &words, &held)), "{:?}", published);
         }
-        if matches!(opcode, Opcode::OPENAT2 | Opcode::CONNECT) {
+        if matches!(opcode, Opcode::OPENAT2 | Opcode::CONNECT | Opcode::BIND) {
             return Ok(());
         }
         prop_assert!(argument.is_none());
@@ -229,6 +237,46 @@ proptest! {
             None => prop_assert!(allowed || !sees || prep::is_malformed(&written, judge.setup)),
         }
     }
+}
+
+/// Whatever the rules see of a BIND, a program's own filters see what a kernel shows them: nothing of its address, and
+/// a context of 40 bytes.
+#[test]
+fn filters_of_the_program_see_no_more_than_a_kernel_shows() {
+    let family = vec![
+        Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 16),
+        Insn::jump(BPF_JMP | BPF_JEQ | BPF_K, 2, 0, 1),
+        Insn::stmt(BPF_RET | BPF_K, 1),
+        Insn::stmt(BPF_RET | BPF_K, 0),
+    ];
+    let nothing = vec![
+        Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 16),
+        Insn::jump(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
+        Insn::stmt(BPF_LD | BPF_W | BPF_LEN, 0),
+        Insn::jump(BPF_JMP | BPF_JEQ | BPF_K, 40, 0, 1),
+        Insn::stmt(BPF_RET | BPF_K, 1),
+        Insn::stmt(BPF_RET | BPF_K, 0),
+    ];
+    let set = |model, insns: &[Insn]| {
+        let mut set = FilterSet::new(model);
+        set.register(Registration::new(Opcode::BIND, insns)).map(|()| set)
+    };
+    let rules = rules(set(KernelModel::Guard, &family).expect("a filter"), false);
+    let limits = Limits::with_filters(set(MODEL, &nothing).expect("a filter"));
+    let judge = Judge { filters: limits.filters(), ..judge(&rules) };
+    let published = |family: u8| {
+        let mut words = SqeWords::default();
+        slots::set_sqe(&mut words, Sqe { opcode: Opcode::BIND.0, addr: 0x1000, off: 16, ..Sqe::default() });
+        let read = |_, buffer: &mut [u8]| {
+            buffer[0] = family;
+            Ok(())
+        };
+        slots::sqe(&judge.judge(words, 3, read).expect("it lives").words)
+    };
+    assert_eq!(published(2).addr, Arena::address_of(67), "the kernel reads what was judged");
+    assert_eq!(published(1).opcode, rules.sacrifice());
+    let beyond = [Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 40), Insn::stmt(BPF_RET | BPF_A, 0)];
+    assert!(set(MODEL, &beyond).is_err() && set(KernelModel::Guard, &beyond).is_ok());
 }
 
 /// The argument of an OPENAT2.

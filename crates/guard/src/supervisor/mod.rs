@@ -189,7 +189,7 @@ impl Supervisor {
             sweep_at: 0,
             tasks: Tasks::new(closer.clone()),
             // Each thread that is limited takes a descriptor.
-            limits: TaskLimits::new(rules.filters.model(), 2 * max_rings),
+            limits: TaskLimits::new(rules.filters.model().kernel(), 2 * max_rings),
             arena,
         };
         Ok(Self {

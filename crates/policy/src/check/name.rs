@@ -15,10 +15,7 @@ const PATH: &str = "kernels do not show paths to filters; `resolve & RESOLVE_BEN
 
 /// What people look for and filters do not see, and why.
 const UNSEEN: &[(&str, &str)] = &[
-    ("fd", "kernels do not show descriptors to filters"),
-    ("len", "kernels do not show lengths to filters"),
-    ("off", "kernels do not show offsets to filters"),
-    ("offset", "kernels do not show offsets to filters"),
+    ("offset", "where operations have an offset, it is `off`"),
     ("path", PATH),
     ("pathname", PATH),
     ("filename", PATH),
@@ -34,8 +31,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("address", "the address to connect to is `addr`"),
     ("gid", "filters see the request, not who makes it"),
     ("user", "filters see the request, not who makes it"),
-    ("cmd_op", "kernels do not show commands to filters"),
-    ("msg_flags", "kernels do not show message flags to filters"),
     ("opcode", "the key of the rule says which operation it is for"),
     ("uid", "filters see the request, not who makes it"),
     ("pid", "filters see the request, not who makes it"),
@@ -91,8 +86,11 @@ impl Checker<'_> {
         owners.sort_unstable();
         if !owners.is_empty() {
             let owners: Vec<_> = owners.iter().map(|op| op.to_string()).collect();
-            let message =
-                format!("`{name}` is a field of {}, not of {}", owners.join(" and "), self.operation);
+            let owners = match &owners[..] {
+                few @ ([_] | [_, _] | [_, _, _]) => few.join(" and "),
+                _ => "other operations".to_owned(),
+            };
+            let message = format!("`{name}` is a field of {owners}, not of {}", self.operation);
             return self
                 .error(Code::OtherOperation, &expr.span, message)
                 .label(format!("{} has no such field", self.operation))

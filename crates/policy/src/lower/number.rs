@@ -133,7 +133,7 @@ fn of_field(field: &Field) -> Pair {
     let word = Word::load(field.byte & !3);
     let (low_mask, high_mask) = (field.mask as u32, (field.mask >> 32) as u32);
     match field.form {
-        Form::U8 => narrow(word.shr(8 * (field.byte as u32 % 4)).and(low_mask)),
+        Form::U8 | Form::U16 => narrow(word.shr(8 * (field.byte as u32 % 4)).and(low_mask)),
         Form::Be16 => {
             let stored = word.and(0xffff);
             let upper = stored.and(0xff).shl(8);

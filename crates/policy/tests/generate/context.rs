@@ -19,9 +19,29 @@ fn two(words: &[u32], at: usize) -> u64 {
     u64::from(words[at]) | u64::from(words[at + 1]) << 32
 }
 
-const COMMON: [TestField; 2] = [
+/// The first word of the SQE, which only the guard shows.
+const SQE: usize = 10;
+
+const COMMON: [TestField; 3] = [
     field("user_data", u64::MAX, |words| Some(two(words, 0))),
     field("sqe_flags", 0xff, |words| Some(u64::from(words[2] >> 8 & 0xff))),
+    field("personality", 0xffff, |words| Some(u64::from(words[SQE + 10] >> 16))),
+];
+const READ: [TestField; 4] = [
+    field("off", u64::MAX, |words| Some(two(words, SQE + 2))),
+    field("len", 0xffff_ffff, |words| Some(words[SQE + 6].into())),
+    field("rw_flags", 0xffff_ffff, |words| Some(words[SQE + 7].into())),
+    field("ioprio", 0xffff, |words| Some(u64::from(words[SQE] >> 16))),
+];
+const URING_CMD: [TestField; 4] = [
+    field("cmd_op", 0xffff_ffff, |words| Some(words[SQE + 2].into())),
+    field("level", 0xffff_ffff, |words| Some(words[SQE + 4].into())),
+    field("optname", 0xffff_ffff, |words| Some(words[SQE + 5].into())),
+    field("buf_index", 0xffff, |words| Some(u64::from(words[SQE + 10] & 0xffff))),
+];
+const POLL_ADD: [TestField; 2] = [
+    field("events", 0xd000_ffff, |words| Some(u64::from(words[SQE + 7] & 0xd000_ffff))),
+    field("fd", 0xffff_ffff, |words| Some(words[SQE + 1].into())),
 ];
 const SOCKET: [TestField; 4] = [
     field("family", 0xffff_ffff, |words| Some(words[4].into())),
@@ -44,15 +64,26 @@ const CONNECT: [TestField; 2] = [
     }),
 ];
 
-/// The operations that rules are generated for: every payload, and one without.
-pub(crate) const OPERATIONS: [Opcode; 5] =
-    [Opcode::READ, Opcode::SOCKET, Opcode::OPENAT, Opcode::OPENAT2, Opcode::CONNECT];
+/// The operations that rules are generated for: every payload, and some without.
+pub(crate) const OPERATIONS: [Opcode; 8] = [
+    Opcode::READ,
+    Opcode::SOCKET,
+    Opcode::OPENAT,
+    Opcode::OPENAT2,
+    Opcode::CONNECT,
+    Opcode::BIND,
+    Opcode::URING_CMD,
+    Opcode::POLL_ADD,
+];
 
 pub(crate) fn fields(operation: Opcode) -> Vec<TestField> {
     let own: &[TestField] = match operation {
         Opcode::SOCKET => &SOCKET,
         Opcode::OPENAT | Opcode::OPENAT2 => &OPEN,
-        Opcode::CONNECT => &CONNECT,
+        Opcode::CONNECT | Opcode::BIND => &CONNECT,
+        Opcode::READ => &READ,
+        Opcode::URING_CMD => &URING_CMD,
+        Opcode::POLL_ADD => &POLL_ADD,
         _ => &[],
     };
     // The operation's own fields are the interesting ones.
@@ -138,12 +169,12 @@ pub(crate) fn pool(literals: &[u64]) -> Vec<u32> {
         .collect()
 }
 
-/// A context of an operation.
-pub(crate) fn context(operation: Opcode, pool: &[u32], random: &mut Random) -> [u32; 10] {
-    let mut words = [0; 10].map(|_: u32| random.pick(pool));
+/// A context of an operation, as the guard has it. What kernels show is its beginning.
+pub(crate) fn context(operation: Opcode, pool: &[u32], random: &mut Random) -> [u32; 26] {
+    let mut words = [0; 26].map(|_: u32| random.pick(pool));
     words[2] = u32::from(operation.0) | (words[2] & 0xff) << 8 | 24 << 16;
     words[3] = 0;
-    if operation == Opcode::CONNECT && random.next() & 3 > 0 {
+    if matches!(operation, Opcode::CONNECT | Opcode::BIND) && random.next() & 3 > 0 {
         words[4] = [0, 1, 2, 2, 10, 10][random.next() as usize % 6];
     }
     words

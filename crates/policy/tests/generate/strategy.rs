@@ -77,7 +77,7 @@ fn test(operation: Opcode) -> BoxedStrategy<Bool> {
     });
     let truthy = select(fields(operation)).prop_flat_map(number).prop_map(Bool::Truthy);
     let numbers = prop_oneof![4 => compare, 2 => within, 1 => truthy];
-    if operation != Opcode::CONNECT {
+    if !matches!(operation, Opcode::CONNECT | Opcode::BIND) {
         return numbers.boxed();
     }
     let address = prop::collection::vec(select(NETWORKS), 1..5).prop_map(Bool::Address);

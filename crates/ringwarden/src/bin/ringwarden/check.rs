@@ -52,7 +52,8 @@ pub(crate) struct Check {
     /// Policy files, - for standard input, or presets such as @file-io; layers separated by commas
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
-    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3 [default: 7.3]
+    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
+    /// needs it]
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<KernelModel>,
     /// Take warnings for errors, in the exit status
@@ -191,7 +192,8 @@ impl Check {
         unreadable.iter().for_each(Unusable::print);
         if self.format == Format::Json {
             let diagnostics = all().map(Entry::from).collect();
-            let kernel = self.model().to_string();
+            let models = found.iter().filter_map(|(_, found)| Some(found.judged.as_ref()?.model));
+            let kernel = models.max().or(self.kernel).unwrap_or_default().to_string();
             let audited = found.iter().filter_map(|(name, found)| Some((*name, found.exposures.as_deref()?)));
             let audit = self.audit.then(|| audit::Report::new(self.fixes_of(), audited));
             let (mut policies, mut assertions) = (Vec::new(), Vec::new());
@@ -213,12 +215,13 @@ impl Check {
             let proved = judged.as_ref().and_then(Judged::proved);
             let is_enforced = fit.is_some();
             let told: Vec<_> = fit.into_iter().chain(proved).collect();
+            let model = judged.as_ref().map_or_else(KernelModel::default, |judged| judged.model);
             let layers = judged.map_or(Vec::new(), |judged| judged.layers);
             if self.show && !layers.is_empty() {
                 layers.iter().for_each(|policy| say!("{}", policy.listing().trim_end()));
             } else if diagnostics.is_empty() {
                 match is_enforced {
-                    true => tell!("{GOOD}ok{GOOD:#}  {name} for kernel {}", self.model()),
+                    true => tell!("{GOOD}ok{GOOD:#}  {name} for {}", layers::whose(&model)),
                     false => tell!("{GOOD}ok{GOOD:#}  {name} gives names to policies that extend it"),
                 }
                 told.iter().for_each(|line| tell!("    {line}"));
@@ -230,10 +233,6 @@ impl Check {
             }
         }
         status
-    }
-
-    fn model(&self) -> KernelModel {
-        self.kernel.unwrap_or_default()
     }
 
     /// What there is to say of a policy, or of several layers: nothing, if they are good ones.
@@ -254,7 +253,7 @@ impl Check {
             return Ok(found);
         }
         let failed = |error: &dyn Display| NotChecked::Failed(style::fail(error, FAILED));
-        let judged = Judged::new(names, layers, self.model()).map_err(|error| failed(&error))?;
+        let judged = Judged::new(names, layers, self.kernel).map_err(|error| failed(&error))?;
         if let (true, Some(enforcement)) = (self.audit, &judged.enforcement) {
             let exposures = enforcement.exposures(self.fixes_of(), Effort::default());
             found.exposures = Some(exposures.map_err(|error| failed(&error))?);

@@ -27,9 +27,9 @@ pub(crate) struct Compile {
     /// Policy files, or - for standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
-    /// The kernel to compile for: posted, 7.0, 7.2, 7.3
-    #[arg(long, value_name = "KERNEL", default_value_t)]
-    kernel: KernelModel,
+    /// The kernel to compile for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule needs it]
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<KernelModel>,
     /// Only the filters of one operation
     #[arg(long, value_name = "OPERATION", value_parser = operation)]
     op: Option<Opcode>,
@@ -81,7 +81,8 @@ impl Compile {
                 return ExitCode::from(UNUSABLE);
             }
         };
-        let mut compiled = match policy::compile(&policies, self.kernel) {
+        let kernel = self.kernel.unwrap_or_else(|| layers::needed(&policies));
+        let mut compiled = match policy::compile(&policies, kernel) {
             Ok(compiled) => compiled,
             Err(errors) => {
                 anstream::eprint!("{}", errors.render(style::stderr_is_coloured()));
@@ -91,17 +92,20 @@ impl Compile {
         if let Some(op) = self.op {
             compiled.filters.retain(|filter| filter.opcode == op);
         }
-        match self.written(&compiled) {
+        match self.written(&compiled, kernel) {
             Err(reason) => style::fail(reason, UNUSABLE),
             Ok(bytes) => output::write(self.output.as_deref(), &bytes),
         }
     }
 
-    fn written(&self, compiled: &Compiled) -> Result<Vec<u8>, String> {
+    fn written(&self, compiled: &Compiled, kernel: KernelModel) -> Result<Vec<u8>, String> {
         match self.format {
-            Format::Text => Ok(form::text(compiled, self.kernel).into_bytes()),
-            Format::Json => form::json(compiled, self.kernel).map_err(|error| error.to_string()),
-            Format::C => Ok(form::c(compiled, self.kernel).into_bytes()),
+            Format::Text => Ok(form::text(compiled, kernel).into_bytes()),
+            Format::Json => form::json(compiled, kernel).map_err(|error| error.to_string()),
+            Format::C if kernel == KernelModel::Guard => {
+                Err("no kernel takes the guard's filters, so there is nothing to register".to_owned())
+            }
+            Format::C => Ok(form::c(compiled, kernel).into_bytes()),
             Format::Raw => match &compiled.filters[..] {
                 [filter] => Ok(filter.insns.iter().flat_map(|insn| insn.to_ne_bytes()).collect()),
                 [] => Err("there is no filter: every request is allowed, or DENY_REST refuses it".to_owned()),

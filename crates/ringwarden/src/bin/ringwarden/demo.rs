@@ -47,8 +47,8 @@ impl Demo {
 
     fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
         let policy = Policy::parse(POLICY, POLICY_NAME)?;
-        let load = |model| {
-            Enforcement::new(std::slice::from_ref(&policy), model)
+        let load = |model: Option<KernelModel>| {
+            Enforcement::new(std::slice::from_ref(&policy), model.unwrap_or_default())
                 .map_err(|refused| Unusable::Wrong(refused.to_string()))
         };
         let choice = match Lane::Auto.choose(Wishes::default(), load) {

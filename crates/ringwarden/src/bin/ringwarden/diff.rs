@@ -7,13 +7,13 @@ pub(crate) mod report;
 pub(crate) mod side;
 
 use crate::format::{self, Format};
-use crate::{FAILED, UNUSABLE, compile, style};
+use crate::{FAILED, UNUSABLE, compile, layers, style};
 pub(crate) use apart::Apart;
 use clap::Args;
 pub(crate) use report::Report;
 use ringwarden::diff::CompareError;
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
-use side::Side;
+use side::{Read, Side};
 use std::process::ExitCode;
 
 /// Say exactly how two policies, or two filters, differ.
@@ -44,9 +44,9 @@ pub(crate) struct Diff {
     /// What takes its place
     #[arg(value_name = "NEW")]
     new: String,
-    /// The kernel that both are for: posted, 7.0, 7.2, 7.3
-    #[arg(long, value_name = "KERNEL", default_value_t)]
-    kernel: KernelModel,
+    /// The kernel that both are for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule needs it]
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<KernelModel>,
     /// Only this operation; the one that a filter is for
     #[arg(long, value_name = "OPERATION", value_parser = compile::operation)]
     op: Option<Opcode>,
@@ -60,7 +60,10 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn execute(self) -> ExitCode {
-        let sides = [&self.old, &self.new].map(|name| Side::load(name, self.kernel, self.op));
+        let read = [&self.old, &self.new].map(|name| Read::of(name, self.op));
+        let needed = read.iter().flatten().flat_map(Read::policies);
+        let kernel = self.kernel.unwrap_or_else(|| layers::needed(needed));
+        let sides = read.map(|read| Side::new(read?, kernel, self.op));
         let (old, new) = match sides {
             [Ok(old), Ok(new)] => (old, new),
             sides => {
@@ -70,7 +73,7 @@ impl Diff {
         };
         let opcodes: Vec<_> = match self.op {
             Some(op) => vec![op],
-            None => OPCODES.iter().map(|info| info.opcode).filter(|op| self.kernel.has_opcode(*op)).collect(),
+            None => OPCODES.iter().map(|info| info.opcode).filter(|op| kernel.has_opcode(*op)).collect(),
         };
         if self.apart {
             return self.apart(Apart::new(&old, &new, &opcodes));

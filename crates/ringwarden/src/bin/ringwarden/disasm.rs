@@ -20,7 +20,7 @@ pub(crate) struct Disasm {
     /// The file, or `-` for standard input
     #[arg(value_name = "FILE")]
     file: String,
-    /// The kernel that the program is for: posted, 7.0, 7.2, 7.3
+    /// The kernel that the program is for: posted, 7.0, 7.2, 7.3; or guard
     #[arg(long, value_name = "KERNEL", default_value_t)]
     kernel: KernelModel,
 }

@@ -48,9 +48,10 @@ pub(crate) struct Explain {
     /// flags='SQPOLL|SQ_AFF'; of register the name of an opcode
     #[arg(value_name = "FIELD=VALUE")]
     fields: Vec<String>,
-    /// The kernel that the policy is compiled for: posted, 7.0, 7.2, 7.3
-    #[arg(long, value_name = "KERNEL", default_value_t)]
-    kernel: KernelModel,
+    /// The kernel that the policy is compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
+    /// needs it]
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<KernelModel>,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -156,8 +157,10 @@ enum Found {
 impl Explain {
     pub(crate) fn execute(self) -> ExitCode {
         let names: Vec<_> = [&self.policy].into_iter().chain(&self.policies).cloned().collect();
-        let loaded = layers::parse(&names)
-            .and_then(|policies| Ok((layers::enforce(&policies, self.kernel)?, policies)));
+        let loaded = layers::parse(&names).and_then(|policies| {
+            let kernel = self.kernel.unwrap_or_else(|| layers::needed(&policies));
+            Ok((layers::enforce(&policies, kernel)?, policies))
+        });
         let ((enforcement, policies), question) = match (loaded, self.question()) {
             (Ok(loaded), Ok(question)) => (loaded, question),
             (loaded, question) => {
@@ -170,15 +173,16 @@ impl Explain {
                 return ExitCode::from(UNUSABLE);
             }
         };
+        let kernel = enforcement.filters().model();
         let report = match &question {
-            Question::Request(request) => match request::context(self.kernel, request) {
+            Question::Request(request) => match request::context(kernel, request) {
                 Ok(context) => self.of_request(&enforcement, &policies, request, &context),
                 Err(errno) => {
                     let message = format_args!("the kernel answers {errno} before it asks a filter");
                     return style::fail(message, UNUSABLE);
                 }
             },
-            Question::Call(call) => self.of_call(&policies, call),
+            Question::Call(call) => of_call(&policies, call, kernel),
             _ => return style::fail("this cannot be explained", UNUSABLE),
         };
         let status = if report.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -203,27 +207,6 @@ impl Explain {
         }
     }
 
-    fn of_call(&self, policies: &[Policy], call: &Call) -> Report {
-        let decide = |(layer, policy): (usize, &Policy)| {
-            let (decision, origin) = policy.decide_call(call);
-            (decision, origin.map(|origin| Rule::new(layer, origin)))
-        };
-        let mut decided: Vec<_> = policies.iter().enumerate().map(decide).collect();
-        // One layer is enough to refuse.
-        let refusing = decided.iter().position(|(decision, _)| *decision == Decision::Deny);
-        if let Some(refusing) = refusing {
-            decided = vec![decided.swap_remove(refusing)];
-        }
-        Report {
-            request: call.to_string(),
-            kernel: self.kernel.to_string(),
-            allowed: refusing.is_none(),
-            rules: decided.into_iter().filter_map(|(_, rule)| rule).collect(),
-            seen: Vec::new(),
-            programs: Vec::new(),
-        }
-    }
-
     fn of_request(
         &self,
         enforcement: &Enforcement,
@@ -242,8 +225,8 @@ impl Explain {
                 (false, origin.into_iter().map(|origin| Rule::new(origin.layer, &origin.rule)).collect())
             }
         };
-        let operation = request.operation();
-        let fields = Field::all_of(operation).filter(|field| field.since <= self.kernel);
+        let (operation, kernel) = (request.operation(), enforcement.filters().model());
+        let fields = Field::all_of(operation).filter(|field| field.since <= kernel);
         let seen =
             fields.filter_map(|field| Some(Seen { field: field.name, value: field.show(context.words())? }));
         let filters = enforcement.filters().filters(operation).zip(enforcement.rules(operation));
@@ -254,7 +237,7 @@ impl Explain {
         });
         Report {
             request: request.to_string(),
-            kernel: self.kernel.to_string(),
+            kernel: kernel.to_string(),
             allowed,
             rules,
             seen: seen.collect(),
@@ -291,6 +274,27 @@ fn loaded(operation: Opcode, insn: Insn) -> Vec<&'static str> {
     fields.map(|field| field.name).collect()
 }
 
+fn of_call(policies: &[Policy], call: &Call, kernel: KernelModel) -> Report {
+    let decide = |(layer, policy): (usize, &Policy)| {
+        let (decision, origin) = policy.decide_call(call);
+        (decision, origin.map(|origin| Rule::new(layer, origin)))
+    };
+    let mut decided: Vec<_> = policies.iter().enumerate().map(decide).collect();
+    // One layer is enough to refuse.
+    let refusing = decided.iter().position(|(decision, _)| *decision == Decision::Deny);
+    if let Some(refusing) = refusing {
+        decided = vec![decided.swap_remove(refusing)];
+    }
+    Report {
+        request: call.to_string(),
+        kernel: kernel.to_string(),
+        allowed: refusing.is_none(),
+        rules: decided.into_iter().filter_map(|(_, rule)| rule).collect(),
+        seen: Vec::new(),
+        programs: Vec::new(),
+    }
+}
+
 impl Rule {
     fn new(layer: usize, RuleOrigin { file, line, key, text, .. }: &RuleOrigin) -> Self {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -318,9 +322,10 @@ impl Report {
 
     fn print_programs(&self, op: Opcode, enforcement: &Enforcement) {
         let Self { kernel, seen, programs, .. } = self;
-        tell!("\nWhat filters of kernel {kernel} see of it:");
+        tell!("\nWhat filters of {} see of it:", layers::whose(kernel));
+        let width = seen.iter().map(|seen| seen.field.len()).fold(10, usize::max);
         for Seen { field, value } in seen {
-            tell!("  {field:<10} {value}");
+            tell!("  {field:<width$} {value}");
         }
         if programs.is_empty() {
             let rest = enforcement.filters().is_rest_denied(op);

@@ -92,22 +92,27 @@ impl From<Unusable> for NoChoice {
 
 impl Lane {
     /// Chooses, trying out the kernel's filters where they may be used. `load` compiles the policies
-    /// for a kernel.
+    /// for a kernel, or for what they need.
     ///
     /// # Errors
     /// The policies are wrong, or the lane that was asked for cannot do what is asked.
     pub(crate) fn choose(
         self,
         wishes: Wishes<'_>,
-        load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+        load: impl Fn(Option<KernelModel>) -> Result<Enforcement, Unusable>,
     ) -> Result<Choice, NoChoice> {
+        if wishes.model == Some(KernelModel::Guard) {
+            return Err(NoChoice::Machine(
+                "programs see a kernel's filters, and `guard` is no kernel".into(),
+            ));
+        }
         match self {
             Self::Tasks => return insist_on_tasks(wishes, load),
             Self::Filtered => return insist_on_filtered(wishes, load),
             _ => {}
         }
-        // The newest kernel's filters see the most.
-        let enforcement = load(wishes.model.unwrap_or_default())?;
+        // The newest kernel's filters see the most of all kernels'.
+        let enforcement = load(wishes.model)?;
         match self {
             Self::Split => return split(enforcement, Vec::new()),
             Self::Restricted => {
@@ -118,9 +123,9 @@ impl Lane {
             }
             _ => {}
         }
-        let facts = match wishes.beyond_the_kernel() {
+        let facts = match wishes.beyond_the_kernel().map(str::to_owned).or_else(|| enforcement.guards_own()) {
             None => Ok(Facts::find()),
-            Some(reason) => Err(reason.to_owned()),
+            Some(reason) => Err(reason),
         };
         let compiled = |usable: Usable| compiled_for(usable(facts.as_ref()?), &load);
         let mut why = Vec::new();
@@ -161,10 +166,10 @@ type Usable = fn(&Facts) -> Result<KernelModel, Lacking>;
 /// Why they are not used.
 pub(crate) fn compiled_for(
     usable: Result<KernelModel, Lacking>,
-    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+    load: impl Fn(Option<KernelModel>) -> Result<Enforcement, Unusable>,
 ) -> Result<(Enforcement, KernelModel), String> {
     let model = usable.map_err(|lacking| lacking.to_string())?;
-    let enforcement = load(model).map_err(|_| {
+    let enforcement = load(Some(model)).map_err(|_| {
         format!("this kernel's filters, those of Linux {model}, do not see what the policy asks for")
     })?;
     Ok((enforcement, model))
@@ -177,13 +182,15 @@ pub(crate) fn compiled_for(
 fn restricted(wishes: Wishes<'_>, enforcement: &Enforcement) -> Result<OperationRules, String> {
     match wishes.beyond_a_maker() {
         Some(reason) => Err(reason.into()),
-        None => enforcement.operations().map_err(|beyond| beyond.to_string()),
+        None => enforcement
+            .operations()
+            .map_err(|beyond| enforcement.guards_own().unwrap_or_else(|| beyond.to_string())),
     }
 }
 
 fn insist_on_tasks(
     wishes: Wishes<'_>,
-    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+    load: impl Fn(Option<KernelModel>) -> Result<Enforcement, Unusable>,
 ) -> Result<Choice, NoChoice> {
     let (enforcement, model) = insist_on_filters(Facts::usable, wishes.beyond_the_kernel(), load)?;
     match enforcement.kernel() {
@@ -194,7 +201,7 @@ fn insist_on_tasks(
 
 fn insist_on_filtered(
     wishes: Wishes<'_>,
-    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+    load: impl Fn(Option<KernelModel>) -> Result<Enforcement, Unusable>,
 ) -> Result<Choice, NoChoice> {
     let (enforcement, model) = insist_on_filters(Facts::usable_on_rings, wishes.beyond_a_maker(), load)?;
     Ok(Choice::Filtered { enforcement, model })
@@ -204,12 +211,17 @@ fn insist_on_filtered(
 fn insist_on_filters(
     usable: Usable,
     beyond: Option<&str>,
-    load: impl Fn(KernelModel) -> Result<Enforcement, Unusable>,
+    load: impl Fn(Option<KernelModel>) -> Result<Enforcement, Unusable>,
 ) -> Result<(Enforcement, KernelModel), NoChoice> {
     if let Some(reason) = beyond {
         let only = if SPLITS_RINGS { "" } else { ", which is x86-64 only" };
         return Err(NoChoice::Machine(format!("{reason}: what was asked for takes `--lane split`{only}")));
     }
+    let hint = SPLITS_RINGS
+        .then_some("the policies are compiled for what this kernel's filters see; `--lane split` sees more");
+    let compile = |model| load(Some(model)).map_err(|unusable| NoChoice::Policies { unusable, hint });
+    // What the newest kernel's filters do not see, none does.
+    compile(KernelModel::default())?;
     let model = usable(&Facts::find()).map_err(|lacking| {
         let others = if SPLITS_RINGS {
             "`--lane split` enforces the same policies on every kernel from 6.10 on"
@@ -221,11 +233,5 @@ fn insist_on_filters(
              this machine has"
         ))
     })?;
-    let enforcement = load(model).map_err(|unusable| NoChoice::Policies {
-        unusable,
-        hint: SPLITS_RINGS.then_some(
-            "the policies are compiled for what this kernel's filters see; `--lane split` sees more",
-        ),
-    })?;
-    Ok((enforcement, model))
+    Ok((compile(model)?, model))
 }

@@ -41,9 +41,11 @@ impl Unusable {
     }
 }
 
-/// Reads, parses and compiles the policies; the first is layer 0.
-pub(crate) fn load(names: &[String], model: KernelModel) -> Result<Enforcement, Unusable> {
-    enforce(&enforceable(names)?, model)
+/// Reads, parses and compiles the policies, for what they need where no model is given; the first is layer 0.
+pub(crate) fn load(names: &[String], model: impl Into<Option<KernelModel>>) -> Result<Enforcement, Unusable> {
+    let layers = enforceable(names)?;
+    let model = model.into().unwrap_or_else(|| needed(&layers));
+    enforce(&layers, model)
 }
 
 /// Reads and parses policies that say what is to be allowed.
@@ -56,6 +58,17 @@ pub(crate) fn enforceable(names: &[String]) -> Result<Vec<Policy>, Unusable> {
         )));
     }
     Ok(layers)
+}
+
+/// The model whose filters see all that rules of the policies look at.
+pub(crate) fn needed<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> KernelModel {
+    policies.into_iter().map(Policy::needs).fold(KernelModel::default(), KernelModel::max)
+}
+
+/// Whose filters those of a model are, for people.
+pub(crate) fn whose(model: &impl std::fmt::Display) -> String {
+    let model = model.to_string();
+    if model == KernelModel::Guard.facts().name { "the guard".to_owned() } else { format!("kernel {model}") }
 }
 
 /// Compiles policies.

@@ -116,12 +116,11 @@ impl Learn {
 
     /// What the program is held to meanwhile.
     fn enforcement(&self) -> Result<Enforcement, Told> {
-        let model = KernelModel::default();
         let enforcement = if self.policies.is_empty() {
             let everything = Policy::parse(EVERYTHING, "everything").map_err(failed)?;
-            layers::enforce(&[everything], model)
+            layers::enforce(&[everything], KernelModel::default())
         } else {
-            layers::load(&self.policies, model)
+            layers::load(&self.policies, None)
         };
         enforcement.map_err(|unusable| {
             unusable.print();

@@ -1,10 +1,10 @@
 //! `ringwarden ops`: what policies can speak of.
 
 use crate::format::{self, Document, Format};
-use crate::style::{self, BOLD, tell};
+use crate::style::{self, BOLD, DIM, tell};
 use crate::{UNUSABLE, compile};
 use clap::Args;
-use ringwarden::policy::{Field, GROUPS, Twin};
+use ringwarden::policy::{FIELDS, Field, GROUPS, Twin};
 use ringwarden::uapi::{OPCODES, Opcode};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,7 +13,8 @@ use std::process::ExitCode;
 /// List the operations that policies name, by group, with the system calls that they stand for and the
 /// fields that conditions can use.
 ///
-/// Of those that are named it says more: what each field is, how wide, and which kernel shows it to filters.
+/// Of those that are named it says more: what each field is, how wide, and which kernel shows it to filters. Where none
+/// does, only the guard sees it, and a rule that asks for it takes the split lane.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 when it is done;
@@ -70,10 +71,16 @@ struct Value {
     name: &'static str,
     /// How many bits its value has; 128 for an address.
     bits: u8,
-    /// The first kernel whose filters see it.
-    since: String,
+    /// The first kernel whose filters see it, if some do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// The only lane that holds rules which ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lane: Option<&'static str>,
     /// What it is.
     doc: &'static str,
+    #[serde(skip)]
+    is_every_operations: bool,
 }
 
 impl Ops {
@@ -121,16 +128,31 @@ impl Report {
         for Group { name, doc, operations } in &self.groups {
             tell!("{BOLD}{name}{BOLD:#}  {doc}");
             for operation in operations {
-                let own: Vec<_> = operation.own_fields().map(|field| field.name).collect();
-                let calls = operation.calls.join(", ");
-                let line =
-                    format!("  {:<17} {:<5} {calls:<26} {}", operation.name, operation.since, own.join(", "));
+                let (shown, unshown): (Vec<_>, Vec<_>) =
+                    operation.own_fields().partition(|field| field.since.is_some());
+                let names = |fields: &[&Value]| {
+                    let names: Vec<_> = fields.iter().map(|field| field.name).collect();
+                    names.join(", ")
+                };
+                let (own, calls) = (names(&shown), operation.calls.join(", "));
+                let line = format!("  {:<17} {:<5} {calls:<26} {own}", operation.name, operation.since);
                 tell!("{}", line.trim_end());
+                if !unshown.is_empty() {
+                    tell!("  {:<23} {DIM}guard: {}{DIM:#}", "", names(&unshown));
+                }
             }
         }
-        let every: Vec<_> = Field::all_of(Opcode::NOP).map(|field| field.name).collect();
+        let every = FIELDS.iter().filter(|field| field.operations.is_empty());
+        let every: Vec<_> = every
+            .map(
+                |field| {
+                    if field.is_guards_own() { format!("guard: {}", field.name) } else { field.name.into() }
+                },
+            )
+            .collect();
         tell!("\nEach with the first kernel that has it, its system calls, and its own fields.");
         tell!("Fields of every operation: {}", every.join(", "));
+        tell!("What stands behind `guard:` no kernel shows its filters: rules on that take the split lane.");
     }
 
     /// All that there is to say of each operation.
@@ -146,13 +168,18 @@ impl Report {
             if !calls.is_empty() {
                 tell!("  in place of {}", calls.join(", "));
             }
-            let own = operation.own_fields().count();
-            for field in &operation.fields {
-                let Value { name, bits, since, doc } = field;
-                tell!("  {name:<10} {bits:>3} bits  kernel {since:<6}  {doc}");
+            for Value { name, bits, since, doc, .. } in &operation.fields {
+                let seen = match since {
+                    Some(since) => format!("kernel {since}"),
+                    None => "split lane".to_owned(),
+                };
+                tell!("  {name:<15} {bits:>3} bits  {seen:<13}  {doc}");
             }
-            if own == 0 {
+            if operation.own_fields().all(|field| field.since.is_none()) {
                 tell!("  no kernel shows filters a field of its own");
+            }
+            if operation.own_fields().any(|field| field.since.is_none()) {
+                tell!("  what takes the split lane only the guard sees");
             }
         }
     }
@@ -161,7 +188,7 @@ impl Report {
 impl Operation {
     /// The fields that not every operation has.
     fn own_fields(&self) -> impl Iterator<Item = &Value> {
-        self.fields.iter().filter(|field| Field::of(Opcode::NOP, field.name).is_none())
+        self.fields.iter().filter(|field| !field.is_every_operations)
     }
 }
 
@@ -177,8 +204,10 @@ impl Group {
                 .map(|field| Value {
                     name: field.name,
                     bits: field.bits,
-                    since: field.since.to_string(),
+                    since: (!field.is_guards_own()).then(|| field.since.to_string()),
+                    lane: field.is_guards_own().then_some("split"),
                     doc: field.doc,
+                    is_every_operations: field.operations.is_empty(),
                 })
                 .collect(),
         });

@@ -21,7 +21,7 @@ pub(crate) fn context(model: KernelModel, request: &Request) -> Result<Context, 
         opcode: operation.0,
         flags: number("sqe_flags") as u8,
         user_data: number("user_data"),
-        ..Sqe::default()
+        ..request.scalars()
     };
     let bytes: Vec<u8>;
     let payload = match operation {
@@ -43,7 +43,7 @@ pub(crate) fn context(model: KernelModel, request: &Request) -> Result<Context, 
                 .collect();
             Payload::OpenHow(&bytes)
         }
-        Opcode::CONNECT => {
+        Opcode::CONNECT | Opcode::BIND => {
             bytes = address(request);
             sqe.off = bytes.len() as u64;
             Payload::Sockaddr(&bytes)

@@ -168,7 +168,8 @@ impl Run {
     fn could_be_faster(&self, enforcement: &Enforcement) -> bool {
         let asked_for = self.lane != Lane::Auto || self.model.is_some();
         let rings = || !self.own_filters && enforcement.operations().is_ok();
-        !asked_for && (rings() || Facts::find().usable().is_ok())
+        let filters = || enforcement.guards_own().is_none() && Facts::find().usable().is_ok();
+        !asked_for && (rings() || filters())
     }
 
     fn by_kernel(self, enforcement: &Enforcement, kernel: &Kernel, hearing: Hearing) -> ExitCode {

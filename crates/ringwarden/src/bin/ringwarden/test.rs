@@ -36,9 +36,10 @@ pub(crate) struct Test {
     /// Policy files, or - for standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
-    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3
-    #[arg(long, value_name = "KERNEL", default_value_t)]
-    kernel: KernelModel,
+    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
+    /// needs it]
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<KernelModel>,
     /// Say which rules, and which outcomes of parts of conditions, no test decides, with requests that would
     #[arg(long)]
     coverage: bool,
@@ -116,11 +117,13 @@ impl Test {
 
     fn run(&self) -> Result<ExitCode, layers::Unusable> {
         let (mut tests, mut untested, mut coverage) = (Vec::new(), Vec::new(), Vec::new());
-        for policy in layers::parse(&self.policies)? {
-            let enforcement = layers::enforce(std::slice::from_ref(&policy), self.kernel)?;
+        let policies = layers::parse(&self.policies)?;
+        let kernel = self.kernel.unwrap_or_else(|| layers::needed(&policies));
+        for policy in policies {
+            let enforcement = layers::enforce(std::slice::from_ref(&policy), kernel)?;
             if self.generate {
                 // With an empty line before each, as if they had been there.
-                anstream::print!("\n{}", Coverage::of(&policy, self.kernel).tests(&policy, self.kernel));
+                anstream::print!("\n{}", Coverage::of(&policy, kernel).tests(&policy, kernel));
                 continue;
             }
             if policy.tests().is_empty() && !policy.defines_alone() {
@@ -128,7 +131,7 @@ impl Test {
             }
             tests.extend(outcomes(&policy, &enforcement));
             if self.coverage || self.min.is_some() {
-                coverage.push(Coverage::of(&policy, self.kernel));
+                coverage.push(Coverage::of(&policy, kernel));
             }
         }
         if self.generate {
@@ -141,7 +144,7 @@ impl Test {
             && (!self.require_tests || untested.is_empty());
         let status = if failed == 0 && is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         let coverage = (!coverage.is_empty()).then_some(coverage);
-        let report = Report { kernel: self.kernel.to_string(), passed, failed, tests, untested, coverage };
+        let report = Report { kernel: kernel.to_string(), passed, failed, tests, untested, coverage };
         Ok(match self.format {
             Format::Json => format::json(&report, status),
             Format::Human => {
@@ -237,6 +240,6 @@ impl Report {
             }
         }
         let Self { passed, failed, kernel, .. } = self;
-        tell!("{passed} passed, {failed} failed, kernel {kernel}");
+        tell!("{passed} passed, {failed} failed, {}", layers::whose(kernel));
     }
 }

@@ -33,6 +33,7 @@ use ringwarden::guard::{
     needs::{self, When},
 };
 use ringwarden::launch::descriptors;
+use ringwarden::uapi::KernelModel;
 use rustix::thread::{CapabilitySet, capabilities};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ impl Agent {
                 return Err("the ceiling is read again for each container: name a file or a preset".into());
             }
             layers::is_lasting(Path::new(ceiling))
-                .and_then(|()| layers::load(std::slice::from_ref(ceiling), Default::default()))
+                .and_then(|()| layers::load(std::slice::from_ref(ceiling), KernelModel::default()))
                 .map_err(|unusable| unusable.line())?;
         }
         let audit = self.audit.as_deref().map(|path| {

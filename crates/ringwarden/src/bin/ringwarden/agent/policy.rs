@@ -45,8 +45,8 @@ pub(super) fn choose(name: &str, folder: &Path, under: Option<&str>) -> Result<C
     let names = [place(name, folder)?];
     let policies = layers::is_lasting(Path::new(&names[0])).and_then(|()| layers::parse(&names));
     let policies = policies.map_err(|unusable| unusable.line())?;
-    let load = |model| layers::enforce(&policies, model);
-    let enforcement = load(KernelModel::default()).map_err(|unusable| unusable.line())?;
+    let load = |model: Option<KernelModel>| layers::enforce(&policies, model.unwrap_or_default());
+    let enforcement = load(None).map_err(|unusable| unusable.line())?;
     if let Some(under) = under {
         ceiling::check(&enforcement, under)?;
     }
@@ -79,6 +79,18 @@ mod tests {
             ["", "@", ".", "..", ".web", "@.x", "a/b", "../web", "a b", "a\n", "@@x", "ä", "-\0", &*long]
         {
             assert!(place(name).is_err(), "{name:?}");
+        }
+    }
+
+    /// Nobody outside of a container looks at its requests.
+    #[test]
+    fn a_rule_on_what_only_the_guard_sees_is_refused_by_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "version = 1\ndefault = \"deny\"\n[ops]\nuring_cmd = \"cmd_op == 3\"\n";
+        std::fs::write(folder.path().join("web.toml"), text).expect("writable");
+        let Err(reason) = choose("web", folder.path(), None) else { panic!("it is held") };
+        for part in ["`uring_cmd`", "`cmd_op`", "web.toml:4:", "only the guard sees it"] {
+            assert!(reason.contains(part), "{part}: {reason}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Which lane a policy fits.
 
+use crate::rule::Rule;
 use ringwarden::Enforcement;
 use ringwarden::guard::SPLITS_RINGS;
-use ringwarden::policy::Policy;
+use ringwarden::policy::{Field, Policy, RuleOrigin};
 use ringwarden::uapi::KernelModel;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,8 +19,23 @@ pub(crate) struct Fit {
     /// What keeps it out of the restricted one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) because: Option<String>,
-    /// The first Linux whose filters hold it.
-    pub(crate) filters: String,
+    /// The first Linux whose filters hold it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) filters: Option<String>,
+    /// The rules that only the guard can hold, since they ask for what no kernel shows its filters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    guard: Vec<GuardsOwn>,
+}
+
+/// A rule that takes the split lane, whatever the kernel.
+#[derive(JsonSchema, Serialize)]
+struct GuardsOwn {
+    /// As `key = value`, in one line.
+    rule: String,
+    /// The policy file and line.
+    at: String,
+    /// The first field that it asks for and no kernel shows.
+    field: &'static str,
 }
 
 impl Fit {
@@ -28,8 +44,18 @@ impl Fit {
         let lane = if because.is_none() { "restricted" } else { "split" };
         let holds = |model: &KernelModel| Enforcement::new(layers, *model).is_ok();
         let mut models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
-        let filters = models.find(holds).unwrap_or_default().to_string();
-        Self { file: file.to_owned(), lane, because, filters }
+        let filters = models.find(holds).map(|model| model.to_string());
+        let mut guard: Vec<_> =
+            layers.iter().flat_map(Policy::rules_of_the_guard).map(GuardsOwn::new).collect();
+        guard.dedup_by(|next, before| next.at == before.at);
+        Self { file: file.to_owned(), lane, because, filters, guard }
+    }
+}
+
+impl GuardsOwn {
+    fn new((origin, field): (&RuleOrigin, &Field)) -> Self {
+        let Rule { rule, at, .. } = Rule::new(origin);
+        Self { rule, at, field: field.name }
     }
 }
 
@@ -38,7 +64,21 @@ impl Display for Fit {
         match &self.because {
             Some(because) => {
                 let only = if SPLITS_RINGS { "" } else { ", which is x86-64 only," };
-                write!(f, "split lane{only} before Linux {}: {because}", self.filters)
+                match (&self.filters, self.guard.first()) {
+                    (Some(filters), _) => write!(f, "split lane{only} before Linux {filters}: {because}"),
+                    (None, Some(GuardsOwn { rule, at, field })) => {
+                        let others = match self.guard.len() - 1 {
+                            0 => String::new(),
+                            1 => ", and 1 rule like it".to_owned(),
+                            more => format!(", and {more} rules like it"),
+                        };
+                        write!(
+                            f,
+                            "split lane{only} on every Linux: only the guard sees `{field}`: `{rule}` at {at}{others}"
+                        )
+                    }
+                    (None, None) => write!(f, "split lane{only}: {because}"),
+                }
             }
             None => f.write_str("restricted lane: requests cost nothing"),
         }

@@ -11,6 +11,8 @@ use ringwarden::{Enforcement, Refused};
 /// What layers turned out to be.
 pub(crate) struct Judged {
     pub(crate) layers: Vec<Policy>,
+    /// What they were compiled for.
+    pub(crate) model: KernelModel,
     /// Unless they cannot be enforced; then there is no more than that to say.
     pub(crate) enforcement: Option<Enforcement>,
     /// Unless they only give names.
@@ -32,10 +34,17 @@ pub(crate) enum Failure {
 }
 
 impl Judged {
-    /// Compiles the layers, which the command line calls `names`, and finds out all about them.
-    pub(crate) fn new(names: &str, layers: Vec<Policy>, model: KernelModel) -> Result<Self, Failure> {
-        let mut judged =
-            Self { layers, enforcement: None, fit: None, diagnostics: Vec::new(), assertions: Vec::new() };
+    /// Compiles the layers, which the command line calls `names`, and finds out all about them: for a kernel, or for what
+    /// they need.
+    pub(crate) fn new(
+        names: &str,
+        layers: Vec<Policy>,
+        kernel: Option<KernelModel>,
+    ) -> Result<Self, Failure> {
+        let needed = layers.iter().map(Policy::needs_in_all).fold(KernelModel::default(), KernelModel::max);
+        let model = kernel.unwrap_or(needed);
+        let (diagnostics, assertions) = (Vec::new(), Vec::new());
+        let mut judged = Self { layers, model, enforcement: None, fit: None, diagnostics, assertions };
         let enforcement = match Enforcement::new(&judged.layers, model) {
             Ok(enforcement) => enforcement,
             Err(Refused::Policy(errors)) => {

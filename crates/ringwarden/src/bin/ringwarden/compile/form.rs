@@ -1,6 +1,7 @@
 //! Filters as text, as JSON and as C.
 
 use crate::format::{Document, Versioned};
+use crate::layers;
 use ringwarden::cbpf::disasm::disassemble;
 use ringwarden::policy::{Compiled, CompiledFilter, RuleOrigin};
 use ringwarden::uapi::KernelModel;
@@ -64,7 +65,7 @@ fn rule(compiled: &Compiled, filter: &CompiledFilter) -> (String, String) {
 
 /// Assembly, a comment before each program.
 pub(super) fn text(compiled: &Compiled, model: KernelModel) -> String {
-    let mut text = format!("; filters for kernel {model}: {}\n", compiled.filters.len());
+    let mut text = format!("; filters for {}: {}\n", layers::whose(&model), compiled.filters.len());
     for filter in &compiled.filters {
         let (rule, at) = rule(compiled, filter);
         let with = names(filter).iter().map(|name| format!(", {name}")).collect::<String>();

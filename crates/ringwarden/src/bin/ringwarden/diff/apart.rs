@@ -3,6 +3,7 @@
 use super::example::Example;
 use super::side::Side;
 use crate::format::Document;
+use crate::layers;
 use crate::style::{BAD, BOLD, tell};
 use ringwarden::diff::{CompareError, Difference, Effort, common};
 use ringwarden::uapi::Opcode;
@@ -90,9 +91,11 @@ impl Apart {
             count => format!("{count} operations"),
         };
         match self.apart {
-            true => tell!("apart: there is no request that both {old} and {new} allow, kernel {kernel}"),
+            true => {
+                tell!("apart: there is no request that both {old} and {new} allow, {}", layers::whose(kernel))
+            }
             false => {
-                tell!("not apart: {old} and {new} meet in {count}, kernel {kernel}")
+                tell!("not apart: {old} and {new} meet in {count}, {}", layers::whose(kernel))
             }
         }
     }

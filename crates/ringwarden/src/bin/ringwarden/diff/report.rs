@@ -4,6 +4,7 @@ use super::calls::Calls;
 use super::example::Example;
 use super::side::Side;
 use crate::format::Document;
+use crate::layers;
 use crate::style::{BAD, BOLD, GOOD, tell};
 use ringwarden::diff::{CompareError, Difference, Effort, Relation, compare};
 use ringwarden::uapi::Opcode;
@@ -121,9 +122,9 @@ impl Report {
         }
         let Self { old, new, kernel, .. } = self;
         if self.is_equal() {
-            tell!("equal: {old} and {new} allow the same, kernel {kernel}");
+            tell!("equal: {old} and {new} allow the same, {}", layers::whose(kernel));
         } else {
-            tell!("{new} {}, kernel {kernel}", self.summary.sentence());
+            tell!("{new} {}, {}", self.summary.sentence(), layers::whose(kernel));
         }
     }
 

@@ -20,19 +20,50 @@ enum Source {
     Filter(FilterSet),
 }
 
-impl Side {
+/// What was read of it, before the model is known that both are for.
+pub(super) struct Read {
+    name: String,
+    text: Text,
+}
+
+enum Text {
+    Policies(Vec<Policy>),
+    Filter(Vec<Insn>),
+}
+
+impl Read {
     /// Reads a policy, or several separated by commas, or the program of a filter for `op`.
-    pub(super) fn load(name: &str, model: KernelModel, op: Option<Opcode>) -> Result<Self, Unusable> {
-        let source = match program(name, op)? {
-            Some(insns) => Source::Filter(filter(&insns, name, model, op)?),
+    pub(super) fn of(name: &str, op: Option<Opcode>) -> Result<Self, Unusable> {
+        let text = match program(name, op)? {
+            Some(insns) => Text::Filter(insns),
             None => {
                 let names: Vec<String> = name.split(',').map(str::to_owned).collect();
-                let layers = layers::parse(&names)?;
-                let enforcement = layers::enforce(&layers, model)?;
-                return Ok(Self::of(name, layers, enforcement));
+                Text::Policies(layers::parse(&names)?)
             }
         };
-        Ok(Self { name: name.to_owned(), source })
+        Ok(Self { name: name.to_owned(), text })
+    }
+
+    /// The policies, if it is some.
+    pub(super) fn policies(&self) -> &[Policy] {
+        match &self.text {
+            Text::Policies(layers) => layers,
+            Text::Filter(_) => &[],
+        }
+    }
+}
+
+impl Side {
+    /// Compiles it.
+    pub(super) fn new(read: Read, model: KernelModel, op: Option<Opcode>) -> Result<Self, Unusable> {
+        let Read { name, text } = read;
+        let source = match text {
+            Text::Filter(insns) => Source::Filter(filter(&insns, &name, model, op)?),
+            Text::Policies(layers) => {
+                Source::Policies { enforcement: Box::new(layers::enforce(&layers, model)?), layers }
+            }
+        };
+        Ok(Self { name, source })
     }
 
     /// Policies that have been read, and what they come to.

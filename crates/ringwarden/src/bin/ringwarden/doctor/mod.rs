@@ -16,6 +16,7 @@ use check::{Answer, Check, Group};
 use clap::Args;
 use outside::Outside;
 pub(crate) use patient::Patient;
+use ringwarden::Enforcement;
 use ringwarden::guard::needs::{self, Confined, Missing, When};
 use ringwarden::guard::{self, Guard, SPLITS_RINGS};
 use ringwarden::kernel::{Availability, Facts, Finding, Lacking, Supervision};
@@ -130,17 +131,20 @@ impl Doctor {
 impl Report {
     /// Finds out what holds for the policies, or in general where there are none.
     fn make(policies: &[String], rings: &Wanted) -> Result<Self, Unusable> {
-        let load = |model| layers::load(policies, model);
-        let wanted = match policies {
+        let load = |model: Option<KernelModel>| layers::load(policies, model);
+        let enforcement = match policies {
             [] => None,
-            _ => Some(load(KernelModel::default())?.guard().when()),
+            _ => Some(load(None)?),
         };
+        let wanted = enforcement.as_ref().map(|enforcement| enforcement.guard().when());
+        let guards_own = || enforcement.as_ref().and_then(Enforcement::guards_own);
         // Before others make rings here, which count for a moment after they are closed.
         let workload = rings.examine();
         let (facts, supervision) = (Facts::find(), Supervision::find());
         let missing = needs::missing(wanted.unwrap_or(When::Arguments));
         let compiled = |usable: Result<KernelModel, Lacking>| match wanted {
             None => usable.map(|model| (model, true)).map_err(|lacking| lacking.to_string()),
+            Some(_) if guards_own().is_some() => Err(guards_own().unwrap_or_default()),
             Some(_) => lane::compiled_for(usable, load)
                 .map(|(enforcement, model)| (model, enforcement.kernel().is_some())),
         };
@@ -154,9 +158,12 @@ impl Report {
             Err(reason) => Verdict::not(Some(reason)),
         };
         split.for_policy = wanted.is_some();
-        let fits = match policies {
-            [] => Ok(()),
-            _ => load(KernelModel::default())?.operations().map(drop).map_err(|beyond| beyond.to_string()),
+        let fits = match &enforcement {
+            None => Ok(()),
+            Some(enforcement) => enforcement
+                .operations()
+                .map(drop)
+                .map_err(|beyond| guards_own().unwrap_or_else(|| beyond.to_string())),
         };
         let made = made(&facts, &missing);
         let mut restricted = match fits.and(made.clone()) {

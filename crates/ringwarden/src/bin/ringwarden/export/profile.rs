@@ -156,11 +156,13 @@ impl Options {
             let told = "the agent holds a container to one policy: write one that says it all".to_owned();
             return Err(NoProfile(told, UNUSABLE));
         }
-        if let Some(old) = self.kernel.filter(|&kernel| kernel < KernelModel::V7_0) {
+        if let Some(old) =
+            self.kernel.filter(|&kernel| kernel < KernelModel::V7_0 || kernel != kernel.kernel())
+        {
             return Err(NoProfile(format!("no kernel has the filters of `{old}`"), UNUSABLE));
         }
         let metadata = self.metadata(policies)?;
-        let enforcement = loaded(policies, self.kernel)?;
+        let enforcement = loaded(policies, self.kernel.or(Some(KernelModel::default())))?;
         let (denies, messages) = match (enforcement.operations(), self.kernel) {
             (Ok(operations), _) => {
                 let denies = OPCODES.iter().any(|info| !operations.allow(info.opcode));
@@ -196,18 +198,19 @@ impl Options {
 
     fn for_run(&self, base: Profile, lane: Lane, policies: &[String]) -> Result<Profile, NoProfile> {
         let enforcement = loaded(policies, self.kernel)?;
-        let looks =
-            || [Opcode::OPENAT2, Opcode::CONNECT].iter().any(|&op| enforcement.filters().reads_payload(op));
         let when = match lane {
             Lane::Split if !SPLITS_RINGS => return Err(NoProfile(ANY_POLICY.to_owned(), BEYOND)),
-            Lane::Split if looks() => When::Arguments,
-            Lane::Split => When::Split,
+            Lane::Split => enforcement.guard().when(),
             Lane::Restricted => {
                 let beyond = enforcement.operations().err();
                 if let Some(beyond) = beyond {
                     return Err(NoProfile(format!("the restricted lane cannot hold this: {beyond}"), BEYOND));
                 }
                 When::Always
+            }
+            Lane::Tasks | Lane::Filtered if enforcement.guards_own().is_some() => {
+                let told = enforcement.guards_own().unwrap_or_default();
+                return Err(NoProfile(format!("{told}; {ANY_POLICY}"), BEYOND));
             }
             Lane::Tasks if enforcement.kernel().is_none() => {
                 return Err(NoProfile(format!("{SETUP}: use `--lane filtered`"), BEYOND));
@@ -250,7 +253,7 @@ fn registers(enforcement: &Enforcement) -> RegisterRules {
 }
 
 fn loaded(policies: &[String], kernel: Option<KernelModel>) -> Result<Enforcement, NoProfile> {
-    layers::load(policies, kernel.unwrap_or_default()).map_err(|unusable| {
+    layers::load(policies, kernel).map_err(|unusable| {
         unusable.print();
         NoProfile("there is no profile without a policy".to_owned(), UNUSABLE)
     })

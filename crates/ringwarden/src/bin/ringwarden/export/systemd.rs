@@ -4,7 +4,6 @@ use super::SOCKET;
 use crate::{UNUSABLE, input, layers, output, style};
 use clap::Args;
 use ringwarden::policy::Preset;
-use ringwarden::uapi::KernelModel;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -169,7 +168,7 @@ WantedBy=sockets.target
         if self.service_policies.iter().any(|name| name == input::STDIN) {
             return Err("a service reads its policy when it starts: write it to a file".into());
         }
-        if let Err(unusable) = layers::load(&self.service_policies, KernelModel::default()) {
+        if let Err(unusable) = layers::load(&self.service_policies, None) {
             unusable.print();
             return Ok(ExitCode::from(UNUSABLE));
         }

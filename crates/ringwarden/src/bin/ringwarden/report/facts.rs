@@ -52,10 +52,18 @@ pub(super) enum NoFacts {
 
 impl Facts {
     pub(super) fn find(asked: &Report) -> Result<Self, NoFacts> {
-        let (names, model, release) = (asked.layers(), asked.model(), asked.release());
+        let (names, release) = (asked.layers(), asked.release());
         let layers = layers::enforceable(&names)?;
-        let old = asked.against.as_deref().map(|old| Old::load(old, model)).transpose()?;
-        let mut judged = Judged::new(&names.join(","), layers, model).map_err(failed)?;
+        let before = asked.against.as_deref().map(|old| {
+            let names: Vec<_> = old.split(',').map(str::to_owned).collect();
+            Ok::<_, Unusable>((old, layers::enforceable(&names)?))
+        });
+        let before = before.transpose()?;
+        let all = layers.iter().chain(before.iter().flat_map(|(_, layers)| layers));
+        let needed = all.map(Policy::needs_in_all).fold(KernelModel::default(), KernelModel::max);
+        let model = asked.kernel.unwrap_or(needed);
+        let old = before.map(|(name, layers)| Old::new(name, layers, model)).transpose()?;
+        let mut judged = Judged::new(&names.join(","), layers, Some(model)).map_err(failed)?;
         // What cannot be enforced is no page.
         let Some(enforcement) = judged.enforcement.take() else {
             let wrong = Diagnostics::of(judged.diagnostics.iter().flatten().cloned().collect());
@@ -126,9 +134,7 @@ struct Old {
 }
 
 impl Old {
-    fn load(name: &str, model: KernelModel) -> Result<Self, Unusable> {
-        let names: Vec<_> = name.split(',').map(str::to_owned).collect();
-        let layers = layers::enforceable(&names)?;
+    fn new(name: &str, layers: Vec<Policy>, model: KernelModel) -> Result<Self, Unusable> {
         let enforcement = layers::enforce(&layers, model)?;
         Ok(Self { name: name.to_owned(), layers, enforcement })
     }

@@ -16,9 +16,11 @@ const SPLIT_SINCE: &str = "6.10";
 /// The lanes in the order in which they are tried.
 pub(super) fn table(facts: &Facts) -> Markup {
     let fit = facts.judged.fit.as_ref();
-    let filters = fit.map_or_else(|| facts.model.to_string(), |fit| fit.filters.clone());
+    let filters = fit.map_or_else(|| Some(facts.model.to_string()), |fit| fit.filters.clone());
     let because = fit.and_then(|fit| fit.because.clone());
+    let guards_own = facts.enforcement.guards_own();
     let setup = facts.enforcement.kernel().is_none().then(|| lane::SETUP.to_owned());
+    let tasks = guards_own.clone().or(setup);
     let split = if SPLITS_RINGS { None } else { Some("split rings are x86-64 only".to_owned()) };
     let rows = [
         (
@@ -26,11 +28,23 @@ pub(super) fn table(facts: &Facts) -> Markup {
             "the kernel's filters on the program",
             filters.clone(),
             "what the kernel's filters cost",
-            setup,
+            tasks,
         ),
-        ("restricted", "restrictions of each ring", RESTRICTED_SINCE.to_owned(), "nothing", because),
-        ("filtered", "the kernel's filters on each ring", filters, "what the kernel's filters cost", None),
-        ("split", "the guard, on x86-64", SPLIT_SINCE.to_owned(), "two context switches a submission", split),
+        ("restricted", "restrictions of each ring", Some(RESTRICTED_SINCE.to_owned()), "nothing", because),
+        (
+            "filtered",
+            "the kernel's filters on each ring",
+            filters,
+            "what the kernel's filters cost",
+            guards_own,
+        ),
+        (
+            "split",
+            "the guard, on x86-64",
+            Some(SPLIT_SINCE.to_owned()),
+            "two context switches a submission",
+            split,
+        ),
     ];
     html! {
         @if let Some(fit) = fit { p.lead { (prose(&fit.to_string())) } }
@@ -53,7 +67,12 @@ pub(super) fn table(facts: &Facts) -> Markup {
                             None => td data-label="Holds it" { span.yes { "yes" } },
                             Some(reason) => td data-label="Holds it" { span.no { "no" } ": " (prose(&reason)) },
                         }
-                        td.since data-label="Linux" { (since) " and later" }
+                        td.since data-label="Linux" {
+                            @match since {
+                                Some(since) => { (since) " and later" }
+                                None => "none",
+                            }
+                        }
                         td data-label="By" { (by) }
                         td data-label="A request costs" { (costs) }
                     }
@@ -69,7 +88,9 @@ pub(super) fn cell(layers: &[Policy], operation: Opcode, fits: bool) -> Markup {
     match fits {
         true => lane("restricted", RESTRICTED_SINCE),
         false => html! {
-            (lane("filtered", &filters_since(layers, operation).to_string())) (lane("split", SPLIT_SINCE))
+            @let since = filters_since(layers, operation);
+            @if since != KernelModel::Guard { (lane("filtered", &since.to_string())) }
+            (lane("split", SPLIT_SINCE))
         },
     }
 }

@@ -57,7 +57,8 @@ pub(crate) struct Report {
     /// What the page is called
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3 [default: 7.3]
+    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
+    /// needs it]
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<KernelModel>,
     /// The Linux that the policies are for, as uname -r prints it: bugs that it does not have are mere notes
@@ -91,10 +92,6 @@ impl Report {
     /// The layers, one name each.
     fn layers(&self) -> Vec<String> {
         self.policies.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect()
-    }
-
-    fn model(&self) -> KernelModel {
-        self.kernel.unwrap_or_default()
     }
 
     /// The release whose fixes count.

@@ -7,6 +7,7 @@ use super::lanes;
 use super::page::Section;
 use super::prose::prose;
 use super::tiles::tiles;
+use crate::layers;
 use maud::{Markup, html};
 use ringwarden::policy::{Decision, Policy};
 
@@ -25,7 +26,7 @@ pub(super) fn section(facts: &Facts) -> Section {
 fn files(facts: &Facts) -> Markup {
     html! {
         table.stack {
-            caption { "Every layer must allow a request. Filters are those of Linux " (facts.model) "." }
+            caption { "Every layer must allow a request. Filters are those of " (layers::whose(&facts.model)) "." }
             thead {
                 tr {
                     th scope="col" { "File" }
