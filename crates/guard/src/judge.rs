@@ -86,7 +86,12 @@ impl Judge<'_> {
                 }
                 judged.is_now(rules.unknown(&sqe));
             }
-            Rule::Refuse | Rule::Weigh => {
+            Rule::Refuse => {
+                let sqe = slots::sqe(&words);
+                let context = self.shown(&sqe, read)?;
+                self.weigh(&mut judged, &sqe, context);
+            }
+            Rule::Weigh => {
                 let sqe = slots::sqe(&words);
                 let context = Context::header(rules.filters.model(), &sqe);
                 self.weigh(&mut judged, &sqe, context);
@@ -94,6 +99,32 @@ impl Judge<'_> {
             Rule::WeighArgument => self.weigh_argument(&mut judged, slot, read)?,
         }
         Ok(judged)
+    }
+
+    /// All that filters would see of a request that is refused whatever it asks for: somebody is told of it. As much as
+    /// there is where its argument cannot be read.
+    fn shown(
+        &self,
+        sqe: &Sqe,
+        read: impl FnOnce(u64, &mut [u8]) -> Result<(), Errno>,
+    ) -> Result<Context, Errno> {
+        let header = Context::header(self.rules.filters.model(), sqe);
+        let (address, len) = argument(sqe);
+        if header.is_complete() || len > SLOT {
+            return Ok(header);
+        }
+        let mut bytes = [0; SLOT];
+        match read(address, &mut bytes[..len]) {
+            // It submits nothing any more.
+            Err(Errno::SRCH) => return Err(Errno::SRCH),
+            Err(_) => return Ok(header),
+            Ok(()) => {}
+        }
+        let payload = match Opcode(sqe.opcode) {
+            Opcode::OPENAT2 => Payload::OpenHow(&bytes[..len]),
+            _ => Payload::Sockaddr(&bytes[..len]),
+        };
+        Ok(Context::new(self.rules.filters.model(), sqe, payload).unwrap_or(header))
     }
 
     /// What happens to requests of that opcode, by the rules and the program's own filters together.
@@ -164,22 +195,22 @@ impl Judge<'_> {
         let mut sqe = slots::sqe(&judged.words);
         let written = sqe;
         let opening = Opcode(sqe.opcode) == Opcode::OPENAT2;
-        let (address, len) = if opening { (sqe.off, sqe.len) } else { (sqe.addr, sqe.off as u32) };
+        let (address, len) = argument(&sqe);
         let mut argument = [0; SLOT];
         // More than a slot holds: the kernel refuses it for its length alone (an address, EINVAL) or
         // for what is behind the part it knows, of which one byte is as good as many (E2BIG).
-        let mut kept = (len as usize).min(SLOT);
+        let mut kept = len.min(SLOT);
         let readable = match read(address, &mut argument[..kept]) {
             // It submits nothing any more.
             Err(Errno::SRCH) => return Err(Errno::SRCH),
             read => read.is_ok(),
         };
-        if opening && len as usize > SLOT {
+        if opening && len > SLOT {
             argument[SLOT - 1] = 1;
         }
         let payload = match readable {
             true if opening => Payload::OpenHow(&argument[..kept]),
-            true if len as usize <= SLOT => Payload::Sockaddr(&argument[..kept]),
+            true if len <= SLOT => Payload::Sockaddr(&argument[..kept]),
             _ => Payload::None,
         };
         let context = Context::new(self.rules.filters.model(), &sqe, payload);
@@ -226,6 +257,14 @@ impl Judge<'_> {
 impl Judged {
     fn is_now(&mut self, sqe: Sqe) {
         slots::set_sqe(&mut self.words, sqe);
+    }
+}
+
+/// Where the argument of an operation lies that filters may look at, and how many bytes it has.
+fn argument(sqe: &Sqe) -> (u64, usize) {
+    match Opcode(sqe.opcode) {
+        Opcode::OPENAT2 => (sqe.off, sqe.len as usize),
+        _ => (sqe.addr, sqe.off as u32 as usize),
     }
 }
 

@@ -163,6 +163,8 @@ fn read_only_rules_that_are_not_are_found_by_what_they_mean() {
         "flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC) == 0",
         "flags & ~O_CLOEXEC == 0",
         "flags & O_CREAT == 0 && flags & O_TMPFILE != O_TMPFILE",
+        "flags in {O_RDWR, O_RDWR | O_TMPFILE}",
+        "flags & ~(O_RDWR | O_TMPFILE | O_CLOEXEC) == 0",
         "flags & ~(O_WRONLY | O_CREAT | O_CLOEXEC) == 0",
         "flags in {O_RDONLY | O_CREAT, O_WRONLY | O_CREAT | O_TRUNC}",
         "flags & O_TRUNC == 0",

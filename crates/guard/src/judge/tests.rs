@@ -239,6 +239,38 @@ proptest! {
     }
 }
 
+/// Of what is refused whatever it asks for, whoever is told of it hears what it asked for; nothing of what cannot be
+/// read.
+#[test]
+fn what_is_refused_outright_is_told_of_with_its_argument() {
+    let mut filters = FilterSet::new(MODEL);
+    let deny = [Insn::stmt(BPF_RET | BPF_K, 0)];
+    filters.register(Registration::new(Opcode::CONNECT, &deny)).expect("a filter");
+    let rules = rules(filters, false);
+    let told = |readable: bool, len: u64| {
+        let mut words = SqeWords::default();
+        slots::set_sqe(
+            &mut words,
+            Sqe { opcode: Opcode::CONNECT.0, addr: 0x1000, off: len, ..Sqe::default() },
+        );
+        let read = |_, buffer: &mut [u8]| {
+            buffer[..4].copy_from_slice(&[2, 0, 1, 187]);
+            if readable { Ok(()) } else { Err(Errno::FAULT) }
+        };
+        let judged = judge(&rules).judge(words, 3, read).expect("it lives");
+        assert_eq!(slots::sqe(&judged.words).opcode, rules.sacrifice());
+        assert!(judged.argument.is_none());
+        match judged.note {
+            Some(Note::Refused(Refused::Request { context, .. })) => {
+                (context.is_complete(), context.words()[4])
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told(true, 16), (true, 2));
+    assert_eq!(told(false, 16), (false, 0));
+}
+
 /// Whatever the rules see of a BIND, a program's own filters see what a kernel shows them: nothing of its address, and
 /// a context of 40 bytes.
 #[test]

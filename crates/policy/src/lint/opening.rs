@@ -67,7 +67,7 @@ fn unnamed(
     let creates = [O_WRONLY, O_RDWR]
         .into_iter()
         .flat_map(|access| [O_CREAT, O_CREAT | O_TRUNC].map(|with| access | with));
-    if !asked.reads_flags
+    if !asked.names_creation
         || creates.clone().any(|bits| asked.is_allowed(bits))
         || !asked.is_allowed(O_RDWR | O_TMPFILE)
     {
@@ -86,7 +86,8 @@ fn unnamed(
 struct Asked<'p> {
     policy: &'p Policy,
     operation: Opcode,
-    reads_flags: bool,
+    /// It speaks of `O_CREAT`, and not of `O_TMPFILE`.
+    names_creation: bool,
     flags: Vec<u64>,
     modes: Vec<u64>,
     resolves: Vec<u64>,
@@ -104,11 +105,13 @@ impl<'p> Asked<'p> {
             true => more.iter().chain(&numbers).copied().collect(),
             false => vec![0],
         };
+        // Complements name what is allowed; the rest is in them without being meant.
+        let named = |flag| cond.numbers().iter().any(|number| number >> 32 == 0 && number & flag != 0);
         let cloexec = Constant::named("O_CLOEXEC").map_or(0, |constant| constant.value);
         Self {
             policy,
             operation,
-            reads_flags: read.iter().any(|field| field.name == "flags"),
+            names_creation: named(O_CREAT) && !named(O_TMPFILE_BIT),
             flags: of("flags", &[0, cloexec]),
             modes: of("mode", &[0, 0o644]),
             resolves: match operation {

@@ -12,10 +12,14 @@ use ringwarden::{Enforcement, Origin};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::ops::Range;
 use std::time::SystemTime;
 
 /// The words of a context that do not depend on the operation.
 const HEADER_WORDS: usize = 3;
+
+/// The words of a context that an argument in memory decides.
+const ARGUMENT: Range<usize> = 4..10;
 
 #[derive(JsonSchema, Serialize)]
 pub(crate) struct Line {
@@ -251,7 +255,10 @@ fn setup_flags(flags: u32) -> String {
 fn fields(sqe: &Sqe, context: Option<&Context>) -> Map<String, Value> {
     let mut fields = Map::new();
     if let Some(context) = context {
-        for field in Field::all_of(context.opcode()) {
+        // What could not be read was not asked for.
+        let is_known =
+            |field: &&Field| context.is_complete() || !field.words().any(|word| ARGUMENT.contains(&word));
+        for field in Field::all_of(context.opcode()).filter(is_known) {
             if let Some(text) = field.show(context.words()) {
                 fields.insert(field.name.to_owned(), text.into());
             }
