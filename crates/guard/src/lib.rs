@@ -124,7 +124,7 @@ pub const SPLITS_RINGS: bool = cfg!(target_arch = "x86_64");
 
 pub use audit::{Audit, Refusal, Refused};
 pub use launch::{Error, Guard};
-pub use maker::{Limits, Maker, RingCount, is_abandoned, refuse_all};
+pub use maker::{ControlGroups, Limits, Maker, RingCount, is_abandoned, refuse_all};
 pub use observe::Observe;
 pub use profile::{Distrust, Profile};
 pub use ringwarden_launch::Status;

@@ -1,5 +1,6 @@
 //! Serving somebody else's listener: that of a container, whose runtime hands it over.
 
+use super::groups::ControlGroups;
 use super::ledger::{Ledger, Limits, RingCount};
 use super::run::Maker;
 use super::session::{Held, Session};
@@ -23,6 +24,14 @@ impl Maker {
     #[must_use]
     pub fn with_limits(mut self, most: Limits, count: RingCount) -> Self {
         self.ledger = Some(Ledger::new(most, count));
+        self
+    }
+
+    /// Has those control groups pay for the rings of a [listener's](Self::serve) tasks. Where rings cannot be made in
+    /// them, such as where they are gone, none are made (`ENOMEM`).
+    #[must_use]
+    pub fn paid_by(mut self, groups: ControlGroups) -> Self {
+        self.groups = groups;
         self
     }
 
@@ -55,7 +64,7 @@ impl Maker {
     pub fn serve(self, listener: OwnedFd, profile: Option<&Profile>) -> Result<(), Error> {
         let error = |error: Errno| Error::Start(error.into());
         check_yama()?;
-        let Self { operations, mut calls, filters, audit, ledger, .. } = self;
+        let Self { operations, mut calls, filters, audit, ledger, groups, .. } = self;
         if ledger.is_some() {
             // It would count for what it was.
             calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
@@ -77,7 +86,8 @@ impl Maker {
         // Rings need descriptors for a moment, and calls that hang.
         raise_open_files();
         let session = Session::new(Listener::new(listener), held, audit.clone()).map_err(error)?;
-        let mut watch = Watch::begin(Arc::new(session.with_ledger(ledger))).map_err(error)?;
+        let session = session.with_ledger(ledger).paid_by(groups);
+        let mut watch = Watch::begin(Arc::new(session)).map_err(error)?;
         let died = |error: Errno| Error::Died(error.into());
         loop {
             let mut fds = watch.poll_fds();

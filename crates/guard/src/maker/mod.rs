@@ -29,22 +29,28 @@
 //!   and while it waits every other one has.
 //! - A ring is made by a process of its own, which is over before the ring is handed over. A program can make
 //!   calls on its rings hang, and with them the end of every task that made one (`io_uring_del_tctx_node`); and
-//!   it may send signals to a task of its user's, for whom the ring's memory is counted.
+//!   it may send signals to a task of its user's, for whom the ring's memory is counted. That process alone is in the
+//!   program's control groups, where it pays for the ring ([`ControlGroups`]).
 
 mod caller;
+#[allow(unsafe_code)] // clone3
+mod clone_into;
 mod enabling;
 mod enter;
+mod groups;
 mod ledger;
 mod listener;
 mod own_memory;
-mod register;
 #[allow(unsafe_code)] // clone
+mod process;
+mod register;
 mod ring;
 mod run;
 mod session;
 mod setup;
 mod watch;
 
+pub use groups::ControlGroups;
 pub use ledger::{Limits, RingCount};
 pub use listener::{is_abandoned, refuse_all};
 pub use run::Maker;

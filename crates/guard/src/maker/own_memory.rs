@@ -4,12 +4,16 @@
 //! a memfd, which the program's thread then maps over the memory that it has named. Nothing depends on that having
 //! happened: what is in a ring's memory is the program's word in any case.
 
+use super::groups::ControlGroups;
+use super::process::in_memory_of_its_own;
 use crate::inject::Injection;
 use crate::mapping::{AtomicU64, Mapping, page_align, page_size};
 use crate::setup_checks::clamped;
 use ringwarden_uapi::ring::{MAX_ENTRIES, Params, SetupFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+};
 use rustix::io::Errno;
 use std::ops::Range;
 
@@ -55,6 +59,19 @@ impl OwnMemory {
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let mapping = Mapping::shared(&file, 0, rings_len + sqes_len)?;
         Ok(Self { file, mapping, rings_len, sqes_len, rings_at, sqes_at })
+    }
+
+    /// Has those groups pay for all of it. The kernel charges a file's pages to the memory (`mm_struct`) of whoever needs
+    /// them first (`shmem_alloc_and_add_folio`, `get_mem_cgroup_from_mm`), and whoever makes the ring has the maker's.
+    ///
+    /// # Errors
+    /// `ENOMEM` where they cannot; `EAGAIN` where there can be no process.
+    pub(super) fn be_paid_by(&self, groups: &ControlGroups) -> Result<(), Errno> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let len = (self.rings_len + self.sqes_len) as u64;
+        in_memory_of_its_own(groups, || fallocate(&self.file, FallocateFlags::empty(), 0, len))
     }
 
     /// Has the kernel put the ring here.

@@ -1,5 +1,6 @@
 //! Running a program whose rings the kernel holds.
 
+use super::groups::ControlGroups;
 use super::ledger::Ledger;
 use super::session::{Held, Session};
 use super::watch::Watch;
@@ -38,6 +39,7 @@ pub struct Maker {
     bond: Option<Arc<Bond>>,
     before: Option<Before>,
     pub(super) ledger: Option<Ledger>,
+    pub(super) groups: ControlGroups,
 }
 
 /// What is done about the program's process, whose number it is told, before that executes the program.
@@ -58,6 +60,7 @@ impl Maker {
             bond: None,
             before: None,
             ledger: None,
+            groups: ControlGroups::default(),
         }
     }
 

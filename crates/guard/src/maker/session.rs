@@ -2,6 +2,7 @@
 
 use super::caller::Callers;
 use super::enabling::Enabling;
+use super::groups::ControlGroups;
 use super::ledger::Ledger;
 use crate::audit::{Refusal, Refused, SharedAudit};
 use crate::credentials::{TaskStatus, as_its_user};
@@ -66,6 +67,7 @@ pub(crate) struct Session {
     pub(super) listener: Listener,
     pub(super) held: Held,
     pub(super) ledger: Option<Ledger>,
+    pub(super) groups: ControlGroups,
     audit: SharedAudit,
     /// Why a refusal could not be recorded, as a number; 0 while all could.
     unrecorded: AtomicI32,
@@ -144,6 +146,7 @@ impl Session {
             listener,
             held,
             ledger: None,
+            groups: ControlGroups::default(),
             audit,
             unrecorded: AtomicI32::new(0),
             enabling: Enabling::new()?,
@@ -159,6 +162,11 @@ impl Session {
     /// Holds all rings together to limits.
     pub(super) fn with_ledger(self, ledger: Option<Ledger>) -> Self {
         Self { ledger, ..self }
+    }
+
+    /// Has those control groups pay for rings.
+    pub(super) fn paid_by(self, groups: ControlGroups) -> Self {
+        Self { groups, ..self }
     }
 
     /// What [`call_main_thread`](Serve::call_main_thread) makes readable.

@@ -110,10 +110,15 @@ impl Session {
             header: own_memory.as_ref().map(OwnMemory::mapping),
             wants_waking: sqpoll,
             owner: caller.owner(),
+            groups: &self.groups,
+        };
+        let make = || {
+            own_memory.as_ref().map_or(Ok(()), |own| own.be_paid_by(&self.groups))?;
+            wanted.make()
         };
         let (ring, told) = match &self.ledger {
-            None => wanted.make()?,
-            Some(ledger) => ledger.enter(|| wanted.make()).map_err(|error| match error {
+            None => make()?,
+            Some(ledger) => ledger.enter(make).map_err(|error| match error {
                 Unentered::Failed(error) => error,
                 Unentered::Over(Limits { rings, entries }) => {
                     self.refused(call, caller.pid(), Refused::OverLimit { rings, entries });
