@@ -1,5 +1,5 @@
 //! Makes rings and submits requests as it is told to on standard input, a line each; answers with a line each:
-//! `ring ENTRIES [FLAGS]`, `nop`, `write`, `call OPCODE` (a register call on the newest ring), `close` (the oldest ring), `listener` (a
+//! `ring ENTRIES [FLAGS]`, `own ENTRIES` (a ring in memory of its own), `nop`, `write`, `call OPCODE` (a register call on the newest ring), `close` (the oldest ring), `listener` (a
 //! seccomp listener of its own),
 //! `time COUNT` (nanoseconds that it takes to make a ring and to close it, of so many).
 //! Answers are results, or the error as a negative number.
@@ -7,12 +7,14 @@
 use ringwarden_testring::{EnterFlags, Params, Ring, SetupFlags, Sqe};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::sys;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use std::io::{self, BufRead, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr::null_mut;
 use std::time::Instant;
 
 fn main() -> io::Result<()> {
-    let mut rings = Vec::new();
+    let (mut rings, mut own) = (Vec::new(), Vec::new());
     for line in io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<_> = line.split(' ').collect();
@@ -20,6 +22,10 @@ fn main() -> io::Result<()> {
         let answer = match words[0] {
             "ring" => Ring::new(number(1), SetupFlags::from_bits_retain(number(2))).map(|ring| {
                 rings.push(ring);
+                0
+            }),
+            "own" => ring_in_own_memory(number(1)).map(|ring| {
+                own.push(ring);
                 0
             }),
             "nop" => request(rings.last(), Opcode::NOP),
@@ -42,6 +48,19 @@ fn main() -> io::Result<()> {
         io::stdout().flush()?;
     }
     Ok(())
+}
+
+/// In memory that is given back at the end.
+fn ring_in_own_memory(entries: u32) -> io::Result<OwnedFd> {
+    // An SQE, or two CQEs with their header.
+    let bytes = 64 * entries.next_multiple_of(1024) as usize;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a fresh mapping at an address that the kernel chooses overlaps nothing.
+    let memory = unsafe { mmap_anonymous(null_mut(), 2 * bytes, protection, MapFlags::PRIVATE)? } as u64;
+    let mut params = Params { flags: SetupFlags::NO_MMAP.bits(), ..Params::default() };
+    (params.cq_off.user_addr, params.sq_off.user_addr) = (memory, memory + bytes as u64);
+    // SAFETY: that memory is large enough, and nobody else's.
+    unsafe { sys::setup(entries, &mut params) }
 }
 
 /// Takes a listener for a filter that lets everything pass.

@@ -5,7 +5,7 @@ use crate::launch::{built, skip};
 use crate::{ACCES, NOSYS, ONE_ISSUER};
 use ringwarden::refusals;
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -65,6 +65,7 @@ impl<'a> Containers<'a> {
         fs::write(&path, config.to_string()).expect("write");
         let mut command = self.runc();
         command.args(["run", "--bundle"]).arg(&bundle).arg(id);
+        command.stderr(File::create(bundle.join("said")).expect("a file"));
         Container { containers: self, id: id.to_owned(), client: Client::of(&mut command) }
     }
 
@@ -105,6 +106,37 @@ impl Container<'_> {
         command.args(["exec", &self.id, "/bin/ring_client"]);
         Client::of(&mut command)
     }
+
+    /// The folder of the control group that counts its memory.
+    fn memory_group(&self) -> PathBuf {
+        let state = self.containers.runc().args(["state", &self.id]).output().expect("runc");
+        let state: Value = serde_json::from_slice(&state.stdout).expect("JSON");
+        let groups = groups_of(&state["pid"].to_string());
+        let group = |before: &str| groups.lines().find_map(|line| Some(line.split_once(before)?.1));
+        match group(":memory:/") {
+            Some(path) => Path::new("/sys/fs/cgroup/memory").join(path),
+            None => Path::new("/sys/fs/cgroup").join(group("0::/").expect("a group")),
+        }
+    }
+
+    /// Ends it, and gives what the runtime has said.
+    fn end(self) -> String {
+        self.client.end();
+        let said = fs::read_to_string(self.containers.node.path(&self.id).join("said")).expect("a file");
+        eprint!("{said}");
+        said
+    }
+}
+
+fn groups_of(process: &str) -> String {
+    fs::read_to_string(format!("/proc/{process}/cgroup")).expect("groups")
+}
+
+/// Bytes that a group pays for.
+fn paid_by(group: &Path) -> i64 {
+    let read = |name| fs::read_to_string(group.join(name));
+    let paid = read("memory.usage_in_bytes").or_else(|_| read("memory.current")).expect("memory");
+    paid.trim().parse().expect("a number")
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -132,11 +164,6 @@ fn containers_get_rings_each_under_its_policy_and_so_does_who_is_executed_in_the
     let mut web = containers.run("ringwarden-web", "web");
     assert_eq!(web.client.all(["ring 8", "nop", "write"]), [0, 0, ACCES]);
     agent.expect("container=ringwarden-web policy=web: gets rings");
-    // It pays for them.
-    let [worker] = agent.workers()[..] else { panic!("one worker") };
-    let groups = fs::read_to_string(format!("/proc/{}/cgroup", worker.as_raw_nonzero())).expect("groups");
-    let memory = groups.lines().find(|line| line.contains(":memory:") || line.starts_with("0::"));
-    assert!(memory.expect("a group").contains("/ringwarden-web"), "{groups}");
     let mut db = containers.run("ringwarden-db", "db");
     assert_eq!(db.client.all(["ring 8", "nop", "write"]), [0, ACCES, 0]);
     assert_eq!(web.client.all([ONE_ISSUER, "nop", "write"]), [0, 0, ACCES], "its thread enables it");
@@ -147,6 +174,38 @@ fn containers_get_rings_each_under_its_policy_and_so_does_who_is_executed_in_the
     let mut unknown = containers.run("ringwarden-unknown", "unknown");
     assert_eq!(unknown.client.ask("ring 8"), NOSYS);
     agent.expect("container=ringwarden-unknown policy=unknown: gets no ring");
+}
+
+#[test]
+fn a_container_pays_for_its_rings_and_nobody_stays_in_its_group() {
+    if !can_contain() {
+        return;
+    }
+    let node = Node::new(&[("web", NO_WRITE)]);
+    let agent = node.start(&[]);
+    let containers = Containers::new(&node);
+    let mut web = containers.run("ringwarden-paying", "web");
+    assert_eq!(web.client.ask("ring 8"), 0);
+    let [worker] = agent.workers()[..] else { panic!("one worker") };
+    assert_eq!(groups_of(&worker.as_raw_nonzero().to_string()), groups_of("self"));
+    let group = web.memory_group();
+    for request in ["ring 4096", "own 4096"] {
+        let before = paid_by(&group);
+        match web.client.all([request; 6]) {
+            [0, 0, 0, 0, 0, 0] => {}
+            [error, ..] if error == -libc::EINVAL && request.starts_with("own") => {
+                skip("the kernel makes no rings in a program's own memory");
+                continue;
+            }
+            other => panic!("{request}: {other:?}"),
+        }
+        // At least 400 KiB each, and the kernel pays for up to 256 KiB in advance on each processor.
+        let paid = paid_by(&group) - before;
+        assert!(paid > 3 << 19, "{request}: {paid} bytes");
+    }
+    let said = web.end();
+    assert!(!said.contains("busy") && !said.contains("retry"), "{said}");
+    assert!(!group.exists());
 }
 
 #[test]

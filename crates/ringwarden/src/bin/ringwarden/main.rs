@@ -4,6 +4,7 @@
 
 mod agent;
 mod audit;
+mod cgroups;
 mod check;
 mod compile;
 #[allow(unsafe_code)] // submitting requests that hold pointers
@@ -21,7 +22,6 @@ mod lane;
 mod layers;
 mod learn;
 mod lines;
-mod memory_cgroup;
 mod ops;
 mod output;
 mod pages;

@@ -5,7 +5,7 @@ use super::container::{Container, say};
 use super::message::{self, Came, Handed, Unusable};
 use super::metrics::{Metrics, Session};
 use super::wire::{self, Assignment, Most, Orphan, Report};
-use crate::memory_cgroup;
+use crate::cgroups;
 use ringwarden::guard::{RingCount, refuse_all};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -142,7 +142,7 @@ impl Front {
         // Were it still open here, calls would wait for ever when the worker dies.
         drop(listener);
         let session =
-            self.metrics.begin(&container, process.and_then(|process| memory_cgroup::path_of(process).ok()));
+            self.metrics.begin(&container, process.and_then(|process| cgroups::path_of(process).ok()));
         follow(&container, &session, worker, &reports);
         drop(count);
         self.counts().retain(|_, count| count.strong_count() > 0);

@@ -4,8 +4,8 @@
 use super::container::{Container, Record, say};
 use super::metrics::Metrics;
 use crate::audit::{Line, Lost, append};
+use crate::cgroups;
 use crate::format::Document;
-use crate::memory_cgroup;
 use ringwarden::refusals::{Drained, Scope, Stream};
 use rustix::process::Pid;
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ impl Ear {
         let mut lines = HashMap::<String, u64>::new();
         for refusal in &drained.refusals {
             let container = containers.entry(refusal.pid).or_insert_with(|| {
-                let path = memory_cgroup::path_of(Pid::from_raw(refusal.pid)?).ok()?;
+                let path = cgroups::path_of(Pid::from_raw(refusal.pid)?).ok()?;
                 self.metrics.container_in(&path)
             });
             // Others are none of the agent's business.

@@ -5,7 +5,7 @@ use super::policy::{self, Chosen};
 use super::wire::{self, Assignment, Counts, Orphan, Report};
 use crate::FAILED;
 use crate::audit::{Line, append};
-use crate::memory_cgroup;
+use crate::cgroups;
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
@@ -82,8 +82,8 @@ fn serve(
         maker.check(profile).map_err(|distrust| distrust.to_string())?;
     }
     let copy = listener.try_clone().map_err(|error| error.to_string())?;
-    let joined = process.map_or(Err(Errno::SRCH.into()), memory_cgroup::join);
-    if (profile.is_err() || joined.is_err()) && guard::is_abandoned(listener) {
+    let groups = process.map_or(Err(Errno::SRCH.into()), cgroups::that_pay_for);
+    if (profile.is_err() || groups.is_err()) && guard::is_abandoned(listener) {
         // Such as a probe of health, which enters the container for a moment: nothing was refused to it.
         wire::report(io::stdin(), Report::Serves);
         return Ok(());
@@ -94,13 +94,16 @@ fn serve(
              is not known, and rings that programs enable themselves are not offered"
         ));
     }
-    if let Err(error) = joined {
-        container.say(format_args!("the memory of its rings is not counted for it: {error}"));
+    match groups {
+        Ok(groups) => maker = maker.paid_by(groups),
+        Err(error) => {
+            container.say(format_args!("the memory of its rings is not counted for it: {error}"));
+        }
     }
     if let Some(process) = process {
         lock_no_more_than(process);
     }
-    let group = process.and_then(|process| memory_cgroup::path_of(process).ok());
+    let group = process.and_then(|process| cgroups::path_of(process).ok());
     let orphan = Orphan { container: container.clone(), group };
     let counts = Reporter::start(front, orphan).map_err(|error| error.to_string())?;
     if let (Some(most), Some(count)) = (most, count) {

@@ -1,7 +1,7 @@
 //! Whether so many rings of that size fit into what limits this process.
 
 use super::check::Answer;
-use crate::memory_cgroup;
+use crate::cgroups;
 use clap::Args;
 use ringwarden::kernel::{LockedMemory, RingSize, TrialError};
 use ringwarden::uapi::ring::MAX_ENTRIES;
@@ -196,7 +196,7 @@ fn memory(rings: u64, size: Result<RingSize, TrialError>) -> Limit {
         Err(error) => return unknown(error.to_string()),
     };
     let needed = bytes(rings.saturating_mul(size));
-    let group = memory_cgroup::tightest();
+    let group = cgroups::tightest();
     let machine = available();
     let (left, whose, remedy) = match (group, machine) {
         (Some(group), machine) if machine.is_none_or(|machine| group.left <= machine) => {

@@ -1,6 +1,9 @@
-//! The control groups in which the memory of processes is counted, version 1 (cgroup-v1/memory.rst in the kernel's
-//! documentation) or 2 (cgroup-v2.rst).
+//! The control groups of processes, version 1 (cgroup-v1/ in the kernel's documentation) or 2 (cgroup-v2.rst), above all
+//! those in which their memory is counted.
 
+use ringwarden::guard::ControlGroups;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Pid;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -37,7 +40,7 @@ const V1: Version = Version {
 };
 const V2: Version = Version { limit: "memory.max", usage: "memory.current", reclaimable: "inactive_file" };
 
-/// Where the memory of a process is counted.
+/// A group of a process.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     version: &'static Version,
@@ -50,37 +53,53 @@ struct Place {
 /// The tightest limit of this process; `None` where no group of it has one.
 pub(crate) fn tightest() -> Option<Limit> {
     let read = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
-    let Place { version, mount_point, group } = locate(&read("mountinfo"), &read("cgroup"))?;
+    let Place { version, mount_point, group } = locate(&read("mountinfo"), &read("cgroup"), "memory")?;
     // In a container without a namespace of its own for them, only its own group is mounted.
     let group = group.unwrap_or_else(|| mount_point.clone());
     let groups = group.ancestors().take_while(|group| group.starts_with(&mount_point));
     groups.filter_map(|group| limit(group, version)).min_by_key(|limit| limit.left)
 }
 
-/// Moves the calling process to the group of `process`.
+/// The groups of `process` that pay for its rings: those in which its memory and, with version 1, its time are counted.
 ///
 /// # Errors
-/// What the system says.
-pub(crate) fn join(process: Pid) -> io::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let place = locate(&mounts, &groups_of(process)?).ok_or_else(not_found)?;
-    let mut path = place.group.ok_or_else(not_found)?;
-    if *place.version == V2 {
-        path.push(OWN);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+/// What the system says, such as where memory is counted in a group that is not mounted here. One that counts time and
+/// is not mounted is left out.
+pub(crate) fn that_pay_for(process: Pid) -> io::Result<ControlGroups> {
+    let (mounts, groups) = (fs::read_to_string("/proc/self/mountinfo")?, groups_of(process)?);
+    let mut paying = ControlGroups::default();
+    let memory = locate(&mounts, &groups, "memory").ok_or_else(not_found)?;
+    let group = memory.group.ok_or_else(not_found)?;
+    match *memory.version == V1 {
+        true => paying.tasks.push(tasks(&group)?),
+        false => paying.folder = Some(folder(&group.join(OWN))?),
     }
-    fs::write(path.join("cgroup.procs"), "0")
+    let time = locate(&mounts, &groups, "cpu").filter(|place| *place.version == V1);
+    if let Some(group) = time.and_then(|place| place.group) {
+        paying.tasks.push(tasks(&group)?);
+    }
+    Ok(paying)
 }
 
-/// The path of the group of `process` below the root of its hierarchy, whether it is mounted or not.
+/// What moves processes into a group of version 1.
+fn tasks(group: &Path) -> io::Result<OwnedFd> {
+    Ok(open(group.join("tasks"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// A group of version 2, which is made if need be.
+fn folder(group: &Path) -> io::Result<OwnedFd> {
+    match fs::create_dir(group) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(open(group, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?),
+    }
+}
+
+/// The path of the group that counts the memory of `process`, below the root of its hierarchy, whether it is mounted or not.
 ///
 /// # Errors
 /// What the system says.
 pub(crate) fn path_of(process: Pid) -> io::Result<PathBuf> {
-    let (_, path) = path_in(&groups_of(process)?).ok_or_else(not_found)?;
+    let (_, path) = path_in(&groups_of(process)?, "memory").ok_or_else(not_found)?;
     Ok(path.strip_prefix("/").map(Path::to_owned).unwrap_or(path))
 }
 
@@ -92,9 +111,10 @@ fn not_found() -> io::Error {
     io::Error::new(ErrorKind::NotFound, "it is in no control group that is mounted here")
 }
 
-/// The path in the hierarchy with the memory controller, as `/proc/PID/cgroup` has it.
-fn path_in(groups: &str) -> Option<(&'static Version, PathBuf)> {
-    let path_of = |matches: fn(&str) -> bool| {
+/// The path in the hierarchy with that controller, as `/proc/PID/cgroup` has it: version 2, unless it is in one of
+/// version 1.
+fn path_in(groups: &str, controller: &str) -> Option<(&'static Version, PathBuf)> {
+    let path_of = |matches: &dyn Fn(&str) -> bool| {
         // NUMBER:CONTROLLERS:PATH
         groups.lines().find_map(|line| {
             let (_, rest) = line.split_once(':')?;
@@ -102,26 +122,26 @@ fn path_in(groups: &str) -> Option<(&'static Version, PathBuf)> {
             matches(controllers).then(|| PathBuf::from(path))
         })
     };
-    match path_of(is_memory) {
+    match path_of(&|controllers| has(controllers, controller)) {
         Some(path) => Some((&V1, path)),
-        None => Some((&V2, path_of(str::is_empty)?)),
+        None => Some((&V2, path_of(&str::is_empty)?)),
     }
 }
 
-/// Whether a list of controllers has that of memory.
-fn is_memory(controllers: &str) -> bool {
-    controllers.split(',').any(|name| name == "memory")
+/// Whether a list of controllers has that one.
+fn has(controllers: &str, controller: &str) -> bool {
+    controllers.split(',').any(|name| name == controller)
 }
 
-/// Where the memory of a process is counted whose `/proc/PID/cgroup` is `groups`. Where several mounts show its hierarchy,
-/// one that has its group counts.
-fn locate(mounts: &str, groups: &str) -> Option<Place> {
-    let (version, path) = path_in(groups)?;
+/// The group that counts what `controller` does of a process whose `/proc/PID/cgroup` is `groups`. Where several mounts
+/// show its hierarchy, one that has its group counts.
+fn locate(mounts: &str, groups: &str, controller: &str) -> Option<Place> {
+    let (version, path) = path_in(groups, controller)?;
     // NUMBER PARENT DEVICE ROOT MOUNT_POINT OPTIONS … - TYPE SOURCE OPTIONS (proc_pid_mountinfo(5))
     let places = mounts.lines().filter_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
         let is_it = match *version == V1 {
-            true => file_system.starts_with("cgroup ") && is_memory(file_system.rsplit(' ').next()?),
+            true => file_system.starts_with("cgroup ") && has(file_system.rsplit(' ').next()?, controller),
             false => file_system.starts_with("cgroup2 "),
         };
         let mut fields = mount.split(' ').skip(3);
@@ -157,7 +177,7 @@ mod tests {
     use super::*;
 
     fn located(mounts: &str, groups: &str) -> (&'static str, Option<String>) {
-        let place = locate(mounts, groups).expect("a hierarchy");
+        let place = locate(mounts, groups, "memory").expect("a hierarchy");
         (place.version.limit, place.group.map(|group| group.display().to_string()))
     }
 
@@ -173,6 +193,8 @@ mod tests {
                   36 31 0:31 / /sys/fs/cgroup/memory rw shared:7 - cgroup cgroup rw,memory\n";
         let both = "4:memory:/docker/c\n1:cpu,cpuacct:/d\n0::/e\n";
         assert_eq!(located(v1, both), ("memory.limit_in_bytes", at("/sys/fs/cgroup/memory/docker/c")));
+        let time = locate(v1, both, "cpu").expect("a hierarchy");
+        assert_eq!((time.version, time.group), (&V1, Some(PathBuf::from("/sys/fs/cgroup/cpu/d"))));
         // Version 1 is there, and has not the memory controller.
         assert_eq!(located(v1, "1:cpu,cpuacct:/d\n0::/e\n"), ("memory.max", at("/sys/fs/cgroup/unified/e")));
         let inside = v1.replace(" / /sys/fs/cgroup/memory", " /docker/c /sys/fs/cgroup/memory");
@@ -182,6 +204,6 @@ mod tests {
         assert_eq!(located(&other, both), ("memory.limit_in_bytes", None));
         let all = other + "37 31 0:31 / /all rw - cgroup cgroup rw,memory\n";
         assert_eq!(located(&all, both), ("memory.limit_in_bytes", at("/all/docker/c")));
-        assert!(locate("", both).is_none() && locate(v1, "").is_none());
+        assert!(locate("", both, "memory").is_none() && locate(v1, "", "memory").is_none());
     }
 }
