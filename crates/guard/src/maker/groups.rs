@@ -10,8 +10,9 @@ use rustix::io::{Errno, write};
 #[derive(Debug, Default)]
 pub struct ControlGroups {
     /// Of each group of version 1 the file `tasks`, open for writing: whoever has opened it has the right to move
-    /// processes (`__cgroup1_procs_write`, `kernel/cgroup/cgroup-v1.c`). That of the cpu controller comes last: until
-    /// Linux 6.18 whoever is in it may have to wait for its quota in the middle of moving.
+    /// processes (`__cgroup1_procs_write`, `kernel/cgroup/cgroup-v1.c`). That of the cpu controller comes last. Before
+    /// Linux 6.18 it should not be among them: with no time left in the group, the process may have to wait in the middle of
+    /// moving, and with it everybody who changes control groups.
     pub tasks: Vec<OwnedFd>,
     /// The folder of a group of version 2 that may have processes, which one with controllers for those below it may
     /// not.

@@ -2,6 +2,7 @@
 //! those in which their memory is counted.
 
 use ringwarden::guard::ControlGroups;
+use ringwarden::policy::Release;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Pid;
@@ -60,11 +61,11 @@ pub(crate) fn tightest() -> Option<Limit> {
     groups.filter_map(|group| limit(group, version)).min_by_key(|limit| limit.left)
 }
 
-/// The groups of `process` that pay for its rings: those in which its memory and, with version 1, its time are counted.
+/// The groups of `process` that pay for its rings: those in which its memory and its time are counted.
 ///
 /// # Errors
-/// What the system says, such as where memory is counted in a group that is not mounted here. One that counts time and
-/// is not mounted is left out.
+/// What the system says, such as where memory is counted in a group that is not mounted here. One that counts time is left
+/// out then, and where it would hold up others.
 pub(crate) fn that_pay_for(process: Pid) -> io::Result<ControlGroups> {
     let (mounts, groups) = (fs::read_to_string("/proc/self/mountinfo")?, groups_of(process)?);
     let mut paying = ControlGroups::default();
@@ -75,10 +76,21 @@ pub(crate) fn that_pay_for(process: Pid) -> io::Result<ControlGroups> {
         false => paying.folder = Some(folder(&group.join(OWN))?),
     }
     let time = locate(&mounts, &groups, "cpu").filter(|place| *place.version == V1);
-    if let Some(group) = time.and_then(|place| place.group) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    if let Some(group) = time.and_then(|place| place.group)
+        && finishes_beyond_quota(&release)
+    {
         paying.tasks.push(tasks(&group)?);
     }
     Ok(paying)
+}
+
+/// Whether a task whose group has used up its quota of time finishes what it does in the kernel, as from Linux 6.18 on
+/// (`throttle_cfs_rq_work`, `kernel/sched/fair.c`). Otherwise one that moves itself into such a group of version 1 may have
+/// to wait in the middle, and with it everybody who changes control groups: for seconds, seen in 6.1.
+fn finishes_beyond_quota(release: &str) -> bool {
+    let numbers = |text: &str| text.trim().parse::<Release>().ok();
+    numbers(release).is_some_and(|release| Some(release) >= numbers("6.18"))
 }
 
 /// What moves processes into a group of version 1.
@@ -179,6 +191,15 @@ mod tests {
     fn located(mounts: &str, groups: &str) -> (&'static str, Option<String>) {
         let place = locate(mounts, groups, "memory").expect("a hierarchy");
         (place.version.limit, place.group.map(|group| group.display().to_string()))
+    }
+
+    #[test]
+    fn time_is_paid_for_where_nobody_waits_for_it() {
+        for (release, finishes) in
+            [("6.1.0-50-amd64\n", false), ("6.17.13", false), ("6.18.44-a", true), ("7.2", true), ("", false)]
+        {
+            assert_eq!(finishes_beyond_quota(release), finishes, "{release}");
+        }
     }
 
     #[test]
