@@ -175,7 +175,15 @@ impl fmt::Display for UnknownModel {
             write!(f, " {model}")?;
         }
         // As far as filters go; conformance/ knows of nothing else.
-        f.write_str(" (7.1 is like 7.0)")
+        f.write_str(" (7.1 is like 7.0)")?;
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+        let mut parts = self.0.split('.');
+        match (number(parts.next()), number(parts.next())) {
+            (Some(..7), Some(_)) => {
+                f.write_str("; kernels before 7.0 have no filters, and need not be named")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -185,6 +193,8 @@ impl FromStr for KernelModel {
     type Err = UnknownModel;
 
     fn from_str(name: &str) -> Result<Self, UnknownModel> {
+        // What conformance/ knows of 7.1 is what it knows of 7.0.
+        let name = if name == "7.1" { Self::V7_0.facts().name } else { name };
         Self::WITH_GUARD
             .into_iter()
             .find(|model| model.facts().name == name)
@@ -204,8 +214,11 @@ mod tests {
         assert_eq!(KernelModel::ALL.last(), Some(&KernelModel::default()));
         assert_eq!(
             "6.18".parse::<KernelModel>().unwrap_err().to_string(),
-            "unknown kernel `6.18`; known are posted 7.0 7.2 7.3 guard (7.1 is like 7.0)"
+            "unknown kernel `6.18`; known are posted 7.0 7.2 7.3 guard (7.1 is like 7.0); kernels before 7.0 have no \
+             filters, and need not be named"
         );
+        assert_eq!("7.1".parse(), Ok(KernelModel::V7_0));
+        assert!("8.0".parse::<KernelModel>().unwrap_err().to_string().ends_with("(7.1 is like 7.0)"));
     }
 
     #[test]

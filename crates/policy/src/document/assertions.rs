@@ -60,6 +60,9 @@ impl Document<'_> {
                 None if matches!(name.as_ref(), "if" | "with" | "require" | "condition" | "rule") => {
                     error.help("the condition is `when = \"port == 22\"`")
                 }
+                None if name == "setup" || name == "register" => {
+                    error.help("rings and register calls are held by `within`, and tried by `[[test]]`")
+                }
                 None if name == "expect" => error.help("`[[never]]` and `[[always]]` say what is expected"),
                 None => error.expected("`name`, `op` or `when`"),
             });
