@@ -11,6 +11,7 @@ use ringwarden_filter::Context;
 use ringwarden_policy::{Decision, Policy, TWINS};
 use ringwarden_uapi::KernelModel;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::env;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -113,8 +114,18 @@ fn one_rule_lets_through(maker: &Path, profile: &Value, call: &str, arguments: [
     let oracle = Oracle::new(profile, &PLAIN, call);
     let rules = oracle.rules();
     let allows = |rule: &&Value| matches!(rule["action"].as_str(), Some("SCMP_ACT_ALLOW" | "SCMP_ACT_LOG"));
+    // A rule with two conditions on one argument is a rule of each, which are joined, too.
+    let alone = |rule: &Value| -> Vec<Value> {
+        let args = rule["args"].as_array().map_or(&[][..], Vec::as_slice);
+        let indices: BTreeSet<_> = args.iter().map(|arg| arg["index"].as_u64()).collect();
+        if indices.len() == args.len() {
+            return vec![rule.clone()];
+        }
+        let with = |arg: &Value| json!({ "names": [call], "action": rule["action"], "args": [arg] });
+        args.iter().map(with).collect()
+    };
     rules.iter().all(allows)
-        && rules.iter().any(|rule| {
+        && rules.iter().flat_map(|rule| alone(rule)).any(|rule| {
             let alone = json!({ "defaultAction": profile["defaultAction"], "syscalls": [rule] });
             self::filter(maker, &alone).is_some_and(|filter| lets_through(&filter, call, arguments))
         })
@@ -156,6 +167,9 @@ fn what_libseccomp_stops_by_mistake_a_rule_alone_lets_through() {
     println!("joined, the rules let it through: {}", lets_through(&both, "socket", domain_17));
     assert!(one_rule_lets_through(maker, &profile, "socket", domain_17));
     assert!(!one_rule_lets_through(maker, &profile, "socket", [17, 0, 1, 0, 0, 0]));
+    let profile = json!({ "defaultAction": "SCMP_ACT_KILL", "syscalls": [rule(json!([large, small]))] });
+    assert!(one_rule_lets_through(maker, &profile, "socket", domain_17));
+    assert!(!one_rule_lets_through(maker, &profile, "socket", [1 << 33, 0, 0, 0, 0, 0]));
     let refusing = json!({ "names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [] });
     let profile = json!({ "defaultAction": "SCMP_ACT_KILL", "syscalls": [rule(json!([])), refusing] });
     assert!(!one_rule_lets_through(maker, &profile, "socket", domain_17));
