@@ -3,7 +3,7 @@
 //! A profile is read ([`Profile::read`]) from what OCI runtimes, Docker, Podman and Kubernetes take. It says what
 //! becomes of a call ([`Profile::decide`]), in a [`Setting`], on which its rules depend. It is fitted to io_uring under
 //! a policy, which is held by an agent outside of the container ([`Profile::for_agent`]) or by Ringwarden inside
-//! ([`Profile::for_calls`]), and written, by [`serde`], with nothing lost; or with all decided that not every runtime
+//! ([`Profile::for_calls`]), and written, by [`serde`], with no rule lost; or with all decided that not every runtime
 //! can decide ([`Profile::resolved`]).
 //!
 //! Nothing here makes a system call.
@@ -16,9 +16,11 @@ mod decide;
 mod inside;
 mod profile;
 mod read;
+mod remark;
 mod resolve;
 mod resource;
 mod setting;
+mod stranger;
 mod yaml;
 
 pub use agent::{Listener, Unfit};

@@ -1,14 +1,15 @@
 //! A profile as its file has it: that of OCI runtimes, Docker and Podman, and of Kubernetes.
 //!
-//! Every key is read or refused: one that is passed over could be the one that denies something. Places are
-//! those that the JSON reader was at.
+//! Every key is read or refused: one that is passed over could be the one that denies something. Only remarks are
+//! passed over. Places are those that the JSON reader was at.
 
+use crate::remark::Plain;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A seccomp profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, remote = "Self")]
 pub struct Profile {
     /// What becomes of calls that no rule speaks of.
     pub default_action: Action,
@@ -36,13 +37,16 @@ pub struct Profile {
     /// What becomes of the others.
     #[serde(default, deserialize_with = "or_null")]
     pub syscalls: Vec<Rule>,
-    /// Of Kubernetes' objects only, as the next two.
+    /// Of Kubernetes' objects only, as the next three.
     #[serde(skip_serializing)]
     pub(crate) disabled: Option<bool>,
     #[serde(skip_serializing)]
     pub(crate) state: Option<String>,
     #[serde(skip_serializing)]
     pub(crate) base_profile_name: Option<String>,
+    /// Of older objects: for whom the profile was; nothing that decides a call.
+    #[serde(skip_serializing)]
+    pub(crate) target_workload: Option<String>,
 }
 
 /// A machine, and the architectures whose programs it runs, too.
@@ -144,7 +148,7 @@ pub struct Rule {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, remote = "Self")]
 struct WrittenRule {
     name: Option<String>,
     names: Option<Vec<String>>,
@@ -208,7 +212,7 @@ impl Rule {
 
 /// A condition on an argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, remote = "Self")]
 pub struct Arg {
     /// Which argument, from 0 to 5.
     #[serde(deserialize_with = "index")]
@@ -297,6 +301,31 @@ impl Circumstances {
     }
 }
 
+/// Objects in which remarks may stand: what is derived reads and writes them without.
+macro_rules! with_remarks {
+    ($($object:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $object {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                <$object>::deserialize(Plain(from))
+            }
+        }
+    )*};
+}
+
+with_remarks!(Profile, WrittenRule, Arg);
+
+impl Serialize for Profile {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, to)
+    }
+}
+
+impl Serialize for Arg {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, to)
+    }
+}
+
 /// `null` is what Go writes for an empty list.
 fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
@@ -315,7 +344,8 @@ fn kernel<'de, D: Deserializer<'de>>(from: D) -> Result<Option<(u32, u32)>, D::E
     let Some(text) = Option::<String>::deserialize(from)?.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    match crate::kernel_version(&text) {
+    // Docker's earliest profiles with a version name the kernel's patch, too.
+    match crate::kernel_version(text.strip_suffix(".0").filter(|text| text.contains('.')).unwrap_or(&text)) {
         Some(version) => Ok(Some(version)),
         None => Err(D::Error::custom(format_args!("`{text}` is no kernel version such as `4.8`"))),
     }

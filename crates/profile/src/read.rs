@@ -1,7 +1,7 @@
 //! From a file to a profile.
 
 use crate::resource::{self, Resource};
-use crate::{Profile, ReadError, yaml};
+use crate::{Profile, ReadError, stranger, yaml};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -15,6 +15,9 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
         kind: Option<String>,
         spec: Option<IgnoredAny>,
         items: Option<IgnoredAny>,
+        #[serde(rename = "defaultAction")]
+        default_action: Option<IgnoredAny>,
+        syscalls: Option<IgnoredAny>,
     }
     #[derive(Deserialize)]
     struct Container {
@@ -24,20 +27,28 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
     struct Linux {
         seccomp: Option<Profile>,
     }
+    if !json.trim_start().starts_with('{') {
+        return Err(whole("a profile is an object, of JSON or YAML, and this is none".to_owned()));
+    }
     let outside: Outside = serde_json::from_str(json)?;
     if outside.items.is_some() {
         return resource::of_list(json, wanted)?.enabled();
     }
+    if let Some(kind) = outside.kind.filter(|kind| kind != resource::KIND) {
+        let advice = stranger::of_kind(&kind);
+        return Err(whole(format!("this is a {kind}, and not a {}{advice}", resource::KIND)));
+    }
     if outside.spec.is_some() {
-        if let Some(kind) = outside.kind.filter(|kind| kind != resource::KIND) {
-            return Err(whole(format!("this is a {kind}, and not a {}", resource::KIND)));
-        }
         return serde_json::from_str::<Resource>(json)?.spec.enabled();
     }
     let profile: Profile = if outside.linux.is_some() || outside.oci_version.is_some() {
         let Linux { seccomp } = serde_json::from_str::<Container>(json)?.linux;
         let message = "this container has no seccomp profile: there is no `linux.seccomp`";
         seccomp.ok_or_else(|| whole(message.to_owned()))?
+    } else if outside.default_action.is_none() && outside.syscalls.is_none() {
+        return Err(whole(
+            "this is no seccomp profile: it has neither `defaultAction` nor `syscalls`".to_owned(),
+        ));
     } else {
         serde_json::from_str(json)?
     };
@@ -45,6 +56,7 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
         ("disabled", profile.disabled.is_some()),
         ("state", profile.state.is_some()),
         ("baseProfileName", profile.base_profile_name.is_some()),
+        ("targetWorkload", profile.target_workload.is_some()),
     ];
     match strangers.iter().find(|(_, there)| *there) {
         Some((key, _)) => Err(whole(format!("unknown field `{key}`, which only objects of Kubernetes have"))),
@@ -53,7 +65,7 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
 }
 
 /// The error that is about the file, and no place in it.
-fn whole(message: String) -> ReadError {
+pub(crate) fn whole(message: String) -> ReadError {
     ReadError::Place { line: 1, column: 1, message }
 }
 
@@ -64,10 +76,15 @@ impl Profile {
     /// # Errors
     /// It is neither, or not a profile.
     pub fn read(text: &str, wanted: Option<&str>) -> Result<Self, ReadError> {
-        match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
-            None | Some('{' | '[' | '"') => of_json(text, wanted),
-            _ => of_json(&yaml::as_json(text)?, wanted).map_err(|error| yaml::placed(error, text)),
-        }
+        // Windows' editors begin a file with the mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let profile = match text.trim_start().chars().next() {
+            None => Err(whole("this is empty".to_owned())),
+            Some('{' | '[' | '"') => of_json(text, wanted),
+            _ => yaml::as_json(text)
+                .and_then(|json| of_json(&json, wanted).map_err(|error| yaml::placed(error, text))),
+        };
+        profile.map_err(|error| stranger::told(error, text))
     }
 
     /// The profile of an object, unless that says not to use it, or is only a part of one.

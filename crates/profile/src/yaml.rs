@@ -85,7 +85,7 @@ impl Writer {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if anchor != 0 || tag.is_some() {
-                    return Err(fault(at, "anchors and tags are not read"));
+                    return Err(fault(at, "anchors and tags are not read: write the value out"));
                 }
                 let is_key = self.before(at);
                 match style {
@@ -101,7 +101,7 @@ impl Writer {
             }
             Event::SequenceEnd => self.end(']'),
             Event::MappingEnd => self.end('}'),
-            Event::Alias(_) => return Err(fault(at, "aliases are not read")),
+            Event::Alias(_) => return Err(fault(at, "aliases are not read: write the value out")),
             _ => {}
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Writer {
         at: &Marker,
     ) -> Result<(), ReadError> {
         if anchor != 0 || tagged {
-            return Err(fault(at, "anchors and tags are not read"));
+            return Err(fault(at, "anchors and tags are not read: write the value out"));
         }
         if self.before(at) {
             return Err(fault(at, "a key is text"));

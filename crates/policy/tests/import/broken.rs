@@ -25,10 +25,11 @@ fn mistakes_have_places() {
         rule(&format!("{{\"names\": [\"socket\"], \"action\": \"SCMP_ACT_ALLOW\",\n\"args\": [{args}]}}"))
     };
     for (json, line, words) in [
-        (String::new(), 1, "EOF"),
-        ("nonsense".to_owned(), 1, "expected"),
-        ("[]".to_owned(), 1, "invalid"),
-        ("{}".to_owned(), 1, "missing field `defaultAction`"),
+        (String::new(), 1, "this is empty"),
+        ("nonsense".to_owned(), 1, "a profile is an object"),
+        ("[]".to_owned(), 1, "a profile is an object"),
+        ("{}".to_owned(), 1, "it has neither `defaultAction` nor `syscalls`"),
+        ("{\"syscalls\": []}".to_owned(), 1, "missing field `defaultAction`"),
         ("{\n\"defaultAction\": \"SCMP_ACT_ALLOW\"".to_owned(), 2, "EOF"),
         (
             "{\n\"defaultAction\": \"ALLOW\"}".to_owned(),
@@ -159,5 +160,50 @@ fn parts_of_files_are_refused_or_read() {
         if let Err(error) = import.seccomp(&without) {
             assert!(matches!(error, ImportError::Profile(ReadError::Place { line: 1..=3, .. })), "{error:?}");
         }
+    }
+}
+
+/// Who brings the file of another program learns whose it is, and what is read.
+#[test]
+fn files_of_other_programs_are_told() {
+    for (text, words) in [
+        (
+            r#"{"api": {"default_action": "trap", "filter_action": "allow", "filter": [{"syscall": "read"}]}}"#,
+            "a seccomp filter of Firecracker: what is read are profiles of OCI runtimes, Docker",
+        ),
+        (r#"{"main": {"mismatch_action": "trap", "match_action": "allow", "filter": []}}"#, "of Firecracker"),
+        ("2\ndenylist allow\nmount errno 1\n", "a seccomp policy of LXC"),
+        ("# old\n1\nwhitelist\n0\n", "a seccomp policy of LXC"),
+        ("POLICY web {\n  ALLOW { read, write }\n}\nUSE web DEFAULT KILL\n", "of Kafel"),
+        ("name: \"web\"\nseccomp_string: \"ERRNO(1) { bind }\"\n", "of Kafel"),
+        ("# server\nread: 1\nopenat: arg2 == O_RDONLY; return 1\n", "a seccomp policy of Minijail"),
+        ("[Service]\nSystemCallFilter=@system-service\n", "a unit of systemd"),
+        ("seccomp:\n  default_action: allow\n  syscalls: []\n", "a seccomp policy of Elastic Beats"),
+        (r#"{"version": "1.0.0", "hook": {"path": "/bin/true"}}"#, "it has neither `defaultAction` nor"),
+        ("{\"defaultAction\": {{ .Values.action }}}", "this is a template: fill it in first"),
+        ("kind: SeccompProfile\nspec:\n  {{- if .Values.on }}\n  a: 1\n", "this is a template"),
+        ("{\"defaultAction\": \"SCMP_ACT_ALLOW\" // all\n}", "JSON has no comments: take this one out"),
+        ("{\n  /* all */\n  \"defaultAction\": \"SCMP_ACT_ALLOW\"\n}", "JSON has no comments"),
+        ("{\"syscalls\": [\n{\"names\": [\"read\",\n]}]}", "a comma with nothing after it"),
+        ("version: 1\nread: yes\n", "it has neither `defaultAction` nor"),
+        (r#"{"kind": "ConfigMap", "data": {"p.json": "{}"}}"#, "import a profile out of its `data`"),
+        ("kind: Deployment\nspec: {}\n", "import the file that its `localhostProfile` names"),
+        ("defaultAction: &a SCMP_ACT_ALLOW\n", "anchors and tags are not read: write the value out"),
+    ] {
+        let (.., message) = refused(text);
+        assert!(message.contains(words), "{text}: {message}");
+        assert!(message.len() < 200, "{text}: {message}");
+    }
+}
+
+/// A mistake in a profile stays what it is, whatever the words around it.
+#[test]
+fn profiles_are_not_taken_for_files_of_other_programs() {
+    for (text, words) in [
+        ("{\"defaultAction\": \"ALLOW\", \"comment\": \"DEFAULT ALLOW, POLICY {\"}", "unknown variant"),
+        ("{\"comment\": \"// {{ https://a\",\n\"defaultAction\": \"ALLOW\"}", "unknown variant"),
+        ("defaultAction: SCMP_ACT_ALLOW\nsyscalls:\n- names: [a]\n  args:\n  - index: 1\n", "missing field"),
+    ] {
+        assert!(refused(text).2.contains(words), "{text}: {}", refused(text).2);
     }
 }

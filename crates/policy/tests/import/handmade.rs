@@ -170,6 +170,8 @@ fn circumstances_decide() {
         (r#""excludes": {"arches": ["arm64"]}"#, PLAIN, "allow"),
         (r#""includes": {"minKernel": "4.8"}"#, PLAIN, "allow"),
         (r#""includes": {"minKernel": "4.8"}"#, OLD, "deny"),
+        (r#""includes": {"minKernel": "4.8.0"}"#, PLAIN, "allow"),
+        (r#""includes": {"minKernel": "4.0"}"#, OLD, "allow"),
         (r#""excludes": {"minKernel": "4.8"}"#, PLAIN, "deny"),
         (r#""excludes": {"minKernel": "4.8"}"#, OLD, "allow"),
         (r#""includes": {"caps": []}, "excludes": null"#, PLAIN, "allow"),
@@ -255,6 +257,31 @@ fn files_around_profiles() {
     ] {
         assert_eq!(import(&json, &PLAIN), expected);
     }
+}
+
+/// Remarks, which runtimes pass over, wherever their authors put them.
+#[test]
+fn remarks_are_passed_over() {
+    let profile = listing(&socket("ALLOW", &arg(0, "EQ", 1, 0)));
+    let expected = import(&profile, &PLAIN);
+    for remark in [
+        r#""comment": ["for", "a server"]"#,
+        r#""_comment": {"why": "a server"}"#,
+        r#""$comment": "for a server", "$schema": "profile""#,
+        r#""//": "for", "// more": "a server", "_why": null"#,
+        r##""#": 7"##,
+    ] {
+        let inside = |object: &str| profile.replacen(object, &format!("{object}{remark}, "), 1);
+        for json in [format!("{{{remark}, {}", &profile[1..]), inside("\"args\": [{")] {
+            assert_ne!(json, profile);
+            assert_eq!(import(&json, &PLAIN), expected, "{json}");
+        }
+    }
+    let rule = profile.replacen("{\"names\"", "{\"_comment\": [], \"comment\": \"x\", \"names\"", 1);
+    assert_ne!(rule, profile);
+    assert_eq!(import(&rule, &PLAIN), expected);
+    // Windows' editors begin a file so.
+    assert_eq!(import(&format!("\u{feff}{profile}"), &PLAIN), expected);
 }
 
 #[test]

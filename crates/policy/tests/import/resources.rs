@@ -84,6 +84,8 @@ fn objects_of_an_api_server_are_read() {
         YAML.to_owned(),
         object("one", JSON),
         object("one", &JSON.replacen('{', r#"{"state": "Enabled", "disabled": false, "#, 1)),
+        object("one", &JSON.replacen('{', r#"{"targetWorkload": "web", "#, 1)),
+        format!("\u{feff}{YAML}"),
         format!(r#"{{"kind": "List", "items": [{}]}}"#, object("one", JSON)),
         // Items of a typed list need not say what they are.
         format!(r#"{{"kind": "SeccompProfileList", "items": [{{"metadata": {{}}, "spec": {JSON}}}]}}"#),
@@ -122,6 +124,7 @@ fn objects_that_are_not_in_force_or_not_whole_are_refused() {
         (YAML.replace("disabled: false", "disabled: true"), "not in force: `spec.disabled` is true"),
         (object("one", JSON).replace("\"SeccompProfile\"", "\"Pod\""), "this is a Pod"),
         (JSON.replacen('{', "{\"disabled\": true, ", 1), "unknown field `disabled`"),
+        (JSON.replacen('{', "{\"targetWorkload\": \"web\", ", 1), "unknown field `targetWorkload`"),
         // Places are those of the YAML.
         (YAML.replace("index: 0", "index: 7"), "32:"),
         (YAML.replace("names:\n    - socket", "nmaes:\n    - socket"), "35:"),
