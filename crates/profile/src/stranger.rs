@@ -44,10 +44,10 @@ fn other_format(text: &str) -> Option<&'static str> {
         Some("a seccomp policy of Elastic Beats")
     } else if first.starts_with(['{', '[']) {
         None
-    } else if any(&["POLICY ", "seccomp_string", "DEFAULT KILL", "DEFAULT ALLOW", "DEFAULT ERRNO"]) {
-        Some("a seccomp policy of Kafel, as nsjail has them")
     } else if !first.is_empty() && is_of_minijail(text) {
         Some("a seccomp policy of Minijail")
+    } else if any(&["POLICY ", "seccomp_string", "DEFAULT KILL", "DEFAULT ALLOW", "DEFAULT ERRNO"]) {
+        Some("a seccomp policy of Kafel, as nsjail has them")
     } else {
         None
     }
@@ -57,9 +57,11 @@ fn other_format(text: &str) -> Option<&'static str> {
 fn is_of_minijail(text: &str) -> bool {
     let is_name = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
     let is_rule = |line: &str| {
+        // A condition goes on in the next lines.
         line.starts_with('@')
+            || line.trim_start().starts_with("arg")
             || line.split_once(':').is_some_and(|(name, rule)| {
-                let rule = rule.trim();
+                let rule = rule.split('#').next().unwrap_or_default().trim();
                 name.chars().all(is_name)
                     && (["0", "1", "allow", "kill", "log", "trap"].contains(&rule)
                         || rule.starts_with("arg")

@@ -28,8 +28,10 @@ pub(crate) fn as_json(text: &str) -> Result<String, ReadError> {
     }
     // `---` at the end begins one that says nothing.
     documents.retain(|document| document.trim() != "null" && !document.trim().is_empty());
-    if documents.len() == 1 {
-        return Ok(documents.remove(0));
+    match documents.len() {
+        0 => return Err(crate::read::whole("this is empty".to_owned())),
+        1 => return Ok(documents.remove(0)),
+        _ => {}
     }
     let mut list = String::from("{\"kind\": \"List\", \"items\": [");
     for (index, document) in documents.iter().enumerate() {

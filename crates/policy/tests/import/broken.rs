@@ -26,6 +26,7 @@ fn mistakes_have_places() {
     };
     for (json, line, words) in [
         (String::new(), 1, "this is empty"),
+        ("# nothing\n---\n".to_owned(), 1, "this is empty"),
         ("nonsense".to_owned(), 1, "a profile is an object"),
         ("[]".to_owned(), 1, "a profile is an object"),
         ("{}".to_owned(), 1, "it has neither `defaultAction` nor `syscalls`"),
@@ -177,6 +178,10 @@ fn files_of_other_programs_are_told() {
         ("POLICY web {\n  ALLOW { read, write }\n}\nUSE web DEFAULT KILL\n", "of Kafel"),
         ("name: \"web\"\nseccomp_string: \"ERRNO(1) { bind }\"\n", "of Kafel"),
         ("# server\nread: 1\nopenat: arg2 == O_RDONLY; return 1\n", "a seccomp policy of Minijail"),
+        (
+            "@include /etc/common.policy\nioctl: arg1 == FS_POLICY || \\\n  arg1 == 7\nread: 1 # a file\n",
+            "of Minijail",
+        ),
         ("[Service]\nSystemCallFilter=@system-service\n", "a unit of systemd"),
         ("seccomp:\n  default_action: allow\n  syscalls: []\n", "a seccomp policy of Elastic Beats"),
         (r#"{"version": "1.0.0", "hook": {"path": "/bin/true"}}"#, "it has neither `defaultAction` nor"),
