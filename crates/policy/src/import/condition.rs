@@ -82,7 +82,8 @@ impl Values {
         }
     }
 
-    fn bits(mask: u64, value: u64) -> Self {
+    /// Those that have `value` in the bits of `mask`.
+    pub(super) fn bits(mask: u64, value: u64) -> Self {
         match mask {
             0 => Self::all(),
             MOST => Self::Ranges(Ranges::between(value, value)),

@@ -3,7 +3,7 @@
 use super::condition::{MOST, Values};
 use super::ranges::Ranges;
 use ringwarden_cbpf::insn::BPF_MAXINSNS;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many arguments system calls have.
 const ARGUMENTS: u8 = 6;
@@ -125,29 +125,52 @@ fn without(mut one: Match, index: u8, denied: &Ranges) -> Option<Match> {
     Match::new(one.0)
 }
 
-/// The same in fewer parts: those that differ in ranges of one argument only are one.
+/// What an argument may be: ranges of values, and masks with the bits that are to be in them.
+#[derive(Default)]
+struct Union {
+    ranges: Vec<(u64, u64)>,
+    bits: BTreeSet<(u64, u64)>,
+}
+
+/// The same in fewer parts: those that differ in ranges of one argument only are one, and so are those that differ
+/// in one bit.
 fn united(mut parts: Vec<Match>) -> Vec<Match> {
     for index in 0..ARGUMENTS {
-        let mut unions: BTreeMap<Match, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut unions: BTreeMap<Match, Union> = BTreeMap::new();
         let mut others = Vec::new();
         for mut part in parts {
             match part.0.remove(&index) {
-                Some(Values::Ranges(own)) => unions.entry(part).or_default().extend(own.as_slice()),
-                Some(bits) => {
-                    part.0.insert(index, bits);
-                    others.push(part);
+                Some(Values::Ranges(own)) => unions.entry(part).or_default().ranges.extend(own.as_slice()),
+                Some(Values::Bits { mask, value }) => {
+                    unions.entry(part).or_default().bits.insert((mask, value));
                 }
                 None => others.push(part),
             }
         }
-        let united = unions.into_iter().filter_map(|(mut part, ranges)| {
-            part.0.insert(index, Values::Ranges(ranges.into_iter().collect()));
+        for (part, Union { ranges, bits }) in unions {
+            let ranges = (!ranges.is_empty()).then(|| Values::Ranges(ranges.into_iter().collect()));
+            let bits = joined(bits).into_iter().map(|(mask, value)| Values::bits(mask, value));
             // What is now everything says nothing any more.
-            Match::new(part.0)
-        });
-        parts = others.into_iter().chain(united).collect();
+            let with = |values| Match::new(part.0.clone().into_iter().chain([(index, values)]));
+            others.extend(ranges.into_iter().chain(bits).filter_map(with));
+        }
+        parts = others;
     }
     parts
+}
+
+/// The same values by fewer masks and bits.
+fn joined(mut bits: BTreeSet<(u64, u64)>) -> BTreeSet<(u64, u64)> {
+    let mut single = BTreeSet::new();
+    while let Some((mask, value)) = bits.pop_last() {
+        let mut differing = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| mask & bit != 0);
+        let mut is_there = |other| bits.remove(&other) || single.remove(&other);
+        match differing.find(|bit| is_there((mask, value ^ bit))) {
+            Some(bit) => bits.insert((mask & !bit, value & !bit)),
+            None => single.insert((mask, value)),
+        };
+    }
+    single
 }
 
 /// Those of which each says something that no other one does.

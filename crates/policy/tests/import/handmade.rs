@@ -97,6 +97,7 @@ fn rules_are_united() {
     let kill = |args: &str| socket("KILL", args);
     let (unix, inet, high) = (arg(0, "EQ", 1, 0), arg(0, "EQ", 2, 0), arg(0, "GT", 1, 0));
     let tcp = format!("{inet}, {}", arg(2, "EQ", 6, 0));
+    let (odd, even) = (arg(0, "MASKED_EQ", 1, 1), arg(0, "MASKED_EQ", 1, 0));
     for (json, expected) in [
         (listing(&[allow(&unix), allow(&inet)].join(",")), "family in 1..=2"),
         (listing(&[allow(&unix), allow(&arg(0, "EQ", 10, 0))].join(",")), "family in {AF_UNIX, AF_INET6}"),
@@ -111,6 +112,12 @@ fn rules_are_united() {
             "family == AF_INET || family >= 2 && protocol == IPPROTO_TCP",
         ),
         (listing(&[allow(&unix), allow("")].join(",")), "allow"),
+        // Bits that may be set or not are no condition.
+        (listing(&[allow(&odd), allow(&even), kill(&arg(0, "NE", 2, 0))].join(",")), "family == AF_INET"),
+        (
+            listing(&[0, 1, 2, 3].map(|bits| allow(&arg(0, "MASKED_EQ", 7, bits))).join(",")),
+            "family & 0x4 == 0x0",
+        ),
         (refusing(&kill(&unix)), "family != AF_UNIX"),
         (refusing(&[kill(&unix), kill(&inet)].join(",")), "!(family in 1..=2)"),
         (refusing(&kill(&tcp)), "!(family == AF_INET && protocol == IPPROTO_TCP)"),
