@@ -18,6 +18,7 @@ use ringwarden_testring::{Ring, SetupFlags, Sqe};
 use ringwarden_uapi::restriction::{Restriction, SQE_OP};
 use ringwarden_uapi::{Opcode, RegisterOp, sys};
 use serde_json::{Map, json};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -40,6 +41,9 @@ struct Args {
     #[arg(long, hide = true)]
     racer: bool,
 }
+
+/// Copies of rings that a thread keeps at a time.
+const COPIES: usize = 16;
 
 const PROCESSES: usize = 2;
 const THREADS: u64 = 4;
@@ -173,6 +177,7 @@ fn new_ring() -> io::Result<Ring> {
 /// Makes rings until the time is over, and gives the last ones.
 fn make_rings(mut random: Rng, counts: &Counts) -> Vec<Ring> {
     let mut kept = Vec::new();
+    let mut copies = VecDeque::new();
     while !counts.over.load(Ordering::Relaxed) {
         let kind = random.usize(..KINDS.len());
         let flags = KINDS[kind].1;
@@ -182,8 +187,12 @@ fn make_rings(mut random: Rng, counts: &Counts) -> Vec<Ring> {
         let number = ring.as_fd().as_raw_fd();
         if flags.contains(SetupFlags::R_DISABLED) {
             // Another thread's ring may get that number at any moment, or have it.
-            swap::put(number, place);
-            swap::put(number, number + random.i32(1..7));
+            for at in [place, number + random.i32(1..7)] {
+                swap::put(number, at);
+                copies.push_back(at);
+            }
+            // Too many would take all the memory that rings may have.
+            copies.drain(..copies.len().saturating_sub(COPIES)).for_each(swap::take);
             if flags.contains(SetupFlags::CLAMP) {
                 let _ = restrict_to_nop(number);
             }

@@ -12,6 +12,14 @@ pub(crate) fn next_number() -> RawFd {
     }
 }
 
+/// Closes what was put there, or what has come there since.
+pub(crate) fn take(place: RawFd) {
+    if place > 2 {
+        // SAFETY: as with what is put somewhere.
+        unsafe { libc::close(place) };
+    }
+}
+
 /// Puts a copy of a ring where another may be, but for the standard descriptors; whatever was there is closed.
 pub(crate) fn put(ring: RawFd, place: RawFd) {
     if ring > 2 && place > 2 {
