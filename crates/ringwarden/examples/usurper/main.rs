@@ -49,6 +49,10 @@ const ENTRIES: u32 = 4096;
 const NUMBER: RawFd = 500;
 /// How many processes keep one processor busy.
 const HOGS: usize = 8;
+/// How many are on all others: whoever makes a ring there does not always do so at one go.
+const FEW_HOGS: usize = 6;
+/// Names the processor of a hog.
+const WHERE: &str = "WHERE";
 /// The status that asks for another try, as does being killed for holding up a call.
 const TOO_EARLY: i32 = 3;
 /// In place of a result.
@@ -60,7 +64,7 @@ fn main() -> io::Result<()> {
         Some(VICTIM) => be_usurped(),
         Some(USURPER) => usurp(),
         Some(HOG) => {
-            put(None, busy_processor());
+            put(None, env::var(WHERE).ok().and_then(|number| number.parse().ok()).unwrap_or(0));
             let parent = getppid();
             while getppid() == parent {
                 (0..10_000).for_each(|_| hint::spin_loop());
@@ -68,9 +72,14 @@ fn main() -> io::Result<()> {
             Ok(())
         }
         how => {
-            let start = |role| start(role, how.unwrap_or_default());
-            let hogs = (0..HOGS).map(|_| start(HOG)).collect::<io::Result<Vec<_>>>()?;
-            while !start(VICTIM)?.wait()?.success() {}
+            let how = how.unwrap_or_default();
+            let hogs_of = |processor| {
+                let count = if processor == busy_processor() { HOGS } else { FEW_HOGS };
+                std::iter::repeat_n(processor, count)
+            };
+            let hog = |processor: usize| start(HOG, how, processor);
+            let hogs = processors().into_iter().flat_map(hogs_of).map(hog).collect::<io::Result<Vec<_>>>()?;
+            while !start(VICTIM, how, 0)?.wait()?.success() {}
             for mut hog in hogs {
                 hog.kill()?;
                 hog.wait()?;
@@ -81,9 +90,14 @@ fn main() -> io::Result<()> {
 }
 
 /// Whoever is the first program's parent makes rings for the tree.
-fn start(role: &str, how: &str) -> io::Result<Child> {
+fn start(role: &str, how: &str, processor: usize) -> io::Result<Child> {
     let maker = getppid().map_or(0, |maker| maker.as_raw_nonzero().get());
-    Command::new(env::current_exe()?).arg(role).env(MAKER, maker.to_string()).env(HOW, how).spawn()
+    Command::new(env::current_exe()?)
+        .arg(role)
+        .env(MAKER, maker.to_string())
+        .env(HOW, how)
+        .env(WHERE, processor.to_string())
+        .spawn()
 }
 
 /// Has a ring made for the first thread, in whose place the second one executes the usurper meanwhile.
