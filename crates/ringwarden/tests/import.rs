@@ -91,7 +91,7 @@ fn what_is_not_usable_is_refused_with_its_place() {
     let wrong = PROFILE.replace("SCMP_CMP_NE", "SCMP_CMP_NEQ");
     for (arguments, input, expected) in [
         (&["-"][..], wrong.as_str(), "-:8:64: unknown variant `SCMP_CMP_NEQ`"),
-        (&["-"], "", "-:1:0: EOF"),
+        (&["-"], "", "-:1:1: this is empty"),
         (&["no-such-file.json"], "", "cannot read `no-such-file.json`"),
         (
             &["-", "--allow", "read"],
