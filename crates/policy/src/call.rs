@@ -92,9 +92,7 @@ impl Policy {
             },
         }
     }
-}
 
-impl Policy {
     /// The rule that refuses `register send_msg_ring`, a request of `msg_ring` in a call of its own that no filter sees: it
     /// passes where that operation is allowed whatever it asks for.
     fn rule_of_messages(&self, op: RegisterOp) -> Option<&RuleOrigin> {

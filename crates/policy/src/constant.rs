@@ -5,6 +5,7 @@
 //! `include/uapi/linux/io_uring.h`) on the architecture that this was built for. Those of what only the guard sees are
 //! in [`sqe`].
 
+use crate::field::both;
 use crate::kind::Kind;
 use ringwarden_uapi::open;
 use ringwarden_uapi::ring::SqeFlags;
@@ -45,18 +46,10 @@ macro_rules! constants {
 mod sqe;
 
 /// Every constant, by kind.
-pub const CONSTANTS: &[Constant] = &{
-    let mut all = [SHOWN_BY_KERNELS[0]; SHOWN_BY_KERNELS.len() + sqe::SHOWN_BY_THE_GUARD.len()];
-    let mut at = 0;
-    while at < all.len() {
-        all[at] = match at.checked_sub(SHOWN_BY_KERNELS.len()) {
-            None => SHOWN_BY_KERNELS[at],
-            Some(at) => sqe::SHOWN_BY_THE_GUARD[at],
-        };
-        at += 1;
-    }
-    all
-};
+pub const CONSTANTS: &[Constant] = &both::<_, { SHOWN_BY_KERNELS.len() + sqe::SHOWN_BY_THE_GUARD.len() }>(
+    SHOWN_BY_KERNELS,
+    sqe::SHOWN_BY_THE_GUARD,
+);
 
 constants! { SHOWN_BY_KERNELS:
     Family {

@@ -136,6 +136,11 @@ struct Document<'s> {
     used: BTreeSet<String>,
 }
 
+/// A number of TOML, in whatever base it is written; `None` beyond 32 bits.
+fn word(number: &toml::de::DeInteger<'_>) -> Option<u32> {
+    u32::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
+}
+
 type Key<'t> = Spanned<toml::de::DeString<'t>>;
 
 impl<'s> Document<'s> {

@@ -85,18 +85,24 @@ const PLAIN: Field = Field {
 const WIDE: Field = Field { bits: 64, form: Form::U64, mask: u64::MAX, ..PLAIN };
 
 /// Every field.
-pub const FIELDS: &[Field] = &{
-    let mut all = [PLAIN; SHOWN_BY_KERNELS.len() + sqe::SHOWN_BY_THE_GUARD.len()];
+pub const FIELDS: &[Field] = &both::<_, { SHOWN_BY_KERNELS.len() + sqe::SHOWN_BY_THE_GUARD.len() }>(
+    SHOWN_BY_KERNELS,
+    sqe::SHOWN_BY_THE_GUARD,
+);
+
+/// What kernels show and what the guard does, in one list of `ALL`: of fields, as of the constants that they hold.
+pub(crate) const fn both<T: Copy, const ALL: usize>(by_kernels: &[T], by_the_guard: &[T]) -> [T; ALL] {
+    let mut all = [by_kernels[0]; ALL];
     let mut at = 0;
-    while at < all.len() {
-        all[at] = match at.checked_sub(SHOWN_BY_KERNELS.len()) {
-            None => SHOWN_BY_KERNELS[at],
-            Some(at) => sqe::SHOWN_BY_THE_GUARD[at],
+    while at < ALL {
+        all[at] = match at.checked_sub(by_kernels.len()) {
+            None => by_kernels[at],
+            Some(at) => by_the_guard[at],
         };
         at += 1;
     }
     all
-};
+}
 
 const SHOWN_BY_KERNELS: &[Field] = &[
     Field {

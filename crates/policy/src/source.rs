@@ -43,6 +43,16 @@ impl Source {
         (self.text[start..end].trim_end_matches(['\n', '\r']), start)
     }
 
+    /// The lines, each with its place; lines end by a newline alone.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, Span)> {
+        let mut next = 0;
+        self.text.lines().map(move |line| {
+            let span = next..next + line.len();
+            next = span.end + 1;
+            (line, span)
+        })
+    }
+
     /// The text of a span, empty where the span is not one.
     pub(crate) fn slice(&self, span: &Span) -> &str {
         self.text.get(span.clone()).unwrap_or_default()

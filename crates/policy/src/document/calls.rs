@@ -1,6 +1,6 @@
 //! `[setup]` and `[register]`: what may be asked of the calls themselves.
 
-use super::Document;
+use super::{Document, word};
 use crate::calls::{Calls, Register};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::{Decision, RuleOrigin};
@@ -56,8 +56,7 @@ impl Document<'_> {
                 self.errors.push(error);
                 return;
             };
-            let entries =
-                u32::from_str_radix(&number.as_str().replace('_', ""), number.radix()).unwrap_or(u32::MAX);
+            let entries = word(number).unwrap_or(u32::MAX);
             if !entries.is_power_of_two() || entries > MAX_ENTRIES {
                 let message = format!("rings cannot have {} entries", number.as_str());
                 let error = self.error(Code::Entries, value.span(), message).expected(ENTRIES);

@@ -1,6 +1,6 @@
 //! Rings and register calls that tests and questions are about.
 
-use super::Document;
+use super::{Document, word};
 use crate::call::SetupCall;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::register_group::RegisterGroup;
@@ -83,17 +83,14 @@ impl Document<'_> {
             return self.refuse(error);
         };
         // What is too large for the call is too large for the kernel.
-        let size = u32::from_str_radix(&number.as_str().replace('_', ""), number.radix()).unwrap_or(u32::MAX);
+        let size = word(number).unwrap_or(u32::MAX);
         Some((size, value.span()))
     }
 
     fn ring_of_lines(&mut self) -> Option<SetupCall> {
         let source = self.source;
         let mut said = Said::default();
-        let mut next = 0;
-        for line in source.text.lines() {
-            let span = next..next + line.len();
-            next = span.end + 1;
+        for (line, span) in source.lines() {
             let Some((name, text)) = line.split_once('=') else {
                 let error = self.error(Code::Syntax, span, format!("`{line}` gives nothing a value"));
                 self.errors.push(error.label("without `=`").expected("`field=value`, such as `entries=64`"));
@@ -208,19 +205,14 @@ impl Document<'_> {
     /// `register` of a test: an opcode by name or number, or the members of a group.
     pub(super) fn registered(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Vec<RegisterOp>> {
         match value.get_ref() {
-            DeValue::Integer(number) => {
-                match u32::from_str_radix(&number.as_str().replace('_', ""), number.radix()) {
-                    Ok(number) => Some(vec![RegisterOp(number)]),
-                    Err(_) => {
-                        let error = self.error(
-                            Code::UnknownRegister,
-                            value.span(),
-                            "no register opcode has this number",
-                        );
-                        self.refuse(error.label("not from 0 to 4294967295"))
-                    }
+            DeValue::Integer(number) => match word(number) {
+                Some(number) => Some(vec![RegisterOp(number)]),
+                None => {
+                    let error =
+                        self.error(Code::UnknownRegister, value.span(), "no register opcode has this number");
+                    self.refuse(error.label("not from 0 to 4294967295"))
                 }
-            }
+            },
             DeValue::String(name) => match (RegisterGroup::named(name), RegisterOp::from_name(name)) {
                 (Some(group), _) => Some(group.members.to_vec()),
                 (None, Some(op)) => Some(vec![op]),

@@ -167,10 +167,8 @@ impl Document<'_> {
     /// The request that a source of `field=value` lines asks about.
     pub(super) fn question(&mut self, operation: Opcode) -> Option<Request> {
         let source = self.source;
-        let (mut next, mut given) = (0, Vec::new());
-        for line in source.text.lines() {
-            let span = next..next + line.len();
-            next = span.end + 1;
+        let mut given = Vec::new();
+        for (line, span) in source.lines() {
             let Some((name, value)) = line.split_once('=') else {
                 let error = self.error(Code::Syntax, span, format!("`{line}` gives no field a value"));
                 self.errors.push(error.label("without `=`").expected("`field=value`, such as `port=443`"));
