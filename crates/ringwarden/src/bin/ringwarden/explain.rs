@@ -2,7 +2,7 @@
 
 use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
-use crate::{UNUSABLE, compile, layers, request};
+use crate::{UNUSABLE, compile, layers, request, rule};
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::cbpf::disasm::disassemble;
@@ -98,10 +98,8 @@ impl Document for Report {}
 struct Rule {
     /// Which of the policies, from 0.
     layer: usize,
-    /// As `key = value`, in one line.
-    rule: String,
-    /// The policy file and line.
-    at: String,
+    #[serde(flatten)]
+    rule: rule::Rule,
 }
 
 /// The value of a field, as policies write it.
@@ -296,9 +294,8 @@ fn of_call(policies: &[Policy], call: &Call, kernel: KernelModel) -> Report {
 }
 
 impl Rule {
-    fn new(layer: usize, RuleOrigin { file, line, key, text, .. }: &RuleOrigin) -> Self {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { layer, rule: format!("{key} = {text}"), at: format!("{file}:{line}") }
+    fn new(layer: usize, origin: &RuleOrigin) -> Self {
+        Self { layer, rule: rule::Rule::new(origin) }
     }
 }
 
@@ -311,7 +308,7 @@ impl Report {
         } else {
             tell!("{BAD}refused{BAD:#}  {request}");
         }
-        for Rule { layer, rule, at } in rules {
+        for Rule { layer, rule: rule::Rule { rule, at, .. } } in rules {
             let layer = if layered { format!(", layer {layer}") } else { String::new() };
             tell!("by {BOLD}{rule}{BOLD:#}\nat {at}{layer}");
         }

@@ -30,10 +30,8 @@ pub(crate) struct Fit {
 /// A rule that takes the split lane, whatever the kernel.
 #[derive(JsonSchema, Serialize)]
 struct GuardsOwn {
-    /// As `key = value`, in one line.
-    rule: String,
-    /// The policy file and line.
-    at: String,
+    #[serde(flatten)]
+    rule: Rule,
     /// The first field that it asks for and no kernel shows.
     field: &'static str,
 }
@@ -47,15 +45,14 @@ impl Fit {
         let filters = models.find(holds).map(|model| model.to_string());
         let mut guard: Vec<_> =
             layers.iter().flat_map(Policy::rules_of_the_guard).map(GuardsOwn::new).collect();
-        guard.dedup_by(|next, before| next.at == before.at);
+        guard.dedup_by(|next, before| next.rule.at == before.rule.at);
         Self { file: file.to_owned(), lane, because, filters, guard }
     }
 }
 
 impl GuardsOwn {
     fn new((origin, field): (&RuleOrigin, &Field)) -> Self {
-        let Rule { rule, at, .. } = Rule::new(origin);
-        Self { rule, at, field: field.name }
+        Self { rule: Rule::new(origin), field: field.name }
     }
 }
 
@@ -66,7 +63,7 @@ impl Display for Fit {
                 let only = if SPLITS_RINGS { "" } else { ", which is x86-64 only," };
                 match (&self.filters, self.guard.first()) {
                     (Some(filters), _) => write!(f, "split lane{only} before Linux {filters}: {because}"),
-                    (None, Some(GuardsOwn { rule, at, field })) => {
+                    (None, Some(GuardsOwn { rule: Rule { rule, at, .. }, field })) => {
                         let others = match self.guard.len() - 1 {
                             0 => String::new(),
                             1 => ", and 1 rule like it".to_owned(),
