@@ -275,7 +275,7 @@ fn who_takes_the_place_of_a_single_issuer_enables_nothing() {
     }
     let _alone = RACE.lock().unwrap_or_else(PoisonError::into_inner);
     let stage = Stage::unprivileged().alone().with_backend("restricted");
-    let replaced: &[_] = if cfg!(target_arch = "x86_64") { &["replaced"; 3] } else { &[] };
+    let replaced: &[_] = if cfg!(target_arch = "x86_64") { &["replaced"; 8] } else { &[] };
     for how in ["openly"; 2].iter().chain(replaced) {
         let mut usurper = stage.guarded(&policy("allow", "nop = \"deny\""), stage.example("usurper"));
         usurper.arg(how);

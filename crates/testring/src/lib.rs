@@ -10,10 +10,12 @@
 
 #![deny(missing_docs)]
 
+mod descriptor;
 mod mapping;
 
 pub use ringwarden_uapi::ring::{Cqe, EnterFlags, Params, SetupFlags, Sqe};
 
+use descriptor::Descriptor;
 use mapping::Mapping;
 use ringwarden_uapi::{RegisterOp, ring, sys};
 use std::io;
@@ -26,7 +28,7 @@ pub type SqeWords = [AtomicU64; 8];
 /// A ring with its two mappings.
 #[derive(Debug)]
 pub struct Ring {
-    fd: OwnedFd,
+    fd: Descriptor,
     params: Params,
     queues: Mapping,
     sqes: Mapping,
@@ -63,6 +65,7 @@ impl Ring {
     /// # Errors
     /// What `mmap(2)` answered.
     pub fn map(fd: OwnedFd, params: Params) -> io::Result<Self> {
+        let fd = Descriptor::from(fd);
         let lines = if params.flags & SetupFlags::SQE128.bits() == 0 { 1 } else { 2 };
         let (queues, sqes) = map(fd.as_fd(), &params, lines)?;
         let ring = Self { fd, params, queues, sqes, lines };
@@ -87,7 +90,9 @@ impl Ring {
         let mut params = Params { sq_entries: entries, ..Params::default() };
         let argument = std::ptr::from_mut(&mut params).cast();
         // SAFETY: one `struct io_uring_params`, which the call reads and writes.
-        unsafe { sys::register(self.fd.as_raw_fd(), RegisterOp::REGISTER_RESIZE_RINGS.0, argument, 1)? };
+        unsafe {
+            sys::register(self.fd.as_fd().as_raw_fd(), RegisterOp::REGISTER_RESIZE_RINGS.0, argument, 1)?
+        };
         let params = Params { flags: self.params.flags, ..params };
         (self.queues, self.sqes) = map(self.fd.as_fd(), &params, self.lines)?;
         self.params = params;

@@ -10,7 +10,8 @@
 //! replaces the instruction. So the call comes from a thread that is traced by the guard, though not for that ring.
 //!
 //! Both moments last as long as need be: who makes the ring, and who enables it, get no processor meanwhile. A program
-//! may see to that for all processes of its user.
+//! may see to that for all threads of its user, and may undo it: they are of `SCHED_IDLE`, on a processor that is kept
+//! busy (`sched(7)`).
 //!
 //! Prints one JSON object when such a call has been answered: `enabling`, what came of it, and `nop`, what of a NOP on
 //! the ring, 0 or the negated errno. Run it where NOP is denied: neither may be 0.
@@ -23,7 +24,7 @@ mod replaced;
 use replaced::Trap;
 use ringwarden_testring::{Ring, SetupFlags, Sqe};
 use ringwarden_uapi::{RegisterOp, sys};
-use rustix::process::{getppid, setpriority_process};
+use rustix::process::getppid;
 use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -43,16 +44,10 @@ const HOW: &str = "HOW";
 /// Names the process that makes rings.
 const MAKER: &str = "MAKER";
 
-/// So large that it takes a while.
-const ENTRIES: u32 = 4096;
 /// The number that is enabled.
 const NUMBER: RawFd = 500;
 /// How many processes keep one processor busy.
-const HOGS: usize = 8;
-/// How many are on all others: whoever makes a ring there does not always do so at one go.
-const FEW_HOGS: usize = 6;
-/// Names the processor of a hog.
-const WHERE: &str = "WHERE";
+const HOGS: usize = 2;
 /// The status that asks for another try, as does being killed for holding up a call.
 const TOO_EARLY: i32 = 3;
 /// In place of a result.
@@ -64,7 +59,7 @@ fn main() -> io::Result<()> {
         Some(VICTIM) => be_usurped(),
         Some(USURPER) => usurp(),
         Some(HOG) => {
-            put(None, env::var(WHERE).ok().and_then(|number| number.parse().ok()).unwrap_or(0));
+            put(None, busy_processor());
             let parent = getppid();
             while getppid() == parent {
                 (0..10_000).for_each(|_| hint::spin_loop());
@@ -73,13 +68,8 @@ fn main() -> io::Result<()> {
         }
         how => {
             let how = how.unwrap_or_default();
-            let hogs_of = |processor| {
-                let count = if processor == busy_processor() { HOGS } else { FEW_HOGS };
-                std::iter::repeat_n(processor, count)
-            };
-            let hog = |processor: usize| start(HOG, how, processor);
-            let hogs = processors().into_iter().flat_map(hogs_of).map(hog).collect::<io::Result<Vec<_>>>()?;
-            while !start(VICTIM, how, 0)?.wait()?.success() {}
+            let hogs = (0..HOGS).map(|_| start(HOG, how)).collect::<io::Result<Vec<_>>>()?;
+            while !start(VICTIM, how)?.wait()?.success() {}
             for mut hog in hogs {
                 hog.kill()?;
                 hog.wait()?;
@@ -90,29 +80,22 @@ fn main() -> io::Result<()> {
 }
 
 /// Whoever is the first program's parent makes rings for the tree.
-fn start(role: &str, how: &str, processor: usize) -> io::Result<Child> {
+fn start(role: &str, how: &str) -> io::Result<Child> {
     let maker = getppid().map_or(0, |maker| maker.as_raw_nonzero().get());
-    Command::new(env::current_exe()?)
-        .arg(role)
-        .env(MAKER, maker.to_string())
-        .env(HOW, how)
-        .env(WHERE, processor.to_string())
-        .spawn()
+    Command::new(env::current_exe()?).arg(role).env(MAKER, maker.to_string()).env(HOW, how).spawn()
 }
 
 /// Has a ring made for the first thread, in whose place the second one executes the usurper meanwhile.
 fn be_usurped() -> io::Result<()> {
+    // Theirs is what they start.
+    threads_of_maker().for_each(be_last);
     thread::spawn(move || {
-        let at_work = loop {
-            if let Some(process) = process_that_makes_a_ring() {
-                break process;
-            }
-        };
-        be_last(at_work);
+        wait_while(|| process_that_makes_a_ring().is_none());
+        threads_of_maker().for_each(be_as_usual);
         let program = env::current_exe().unwrap_or_default();
         eprintln!("{}", Command::new(program).arg(USURPER).exec());
     });
-    let ring = Ring::new(ENTRIES, SetupFlags::SINGLE_ISSUER);
+    let ring = Ring::new(4, SetupFlags::SINGLE_ISSUER);
     drop(ring);
     std::process::exit(TOO_EARLY)
 }
@@ -161,7 +144,7 @@ fn enable_unrestricted(caller: Pid) -> io::Result<()> {
         std::process::exit(TOO_EARLY);
     }
     // The call in whose place this one was made comes to an end.
-    put(at_work, free_processor());
+    at_work.map(be_as_usual);
     let ring = loop {
         // Until then there is none (EAGAIN); and memory of rings that were closed may be still counted (ENOMEM).
         if let Ok(ring) = Ring::new(4, SetupFlags::R_DISABLED) {
@@ -170,7 +153,7 @@ fn enable_unrestricted(caller: Pid) -> io::Result<()> {
     };
     // SAFETY: nobody else has that number.
     unsafe { libc::dup2(ring.as_fd().as_raw_fd(), NUMBER) };
-    put(Some(caller), free_processor());
+    be_as_usual(caller);
     wait_while(|| !answered());
     let nop = result(nop(&ring));
     println!("{}", json!({ "enabling": ENABLING.load(Ordering::Acquire), "nop": nop }));
@@ -253,7 +236,18 @@ fn free_processor() -> usize {
 
 /// The thread gets no processor for a while.
 fn be_last(thread: Pid) {
-    // Of which the first cannot be undone.
-    let _ = setpriority_process(Some(thread), 19);
+    schedule(thread, libc::SCHED_IDLE);
     put(Some(thread), busy_processor());
+}
+
+/// It gets one again.
+fn be_as_usual(thread: Pid) {
+    schedule(thread, libc::SCHED_OTHER);
+    put(Some(thread), free_processor());
+}
+
+fn schedule(thread: Pid, policy: i32) {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: reads the parameters. Where it is refused the race is only harder.
+    unsafe { libc::sched_setscheduler(thread.as_raw_nonzero().get(), policy, &parameters) };
 }

@@ -3,9 +3,7 @@
 //! The thread wakes a submission thread that there is not, which the guard does in its place by the instruction that
 //! has brought it there. Another thread keeps replacing that instruction by a jump to code which makes the call.
 
-use crate::{
-    ENABLING, NUMBER, answered, be_last, enables, free_processor, put, threads_of_maker, told, wait_while,
-};
+use crate::{ENABLING, NUMBER, answered, be_as_usual, be_last, enables, threads_of_maker, told, wait_while};
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::EnterFlags;
 use rustix::thread::Pid;
@@ -118,7 +116,7 @@ impl Trap {
         tell(&self.faults, UFFDIO_ZEROPAGE, &mut [self.page as u64, PAGE as u64, 0, 0])?;
         wait_while(|| !enables(caller) && !answered());
         be_last(caller);
-        others().for_each(|thread| put(Some(thread), free_processor()));
+        others().for_each(be_as_usual);
         Ok(())
     }
 }
