@@ -139,12 +139,10 @@ fn usurp() -> io::Result<()> {
 
 /// Has the caller, whose call goes on, enable a ring that is held to nothing yet.
 fn enable_unrestricted(caller: Pid) -> io::Result<()> {
-    let at_work = process_that_makes_a_ring();
-    if answered() || at_work.is_none() {
-        std::process::exit(TOO_EARLY);
-    }
+    let at_work = process_that_makes_a_ring().filter(|_| !answered());
+    let Some(at_work) = at_work else { std::process::exit(TOO_EARLY) };
     // The call in whose place this one was made comes to an end.
-    at_work.map(be_as_usual);
+    be_as_usual(at_work);
     let ring = loop {
         // Until then there is none (EAGAIN); and memory of rings that were closed may be still counted (ENOMEM).
         if let Ok(ring) = Ring::new(4, SetupFlags::R_DISABLED) {
