@@ -443,3 +443,25 @@ fn what_only_the_guard_sees_takes_the_split_lane() {
     let output = run(&["check", "looser.toml"]);
     assert!(stderr(&output).contains("warning[P406]"), "{output:?}");
 }
+
+/// Whoever wants the cheaper lane needs to know all of them.
+#[test]
+fn every_operation_that_keeps_a_policy_out_of_the_restricted_lane_is_named() {
+    let because = |rules: &str| {
+        let folder = folder(&[(
+            "it.toml",
+            &format!("version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n{rules}"),
+        )]);
+        let output = ringwarden(folder.path(), &["check", "--format", "json", "it.toml"], "");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        report["policies"][0]["because"].as_str().map(str::to_owned)
+    };
+    assert_eq!(because(""), None);
+    let mut rules = "connect = \"port == 1\"\n".to_owned();
+    let first = "whether `connect` is allowed depends on the request: `connect = port == 1` at it.toml:5";
+    assert_eq!(because(&rules).as_deref(), Some(first));
+    rules += "socket = \"type == SOCK_STREAM\"\n";
+    assert_eq!(because(&rules), Some(format!("{first}; and likewise `socket`")));
+    rules += "openat = \"flags == O_RDONLY\"\n";
+    assert_eq!(because(&rules), Some(format!("{first}; and likewise `openat` and `socket`")));
+}

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn ringwarden(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringwarden"));
@@ -846,4 +846,43 @@ fn presets_stand_where_policies_do() {
     let output = ringwarden(&["check", on_top.name()]);
     assert_eq!(status(&output), 1, "{output:?}");
     assert!(stderr(&output).contains("did you mean `@file-io`?"), "{output:?}");
+}
+
+/// What prints in ways of its own, or by all of them.
+const PRINTING: [&[&str]; 6] = [
+    &["--help"],
+    &["ops"],
+    &["schema"],
+    &["check", "--format", "json", "@container-default"],
+    &["compile", "--format", "raw", "--op", "connect", "@net-client"],
+    &["test", "--generate", "@net-client"],
+];
+
+fn printing(arguments: &[&str], to: impl Into<Stdio>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringwarden"));
+    command.args(arguments).env("NO_COLOR", "1").stdout(to).output().expect("the binary starts")
+}
+
+/// As of programs that SIGPIPE ends, which `set -o pipefail` and those who read it know.
+#[test]
+fn nobody_reads_what_is_printed() {
+    for arguments in PRINTING {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = printing(arguments, writer);
+        assert_eq!((status(&output), stderr(&output)), (141, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_of() {
+    let full = || fs::File::options().write(true).open("/dev/full").expect("a device");
+    for arguments in PRINTING {
+        let output = printing(arguments, full());
+        let error = "error: cannot write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((status(&output), stderr(&output)), (125, error), "{arguments:?}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringwarden"));
+    let output = command.args(["check", "not there"]).stderr(full()).output().expect("the binary starts");
+    assert_eq!(status(&output), 2);
 }

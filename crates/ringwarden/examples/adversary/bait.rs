@@ -12,6 +12,10 @@ pub(crate) const TORN_USER_DATA: u64 = 9;
 /// `user_data` of the ordinary requests whose completions prove that work goes on.
 pub(crate) const PROGRESS_USER_DATA: u64 = 1;
 
+/// What is written where nothing may be. Memory that takes no writes: a request that is torn between READV and WRITEV
+/// would read the canary into it, and from then on write what is there already.
+static WRITTEN: [u64; 2] = [u64::MAX; 2];
+
 /// Where a flipping word lies.
 enum Place {
     /// Word of the shared SQE.
@@ -86,7 +90,7 @@ pub(crate) fn table(arena: &Arena) -> Vec<Bait> {
     let sqe = |opcode: Opcode, fd: i32| Sqe { opcode: opcode.0, fd, ..Sqe::default() };
     let dir = arena.dir_fd();
     let null = arena.null_fd();
-    let buffer = address(leak([u64::MAX; 2]));
+    let buffer = WRITTEN.as_ptr() as u64;
     let vector = address(leak([buffer, 1]));
 
     let how = leak([libc::O_RDONLY as u64, 0, libc::RESOLVE_BENEATH]);

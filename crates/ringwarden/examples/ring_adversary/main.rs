@@ -27,6 +27,7 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
+use swap::Was;
 
 /// Races io_uring set-ups against whoever makes the rings.
 #[derive(Parser)]
@@ -188,8 +189,10 @@ fn make_rings(mut random: Rng, counts: &Counts) -> Vec<Ring> {
         if flags.contains(SetupFlags::R_DISABLED) {
             // Another thread's ring may get that number at any moment, or have it.
             for at in [place, number + random.i32(1..7)] {
-                swap::put(number, at);
-                copies.push_back(at);
+                // Who has that number will close it.
+                if swap::put(number, at) == Was::Free {
+                    copies.push_back(at);
+                }
             }
             // Too many would take all the memory that rings may have.
             copies.drain(..copies.len().saturating_sub(COPIES)).for_each(swap::take);

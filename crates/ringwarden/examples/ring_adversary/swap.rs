@@ -20,10 +20,24 @@ pub(crate) fn take(place: RawFd) {
     }
 }
 
+/// What a place was before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Was {
+    /// Nobody's.
+    Free,
+    /// Somebody's.
+    Taken,
+}
+
 /// Puts a copy of a ring where another may be, but for the standard descriptors; whatever was there is closed.
-pub(crate) fn put(ring: RawFd, place: RawFd) {
-    if ring > 2 && place > 2 {
-        // SAFETY: descriptors of this process are rings, or copies of such, whose owners expect it.
-        unsafe { libc::dup2(ring, place) };
+pub(crate) fn put(ring: RawFd, place: RawFd) -> Was {
+    if ring <= 2 || place <= 2 {
+        return Was::Taken;
+    }
+    // SAFETY: descriptors of this process are rings, or copies of such, whose owners expect it.
+    unsafe {
+        let was = if libc::fcntl(place, libc::F_GETFD) == -1 { Was::Free } else { Was::Taken };
+        libc::dup2(ring, place);
+        was
     }
 }

@@ -8,7 +8,7 @@ mod loosened;
 
 use crate::format::{self, Document, Format};
 use crate::layers::{self, Unusable};
-use crate::style::{self, GOOD, say, tell};
+use crate::style::{self, GOOD, complain, say, tell};
 use crate::{FAILED, UNUSABLE};
 use assertions::Asserted;
 use audit::Threshold;
@@ -206,7 +206,7 @@ impl Check {
         }
         for (name, Found { judged, diagnostics, exposures, import }) in found {
             for diagnostics in &diagnostics {
-                anstream::eprintln!("{}", diagnostics.render(style::stderr_is_coloured()));
+                complain!("{}", diagnostics.render(style::stderr_is_coloured()));
             }
             if let Some(import) = import {
                 style::note(format_args!("`ringwarden import {import} {name}` makes a policy of this"));

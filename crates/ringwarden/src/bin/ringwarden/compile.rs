@@ -85,7 +85,7 @@ impl Compile {
         let mut compiled = match policy::compile(&policies, kernel) {
             Ok(compiled) => compiled,
             Err(errors) => {
-                anstream::eprint!("{}", errors.render(style::stderr_is_coloured()));
+                style::complain_whole(format_args!("{}", errors.render(style::stderr_is_coloured())));
                 return ExitCode::from(UNUSABLE);
             }
         };

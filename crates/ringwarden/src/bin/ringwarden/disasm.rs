@@ -35,7 +35,7 @@ impl Disasm {
             Ok(insns) => insns,
             Err(reason) => return style::fail(reason, UNUSABLE),
         };
-        anstream::print!("{}", disassemble(&insns));
+        style::print_whole(format_args!("{}", disassemble(&insns)));
         match cbpf::check(&insns, self.kernel.facts().context_size) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => style::fail(format_args!("kernel {} refuses it: {error}", self.kernel), 1),

@@ -166,7 +166,7 @@ impl Explain {
                     unusable.print();
                 }
                 if let Err(errors) = question {
-                    anstream::eprint!("{}", errors.render(style::stderr_is_coloured()));
+                    style::complain_whole(format_args!("{}", errors.render(style::stderr_is_coloured())));
                 }
                 return ExitCode::from(UNUSABLE);
             }

@@ -72,7 +72,7 @@ impl Fmt {
         let formatted = match layout::format(&text, name) {
             Ok(formatted) => formatted,
             Err(diagnostics) => {
-                anstream::eprint!("{}", diagnostics.render(style::stderr_is_coloured()));
+                style::complain_whole(format_args!("{}", diagnostics.render(style::stderr_is_coloured())));
                 return Outcome::Unusable;
             }
         };

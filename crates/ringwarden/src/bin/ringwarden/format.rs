@@ -46,7 +46,7 @@ impl<D: Document> Document for &D {
 pub(crate) fn json(report: &impl Document, status: ExitCode) -> ExitCode {
     match serde_json::to_string_pretty(&Versioned::from(report)) {
         Ok(text) => {
-            anstream::println!("{text}");
+            style::print(format_args!("{text}"));
             status
         }
         Err(error) => style::fail(error, FAILED),

@@ -3,7 +3,7 @@
 mod oci;
 
 use crate::format::{self, Document, Format};
-use crate::style::{self, BOLD, say};
+use crate::style::{self, BOLD, complain, say};
 use crate::{UNUSABLE, compile, input, output};
 use clap::{Args, Subcommand};
 use ringwarden::policy::import::{self, Capability, ImportError, ReadError};
@@ -148,7 +148,7 @@ impl Seccomp {
         let policy = match import.seccomp(&text) {
             Ok(imported) => {
                 for warning in &imported.warnings {
-                    anstream::eprintln!("{BOLD}warning{BOLD:#}: {}: {warning}", profile);
+                    complain!("{BOLD}warning{BOLD:#}: {}: {warning}", profile);
                 }
                 imported.policy
             }

@@ -26,7 +26,7 @@ impl Unusable {
             Self::Unreadable { name, reason } => {
                 style::fail(format_args!("cannot read policy `{name}`: {reason}"), 0);
             }
-            Self::Wrong(report) => anstream::eprint!("{report}"),
+            Self::Wrong(report) => style::complain_whole(format_args!("{report}")),
             Self::Several(all) => all.iter().for_each(Self::print),
         }
     }

@@ -4,7 +4,7 @@ mod output;
 mod recorder;
 
 use crate::run::misplaced_option;
-use crate::style::{self, BOLD};
+use crate::style::{self, BOLD, complain};
 use crate::{FAILED, input, layers};
 use clap::Args;
 use output::{Output, Standing};
@@ -182,7 +182,7 @@ impl Learn {
             runs => format!(", and what {runs} runs before showed"),
         };
         let written = written.map_or_else(String::new, |path| format!(": written to {}", path.display()));
-        anstream::eprintln!("{BOLD}learned{BOLD:#}: {seen}{before}{written}");
+        complain!("{BOLD}learned{BOLD:#}: {seen}{before}{written}");
         Ok(())
     }
 }

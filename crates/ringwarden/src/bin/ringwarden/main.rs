@@ -47,6 +47,9 @@ const FAILED: u8 = 125;
 /// Exit status of commands about policies when what they were given is no policy: 1 is their answer.
 const UNUSABLE: u8 = 2;
 
+/// Exit status when nobody reads standard output any more: a shell's of a program that SIGPIPE ends.
+const UNREAD: u8 = 128 + 13;
+
 /// io_uring under a policy, on every kernel.
 ///
 /// A policy says which io_uring operations a program may use and with which arguments. Ringwarden
@@ -109,14 +112,15 @@ fn main() -> ExitCode {
     let CommandLine { command, color } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) => {
-            let _ = error.print();
+            let printed = error.print();
             // A misused `run` must not look like a status of the program, nor another command like an
             // answer of its own.
             let runs = std::env::args().nth(1).is_some_and(|command| command == "run" || command == "learn");
-            return ExitCode::from(match error.use_stderr() {
-                true if runs => FAILED,
-                true => UNUSABLE,
-                false => 0,
+            return ExitCode::from(match (error.use_stderr(), printed) {
+                (true, _) if runs => FAILED,
+                (true, _) => UNUSABLE,
+                (false, Ok(())) => 0,
+                (false, Err(unprinted)) => style::unprintable(&unprinted),
             });
         }
     };

@@ -1,24 +1,28 @@
 //! What commands write: files, and standard output where none is named.
 
+use crate::UNUSABLE;
 use crate::style::{self, BOLD};
-use crate::{FAILED, UNUSABLE};
-use std::io::{ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Writes it all, or says why not and gives the exit status for that.
 pub(crate) fn write(to: Option<&Path>, bytes: &[u8]) -> ExitCode {
-    let (done, name) = match to {
-        Some(path) => (std::fs::write(path, bytes), path.display().to_string()),
-        None => {
-            let mut stdout = std::io::stdout().lock();
-            (stdout.write_all(bytes).and_then(|()| stdout.flush()), "standard output".to_owned())
-        }
+    let done = match to {
+        Some(path) => std::fs::write(path, bytes).map_err(|error| {
+            style::fail(format_args!("cannot write {BOLD}{}{BOLD:#}: {error}", path.display()), UNUSABLE)
+        }),
+        None => print(bytes).map_err(|error| ExitCode::from(style::unprintable(&error))),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(FAILED),
-        Err(error) => style::fail(format_args!("cannot write {BOLD}{name}{BOLD:#}: {error}"), UNUSABLE),
-    }
+    done.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Writes it all on standard output, without a look at it.
+///
+/// # Errors
+/// Standard output takes no more.
+pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
 }

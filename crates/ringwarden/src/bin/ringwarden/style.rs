@@ -1,12 +1,12 @@
 //! Colours and errors on the terminal; plain when piped, with `NO_COLOR`, and as `--color` says.
 
-use crate::{FAILED, width};
+use crate::{FAILED, UNREAD, width};
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use clap::builder::Styles;
 use std::fmt::{Arguments, Display};
-use std::io::{ErrorKind, Write};
+use std::io::{Error, ErrorKind, Write};
 use std::process::{ExitCode, exit};
 
 /// Whether what is printed is coloured.
@@ -55,6 +55,16 @@ macro_rules! tell {
 }
 pub(crate) use tell;
 
+/// Prints a line on standard error, where that takes it: what goes on does not depend on it.
+macro_rules! complain {
+    ($($line:tt)*) => { $crate::style::complain_whole(format_args!("{}\n", format_args!($($line)*))) };
+}
+pub(crate) use complain;
+
+pub(crate) fn complain_whole(lines: Arguments<'_>) {
+    let _ = anstream::stderr().write_fmt(lines);
+}
+
 pub(crate) fn print_wrapped(text: &str) {
     let Some(columns) = width::columns() else { return print(format_args!("{text}")) };
     for line in text.split('\n') {
@@ -63,11 +73,24 @@ pub(crate) fn print_wrapped(text: &str) {
 }
 
 pub(crate) fn print(line: Arguments<'_>) {
-    let Err(error) = writeln!(anstream::stdout(), "{line}") else { return };
-    if error.kind() != ErrorKind::BrokenPipe {
-        fail(format_args!("cannot write to standard output: {error}"), FAILED);
+    print_whole(format_args!("{line}\n"));
+}
+
+/// The same with lines that have their ends.
+pub(crate) fn print_whole(lines: Arguments<'_>) {
+    let mut stdout = anstream::stdout().lock();
+    if let Err(error) = stdout.write_fmt(lines).and_then(|()| stdout.flush()) {
+        exit(unprintable(&error).into());
     }
-    exit(FAILED.into());
+}
+
+/// The status where standard output takes no more, which is told unless nobody reads it.
+pub(crate) fn unprintable(error: &Error) -> u8 {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return UNREAD;
+    }
+    fail(format_args!("cannot write to standard output: {error}"), FAILED);
+    FAILED
 }
 
 /// A name that somebody else has chosen, without what a terminal would obey.
@@ -81,13 +104,13 @@ pub(crate) fn harmless(name: &str) -> String {
 
 /// Says what went wrong, and gives the exit status for it.
 pub(crate) fn fail(error: impl Display, status: u8) -> ExitCode {
-    anstream::eprintln!("{BAD}error{BAD:#}: {error}");
+    complain!("{BAD}error{BAD:#}: {error}");
     ExitCode::from(status)
 }
 
 /// Adds to what [`fail`] said.
 pub(crate) fn note(text: impl Display) {
-    anstream::eprintln!("{BOLD}note{BOLD:#}: {text}");
+    complain!("{BOLD}note{BOLD:#}: {text}");
 }
 
 /// Whether errors on standard error may be coloured.

@@ -123,7 +123,10 @@ impl Test {
             let enforcement = layers::enforce(std::slice::from_ref(&policy), kernel)?;
             if self.generate {
                 // With an empty line before each, as if they had been there.
-                anstream::print!("\n{}", Coverage::of(&policy, kernel).tests(&policy, kernel));
+                style::print_whole(format_args!(
+                    "\n{}",
+                    Coverage::of(&policy, kernel).tests(&policy, kernel)
+                ));
                 continue;
             }
             if policy.tests().is_empty() && !policy.defines_alone() {

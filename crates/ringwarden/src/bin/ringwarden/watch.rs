@@ -4,7 +4,7 @@ mod table;
 
 use crate::audit::{Line, Lost, Tally};
 use crate::format::{Document, Versioned};
-use crate::style::{self, say};
+use crate::style::{self, complain, say};
 use clap::{ArgGroup, Args};
 use ringwarden::launch::{Arrivals, HeldSignals, stop_like};
 use ringwarden::refusals::{Drained, Scope, Stream};
@@ -88,12 +88,12 @@ impl Watch {
             () if self.lines || !io::stdout().is_terminal() => View::Lines,
             () => View::Table(Table::default()),
         };
-        anstream::eprintln!("ringwarden: listening; Ctrl-C ends");
+        complain!("ringwarden: listening; Ctrl-C ends");
         let mut watching = Watching { view, tally: Tally::default() };
         match watching.until_the_end(stream, self.duration) {
             Ok(()) => {
                 let totals = watching.tally.closing();
-                anstream::eprintln!("{}", totals.as_deref().unwrap_or("ringwarden: no request was refused"));
+                complain!("{}", totals.as_deref().unwrap_or("ringwarden: no request was refused"));
                 ExitCode::SUCCESS
             }
             Err(error) => style::fail(error, crate::FAILED),

@@ -1,10 +1,10 @@
 //! Which lane a policy fits.
 
 use crate::rule::Rule;
-use ringwarden::Enforcement;
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::policy::{Field, Policy, RuleOrigin};
 use ringwarden::uapi::KernelModel;
+use ringwarden::{Beyond, Enforcement};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -16,7 +16,7 @@ pub(crate) struct Fit {
     file: String,
     /// `restricted` or `split`.
     lane: &'static str,
-    /// What keeps it out of the restricted one.
+    /// What keeps it out of the restricted one: the first reason, and the operations that there are others of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) because: Option<String>,
     /// The first Linux whose filters hold it, if one does.
@@ -38,7 +38,7 @@ struct GuardsOwn {
 
 impl Fit {
     pub(super) fn of(file: &str, layers: &[Policy], enforcement: &Enforcement) -> Self {
-        let because = enforcement.operations().err().map(|beyond| beyond.to_string());
+        let because = because(&enforcement.beyond_restrictions());
         let lane = if because.is_none() { "restricted" } else { "split" };
         let holds = |model: &KernelModel| Enforcement::new(layers, *model).is_ok();
         let mut models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
@@ -48,6 +48,17 @@ impl Fit {
         guard.dedup_by(|next, before| next.rule.at == before.rule.at);
         Self { file: file.to_owned(), lane, because, filters, guard }
     }
+}
+
+/// Why a policy is beyond restrictions of rings, if it is: the first reason, and of which operations there are others.
+fn because(beyond: &[Beyond]) -> Option<String> {
+    let (first, others) = beyond.split_first()?;
+    let others: Vec<_> = others.iter().map(|beyond| format!("`{}`", beyond.operation())).collect();
+    Some(match others.as_slice() {
+        [] => first.to_string(),
+        [other] => format!("{first}; and likewise {other}"),
+        [others @ .., last] => format!("{first}; and likewise {} and {last}", others.join(", ")),
+    })
 }
 
 impl GuardsOwn {

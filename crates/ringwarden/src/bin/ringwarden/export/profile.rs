@@ -3,7 +3,7 @@
 
 use super::SOCKET;
 use crate::lane::{ANY_POLICY, SETUP};
-use crate::style::BOLD;
+use crate::style::{BOLD, complain};
 use crate::{UNUSABLE, input, layers, style};
 use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
@@ -260,5 +260,5 @@ fn loaded(policies: &[String], kernel: Option<KernelModel>) -> Result<Enforcemen
 }
 
 fn warn(text: std::fmt::Arguments<'_>) {
-    anstream::eprintln!("{BOLD}warning{BOLD:#}: {text}");
+    complain!("{BOLD}warning{BOLD:#}: {text}");
 }

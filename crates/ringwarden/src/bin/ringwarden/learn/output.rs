@@ -1,13 +1,13 @@
 //! Where a learned policy goes: a file, with the record of what was seen beside it.
 
-use crate::layers;
 use crate::replace::{replace, temporary};
+use crate::{layers, output};
 use ringwarden::Enforcement;
 use ringwarden::learn::Record;
 use ringwarden::policy::Policy;
 use ringwarden::uapi::KernelModel;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The place of a policy, and what is there.
@@ -73,10 +73,10 @@ impl Output {
     /// What cannot be written and why.
     pub(super) fn write(&self, record: &Record, lacking: bool) -> Result<Option<PathBuf>, String> {
         let Some(path) = &self.path else {
-            return match std::io::stdout().write_all(record.policy.as_bytes()) {
-                Ok(()) => Ok(None),
-                Err(error) => Err(format!("cannot write to standard output: {error}")),
-            };
+            let printed = output::print(record.policy.as_bytes());
+            return printed
+                .map(|()| None)
+                .map_err(|error| format!("cannot write to standard output: {error}"));
         };
         let policy = match self.standing {
             Standing::Free if found(path)? == self.found => Some((path.clone(), self.name.clone())),
