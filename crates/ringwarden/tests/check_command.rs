@@ -447,21 +447,29 @@ fn what_only_the_guard_sees_takes_the_split_lane() {
 /// Whoever wants the cheaper lane needs to know all of them.
 #[test]
 fn every_operation_that_keeps_a_policy_out_of_the_restricted_lane_is_named() {
-    let because = |rules: &str| {
-        let folder = folder(&[(
-            "it.toml",
-            &format!("version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n{rules}"),
-        )]);
+    let fit = |rules: &str| {
+        let text = format!("version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\n{rules}");
+        let folder = folder(&[("it.toml", &text)]);
         let output = ringwarden(folder.path(), &["check", "--format", "json", "it.toml"], "");
         let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        report["policies"][0]["because"].as_str().map(str::to_owned)
+        let policy = &report["policies"][0];
+        let beyond = policy["beyond"].as_array().map_or(0, Vec::len);
+        (policy["because"].as_str().map(str::to_owned), beyond)
     };
-    assert_eq!(because(""), None);
+    assert_eq!(fit(""), (None, 0));
     let mut rules = "connect = \"port == 1\"\n".to_owned();
     let first = "whether `connect` is allowed depends on the request: `connect = port == 1` at it.toml:5";
-    assert_eq!(because(&rules).as_deref(), Some(first));
+    assert_eq!(fit(&rules), (Some(first.to_owned()), 1));
     rules += "socket = \"type == SOCK_STREAM\"\n";
-    assert_eq!(because(&rules), Some(format!("{first}; and likewise `socket`")));
+    assert_eq!(fit(&rules), (Some(format!("{first}; and likewise `socket`")), 2));
     rules += "openat = \"flags == O_RDONLY\"\n";
-    assert_eq!(because(&rules), Some(format!("{first}; and likewise `openat` and `socket`")));
+    assert_eq!(fit(&rules), (Some(format!("{first}; and likewise `openat` and `socket`")), 3));
+    // A rule as long as a page, and more of them.
+    let values: Vec<_> = (0..100).map(|value| value.to_string()).collect();
+    rules += &format!("\"@read-write\" = \"user_data in {{{}}}\"\n", values.join(", "));
+    let (because, beyond) = fit(&rules);
+    let because = because.expect("a reason");
+    let end = format!(" and {} more", beyond - 7);
+    assert!(beyond > 8 && because.ends_with(&end) && because.len() < 400, "{beyond}: {because}");
+    assert!(because.contains("user_data in {0, 1, 2, ") && because.contains("…` at it.toml:8"), "{because}");
 }

@@ -16,9 +16,12 @@ pub(crate) struct Fit {
     file: String,
     /// `restricted` or `split`.
     lane: &'static str,
-    /// What keeps it out of the restricted one: the first reason, and the operations that there are others of.
+    /// What keeps it out of the restricted one: the first reason, and some of the operations that have others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) because: Option<String>,
+    /// All operations whose rules do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beyond: Vec<String>,
     /// The first Linux whose filters hold it, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) filters: Option<String>,
@@ -38,7 +41,9 @@ struct GuardsOwn {
 
 impl Fit {
     pub(super) fn of(file: &str, layers: &[Policy], enforcement: &Enforcement) -> Self {
-        let because = because(&enforcement.beyond_restrictions());
+        let beyond = enforcement.beyond_restrictions();
+        let because = because(&beyond);
+        let beyond = beyond.iter().map(|beyond| beyond.operation().to_string()).collect();
         let lane = if because.is_none() { "restricted" } else { "split" };
         let holds = |model: &KernelModel| Enforcement::new(layers, *model).is_ok();
         let mut models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
@@ -46,15 +51,23 @@ impl Fit {
         let mut guard: Vec<_> =
             layers.iter().flat_map(Policy::rules_of_the_guard).map(GuardsOwn::new).collect();
         guard.dedup_by(|next, before| next.rule.at == before.rule.at);
-        Self { file: file.to_owned(), lane, because, filters, guard }
+        Self { file: file.to_owned(), lane, because, beyond, filters, guard }
     }
 }
+
+/// How many operations are named beside the first.
+const NAMED: usize = 6;
 
 /// Why a policy is beyond restrictions of rings, if it is: the first reason, and of which operations there are others.
 fn because(beyond: &[Beyond]) -> Option<String> {
     let (first, others) = beyond.split_first()?;
-    let others: Vec<_> = others.iter().map(|beyond| format!("`{}`", beyond.operation())).collect();
-    Some(match others.as_slice() {
+    let more = others.len().saturating_sub(NAMED);
+    let mut named: Vec<_> =
+        others[..others.len() - more].iter().map(|beyond| format!("`{}`", beyond.operation())).collect();
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    Some(match named.as_slice() {
         [] => first.to_string(),
         [other] => format!("{first}; and likewise {other}"),
         [others @ .., last] => format!("{first}; and likewise {} and {last}", others.join(", ")),
