@@ -1,8 +1,7 @@
-//! `cargo xtask conformance`: the case tables on real kernels, in the engine and under the guard.
+//! `cargo xtask conformance`: the case tables on real kernels. In the engine and under the guard they are tests.
 
 mod liburing;
 mod tables;
-mod twins;
 
 use crate::architecture::Architecture;
 use crate::guest::Programs;
@@ -15,14 +14,14 @@ use std::time::Duration;
 /// What a virtual machine may take: ten times what it usually does.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Hold the case tables of conformance/ against real kernels, the engine and the guard
+/// Hold the case tables of conformance/ against real kernels
 ///
 /// A table says what a kernel does with io_uring filters; kernels have the last word. For each kernel
 /// asked for, the newest such one that Debian has (sid, experimental, trixie) is fetched once, booted in
 /// a virtual machine (QEMU, without KVM), and acts out every case that is about it. A kernel without
 /// filters (6.12) acts out what comes before a filter, and must refuse that as an unknown call. Then
-/// liburing's own tests of filters and restrictions run there, and the engine's and the guard's tests
-/// against the same tables run here.
+/// liburing's own tests of filters and restrictions run there, and under the guard here. `cargo test` holds
+/// the engine and the guard against the same tables.
 ///
 /// Each disagreement is a line: kernel, table, case, step, what the table says, what came. Any of them
 /// makes this command fail. docs/kernels.md says what to do then.
@@ -49,12 +48,8 @@ pub(crate) struct Args {
 enum Part {
     /// The tables on the kernels
     Tables,
-    /// liburing's tests on the kernels and, with the guard, under that
+    /// liburing's tests on the kernels, and under the guard on this one
     Liburing,
-    /// The tables in the engine
-    Engine,
-    /// The tables under the guard, on this kernel
-    Guard,
 }
 
 impl Args {
@@ -74,18 +69,9 @@ struct Tally {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut tallies = Vec::new();
-    if args.has(Part::Tables) || args.has(Part::Liburing) {
-        tallies.extend(on_kernels(args)?);
-    }
-    if args.has(Part::Engine) {
-        tallies.push(("the engine".to_owned(), twins::engine()?));
-    }
-    if args.has(Part::Guard) {
-        tallies.push(("the guard".to_owned(), twins::guard()?));
-        if args.has(Part::Liburing) {
-            tallies.push(("the guard".to_owned(), liburing::run_under_guard(&liburing::build()?)?));
-        }
+    let mut tallies = on_kernels(args)?;
+    if args.has(Part::Liburing) {
+        tallies.push(("the guard".to_owned(), liburing::run_under_guard(&liburing::build()?)?));
     }
     Ok(report(&tallies))
 }
