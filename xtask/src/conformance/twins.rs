@@ -14,9 +14,11 @@ pub(super) fn engine() -> anyhow::Result<Tally> {
 pub(super) fn guard() -> anyhow::Result<Tally> {
     eprintln!("the guard: the tables");
     // `cargo test --test` does not build the program that the test starts.
-    let built = cargo().args(["build", "--quiet", "-p", "ringwarden", "--example", "player"]).status()?;
+    let built = cargo()
+        .args(["build", "--quiet", "-p", "ringwarden-testprograms", "--example", "player"])
+        .status()?;
     ensure!(built.success(), "building the player failed");
-    test(&["-p", "ringwarden", "--test", "refusals", "--test", "own_filters"])
+    test(&["-p", "ringwarden-cli", "--test", "refusals", "--test", "own_filters"])
 }
 
 fn cargo() -> Command {

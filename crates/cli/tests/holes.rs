@@ -7,7 +7,7 @@ use ringwarden::uapi::KernelModel;
 use serde_json::Value;
 use std::path::Path;
 
-const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
 const ALLOW: &str = "version = 1\ndefault = \"allow\"\n";
 
 /// Every user that the tests can play.

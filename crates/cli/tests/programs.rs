@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 
 /// It looks at an argument, which is the harder case.
-const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
 
 /// Every user that the tests can play.
 fn stages() -> Vec<Stage> {

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::{Mutex, PoisonError};
 
-const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
 
 /// Every user that the tests can play.
 fn stages() -> Vec<Stage> {

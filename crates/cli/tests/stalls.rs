@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
 /// Milliseconds for which nobody may be kept from going on by somebody else. Coarse: machines are busy.
 const PAUSE: u64 = 1000;
 

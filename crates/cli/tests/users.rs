@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 const ALLOW: &str = "version = 1\ndefault = \"allow\"\n";
 /// It looks at an argument.
-const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
 const NOBODY: &str = "65534";
 
 /// `guest` with those arguments, under a guard that is root without the right to look into others, as in

@@ -7,7 +7,7 @@ use cgroup::{Group, Of};
 use launch::{Stage, finish, is_root, skip, skip_here};
 use serde_json::Value;
 
-const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
 
 #[test]
 fn a_frozen_process_goes_on_when_it_is_thawed_and_others_all_the_while() {

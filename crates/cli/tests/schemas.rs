@@ -1,6 +1,6 @@
 //! What commands write for scripts is what `docs/schemas` says of it, and no more.
 //!
-//! `UPDATE_DOCS=1 cargo test -p ringwarden --test schemas` writes the schemas anew.
+//! `UPDATE_DOCS=1 cargo test -p ringwarden-cli --test schemas` writes the schemas anew.
 
 mod launch;
 

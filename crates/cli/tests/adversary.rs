@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::env;
 use std::process::Command;
 
-const POLICY: &str = include_str!("../examples/adversary/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/adversary/policy.toml");
 
 /// Rules about whole operations, and the baits that they concern.
 const WHOLE: (&str, &str) = (

@@ -6,9 +6,9 @@
 //! alone notified; `listeners`, which lets the program have a listener of its own; `compat`, which lets calls of other
 //! tables through.
 
-use ringwarden::cbpf::Insn;
-use ringwarden::cbpf::asm::assemble;
-use ringwarden::uapi::arch::AUDIT_ARCH;
+use ringwarden_cbpf::Insn;
+use ringwarden_cbpf::asm::assemble;
+use ringwarden_uapi::arch::AUDIT_ARCH;
 use rustix::fd::{AsFd, FromRawFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::error::Error;

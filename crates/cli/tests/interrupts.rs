@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 
 /// It looks at an argument, which is the harder case.
-const POLICY: &str = include_str!("../examples/intruder/policy.toml");
+const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
 
 /// Every user that the tests can play.
 fn stages() -> Vec<Stage> {
