@@ -18,7 +18,7 @@ use judged::Judged;
 use ringwarden::Exposure;
 use ringwarden::diff::Effort;
 use ringwarden::oci::IoUring;
-use ringwarden::policy::{Diagnostic, Diagnostics, Release, Severity};
+use ringwarden::policy::{Diagnostic, Diagnostics, Release, Severity, file};
 use ringwarden::profile::{Profile, ReadError};
 use ringwarden::uapi::KernelModel;
 use schemars::JsonSchema;
@@ -241,7 +241,7 @@ impl Check {
         let mut layers = Vec::new();
         for name in names.split(',') {
             let text = layers::read(name).map_err(NotChecked::Unreadable)?;
-            match layers::policy(&text, name) {
+            match file::parse(&text, name) {
                 Ok(policy) => layers.push(policy),
                 Err(errors) => {
                     found.diagnostics.push(errors);

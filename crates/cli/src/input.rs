@@ -1,5 +1,6 @@
 //! What commands read: files, and standard input where `-` is named.
 
+use ringwarden::policy::file;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::OnceLock;
@@ -29,11 +30,5 @@ pub(crate) fn text(name: &str, most: u64) -> Result<String, String> {
     if bytes.len() as u64 > most {
         return Err(format!("it is longer than {} MiB", most >> 20));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
-        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
-        let utf16 = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
-        let hint = if utf16 { "; it looks like UTF-16" } else { "" };
-        format!("it is not UTF-8: byte {at} (line {line}) is {:#04x}{hint}", bytes[at])
-    })
+    file::text(bytes).map_err(|reason| reason.to_string())
 }

@@ -1,13 +1,12 @@
 //! The policies named on a command line.
 
-use crate::{input, style};
+use crate::input::{self, STDIN};
+use crate::style;
 use ringwarden::Enforcement;
-use ringwarden::policy::{Base, Diagnostics, PRESETS, Policy, Preset, closest};
+use ringwarden::policy::Policy;
+use ringwarden::policy::file::{self, FileError};
 use ringwarden::uapi::KernelModel;
-use std::path::{Path, PathBuf};
-
-/// The most bytes of a policy.
-const LONGEST: u64 = 16 << 20;
+use std::path::Path;
 
 /// Why there is nothing to enforce; printed by [`Unusable::print`].
 pub(crate) enum Unusable {
@@ -83,13 +82,9 @@ pub(crate) fn enforce(layers: &[Policy], model: KernelModel) -> Result<Enforceme
 
 /// Reads and parses the policies.
 pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
-    let coloured = style::stderr_is_coloured();
     let (mut layers, mut unusable) = (Vec::new(), Vec::new());
     for name in names {
-        let parsed = read(name).and_then(|text| {
-            policy(&text, name).map_err(|diagnostics| Unusable::Wrong(diagnostics.render(coloured)))
-        });
-        match parsed {
+        match one(name) {
             Ok(policy) => layers.push(policy),
             // What is wrong with the others is told, too.
             Err(one) => unusable.push(one),
@@ -98,55 +93,35 @@ pub(crate) fn parse(names: &[String]) -> Result<Vec<Policy>, Unusable> {
     if unusable.is_empty() { Ok(layers) } else { Err(Unusable::Several(unusable)) }
 }
 
-/// Parses a policy, and those that it extends.
-///
-/// # Errors
-/// Everything that is wrong with them.
-pub(crate) fn policy(text: &str, name: &str) -> Result<Policy, Diagnostics> {
-    Policy::parse_with(text, name, |base, file| {
-        // Relative to the file that names it, so that a folder of policies can be moved.
-        let path = Path::new(file).parent().map_or_else(|| PathBuf::from(base), |folder| folder.join(base));
-        let file = path.to_string_lossy().into_owned();
-        match is_lasting(&path).and_then(|()| read(&file)) {
-            Ok(text) => Ok(Base { file, text }),
-            Err(Unusable::Unreadable { reason, .. } | Unusable::Wrong(reason)) => Err(reason),
-            Err(Unusable::Several(_)) => Err("it cannot be read".to_owned()),
-        }
-    })
+fn one(name: &str) -> Result<Policy, Unusable> {
+    match name {
+        STDIN => file::parse(&read(name)?, name).map_err(|errors| FileError::from(errors).into()),
+        _ => Policy::from_file(name).map_err(Unusable::from),
+    }
 }
 
-/// Refuses a pipe or a device, which would be waited for, and has nothing to say the second time.
-pub(crate) fn is_lasting(path: &Path) -> Result<(), Unusable> {
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            let name = path.to_string_lossy().into_owned();
-            Err(Unusable::Unreadable { name, reason: "it is not a file".to_owned() })
+impl From<FileError> for Unusable {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Unreadable { name, reason } => Self::Unreadable { name, reason: reason.to_string() },
+            FileError::Wrong(errors) => Self::Wrong(errors.render(style::stderr_is_coloured())),
+            other => Self::Wrong(format!("error: {other}\n")),
         }
-        // What else may be wrong shows where it is read.
-        _ => Ok(()),
     }
+}
+
+/// Refuses a pipe or a device.
+pub(crate) fn is_lasting(name: &str) -> Result<(), Unusable> {
+    file::lasting(Path::new(name))
+        .map_err(|reason| Unusable::Unreadable { name: name.to_owned(), reason: reason.to_string() })
 }
 
 /// The text of a policy: a file's, standard input's for `-` or, under a name that begins with `@`, a
 /// preset's.
 pub(crate) fn read(name: &str) -> Result<String, Unusable> {
-    let unreadable = |reason: String| Unusable::Unreadable { name: name.to_owned(), reason };
-    if name.starts_with('@') {
-        return match Preset::named(name) {
-            Some(preset) => Ok(preset.text.to_owned()),
-            None => {
-                let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-                Err(unreadable(match closest(name, names.iter().copied()) {
-                    Some(closest) => format!("there is no such preset; did you mean `{closest}`?"),
-                    None => format!("there is no such preset; there are {}", names.join(", ")),
-                }))
-            }
-        };
-    }
-    input::text(name, LONGEST).map_err(|reason| {
-        unreadable(match Preset::named(&format!("@{name}")) {
-            Some(preset) => format!("{reason}; there is a preset `{}`", preset.name),
-            None => reason,
-        })
-    })
+    let read = match name {
+        STDIN => input::text(name, file::LONGEST),
+        _ => file::read(name).map_err(|reason| reason.to_string()),
+    };
+    read.map_err(|reason| Unusable::Unreadable { name: name.to_owned(), reason })
 }

@@ -127,7 +127,7 @@ impl Agent {
             if ceiling == input::STDIN {
                 return Err("the ceiling is read again for each container: name a file or a preset".into());
             }
-            layers::is_lasting(Path::new(ceiling))
+            layers::is_lasting(ceiling)
                 .and_then(|()| layers::load(std::slice::from_ref(ceiling), KernelModel::default()))
                 .map_err(|unusable| unusable.line())?;
         }

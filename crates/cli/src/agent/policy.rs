@@ -43,7 +43,7 @@ fn place(name: &str, folder: &Path) -> Result<String, String> {
 /// Why rings cannot be held to it, for people.
 pub(super) fn choose(name: &str, folder: &Path, under: Option<&str>) -> Result<Chosen, String> {
     let names = [place(name, folder)?];
-    let policies = layers::is_lasting(Path::new(&names[0])).and_then(|()| layers::parse(&names));
+    let policies = layers::is_lasting(&names[0]).and_then(|()| layers::parse(&names));
     let policies = policies.map_err(|unusable| unusable.line())?;
     let load = |model: Option<KernelModel>| layers::enforce(&policies, model.unwrap_or_default());
     let enforcement = load(None).map_err(|unusable| unusable.line())?;

@@ -1,10 +1,10 @@
 //! Where a learned policy goes: a file, with the record of what was seen beside it.
 
+use crate::output;
 use crate::replace::{replace, temporary};
-use crate::{layers, output};
 use ringwarden::Enforcement;
 use ringwarden::learn::Record;
-use ringwarden::policy::Policy;
+use ringwarden::policy::{Policy, file};
 use ringwarden::uapi::KernelModel;
 use std::fs;
 use std::io::ErrorKind;
@@ -134,7 +134,7 @@ fn standing(path: &Path, text: &str) -> Result<(Standing, Option<Record>), Strin
     }
     let edited =
         |policy: Policy| Enforcement::new(&[policy], KernelModel::default()).map_err(|e| e.to_string());
-    let edited = layers::policy(text, &name).map_err(|errors| errors.to_string()).and_then(edited);
+    let edited = file::parse(text, &name).map_err(|errors| errors.to_string()).and_then(edited);
     match edited {
         Ok(enforcement) => Ok((Standing::Edited(Box::new(enforcement)), Some(record))),
         Err(error) => Err(format!(
