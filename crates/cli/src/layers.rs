@@ -2,10 +2,10 @@
 
 use crate::input::{self, STDIN};
 use crate::style;
-use ringwarden::Enforcement;
 use ringwarden::policy::Policy;
 use ringwarden::policy::file::{self, FileError};
 use ringwarden::uapi::KernelModel;
+use ringwarden::{EnforceError, Enforcement};
 use std::path::Path;
 
 /// Why there is nothing to enforce; printed by [`Unusable::print`].
@@ -72,10 +72,8 @@ pub(crate) fn whose(model: &impl std::fmt::Display) -> String {
 
 /// Compiles policies.
 pub(crate) fn enforce(layers: &[Policy], model: KernelModel) -> Result<Enforcement, Unusable> {
-    Enforcement::new(layers, model).map_err(|refused| match refused {
-        ringwarden::Refused::Policy(diagnostics) => {
-            Unusable::Wrong(diagnostics.render(style::stderr_is_coloured()))
-        }
+    Enforcement::new(layers, model).map_err(|error| match error {
+        EnforceError::Policy(diagnostics) => Unusable::Wrong(diagnostics.render(style::stderr_is_coloured())),
         other => Unusable::Wrong(format!("error: {other}\n")),
     })
 }

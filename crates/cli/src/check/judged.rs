@@ -6,7 +6,7 @@ use super::loosened;
 use ringwarden::diff::CompareError;
 use ringwarden::policy::{Diagnostics, Policy};
 use ringwarden::uapi::KernelModel;
-use ringwarden::{Enforcement, Refused};
+use ringwarden::{EnforceError, Enforcement};
 
 /// What layers turned out to be.
 pub(crate) struct Judged {
@@ -27,7 +27,7 @@ pub(crate) struct Judged {
 pub(crate) enum Failure {
     /// Of what the compiler makes.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Enforce(#[from] EnforceError),
     /// Of comparing.
     #[error(transparent)]
     Compare(#[from] CompareError),
@@ -47,7 +47,7 @@ impl Judged {
         let mut judged = Self { layers, model, enforcement: None, fit: None, diagnostics, assertions };
         let enforcement = match Enforcement::new(&judged.layers, model) {
             Ok(enforcement) => enforcement,
-            Err(Refused::Policy(errors)) => {
+            Err(EnforceError::Policy(errors)) => {
                 judged.diagnostics.push(errors);
                 judged.warn(Vec::new());
                 return Ok(judged);
