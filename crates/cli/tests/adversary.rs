@@ -1,4 +1,4 @@
-//! The adversary of `examples/adversary`: what it can do natively, and what in each lane.
+//! The adversary of `testprograms/examples/adversary`: what it can do natively, and what in each lane.
 //!
 //! Kernels before 7.0 have no filters: there these tests say that they skip the lanes which need them, unless
 //! `RINGWARDEN_REQUIRE_KERNEL` is set. `in-guest` beside this file runs them on other kernels.

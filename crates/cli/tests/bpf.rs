@@ -1,5 +1,5 @@
 //! Where BPF programs could stand in for a ring's wait loop, and be shown its private SQEs, the guard
-//! leaves nobody `bpf(2)` (`examples/bpf_caller.rs`); elsewhere it is as natively.
+//! leaves nobody `bpf(2)` (`testprograms/examples/bpf_caller.rs`); elsewhere it is as natively.
 
 mod client;
 mod launch;

@@ -1,4 +1,4 @@
-//! `[setup]` and `[register]` under the guard (`examples/call_client.rs`): refused calls fail as said,
+//! `[setup]` and `[register]` under the guard (`testprograms/examples/call_client.rs`): refused calls fail as said,
 //! others do what they do natively.
 
 mod client;

@@ -1,4 +1,4 @@
-//! More attacks of `examples/intruder`: ways past a rule, and what one process may cost the others.
+//! More attacks of `testprograms/examples/intruder`: ways past a rule, and what one process may cost the others.
 
 mod launch;
 

@@ -1,4 +1,4 @@
-//! Calls that natively no signal interrupts (`examples/guest`, shells, make), and that must not be
+//! Calls that natively no signal interrupts (`testprograms/examples/guest`, shells, make), and that must not be
 //! interrupted under the guard.
 
 mod launch;

@@ -1,4 +1,4 @@
-//! The intruder of `examples/intruder`: attacks on the guard itself, as an ordinary user and, where
+//! The intruder of `testprograms/examples/intruder`: attacks on the guard itself, as an ordinary user and, where
 //! that makes a difference, as root.
 //!
 //! What root can do to the guard's memory is not tested: in one pid namespace nothing keeps root from

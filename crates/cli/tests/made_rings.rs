@@ -234,7 +234,7 @@ fn ran(reports: &[Value]) -> BTreeMap<String, u64> {
 /// Whoever holds this has all processors, and all the memory that rings of an ordinary user may take.
 static RACE: Mutex<()> = Mutex::new(());
 
-/// The adversary of `examples/ring_adversary`: what it can do natively, and what here.
+/// The adversary of `testprograms/examples/ring_adversary`: what it can do natively, and what here.
 #[test]
 fn every_race_is_won_natively_and_none_for_rings_that_are_made() {
     let _alone = RACE.lock().unwrap_or_else(PoisonError::into_inner);

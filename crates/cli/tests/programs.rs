@@ -1,4 +1,4 @@
-//! Real programs' habits (`examples/guest`): what never fails natively must not fail under
+//! Real programs' habits (`testprograms/examples/guest`): what never fails natively must not fail under
 //! the guard.
 
 mod launch;

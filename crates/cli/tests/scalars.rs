@@ -1,4 +1,4 @@
-//! Rules on what only the guard sees, held against real requests (`examples/scalars.rs`): a refused one gets `EACCES`, and
+//! Rules on what only the guard sees, held against real requests (`testprograms/examples/scalars.rs`): a refused one gets `EACCES`, and
 //! what is allowed comes out as natively.
 
 mod client;

@@ -1,4 +1,4 @@
-//! One process of `examples/intruder` that keeps the guard busy: it may lose its own life over that, but
+//! One process of `testprograms/examples/intruder` that keeps the guard busy: it may lose its own life over that, but
 //! its siblings go on.
 
 mod fuse;

@@ -1,4 +1,4 @@
-//! A program on the `io-uring` crate (`examples/uring_client.rs`): the same results natively and
+//! A program on the `io-uring` crate (`testprograms/examples/uring_client.rs`): the same results natively and
 //! under the guard, and `EACCES` exactly where a policy refuses.
 
 mod client;

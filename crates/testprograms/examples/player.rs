@@ -1,4 +1,4 @@
-//! The player of the conformance tables (`conformance/player`), as a program of this package for its tests.
+//! The player of the conformance tables (`conformance/player`), built beside the other programs that tests run.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(ringwarden_player::main()?)

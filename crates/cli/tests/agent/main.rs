@@ -1,4 +1,4 @@
-//! `ringwarden agent`, with programs that hand their listeners over themselves (`examples/handing_runtime.rs`), and with
+//! `ringwarden agent`, with programs that hand their listeners over themselves (`testprograms/examples/handing_runtime.rs`), and with
 //! containers of `runc`. All of it takes root, and the latter the packages runc and busybox.
 
 mod containers;

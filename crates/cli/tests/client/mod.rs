@@ -1,4 +1,4 @@
-//! What `examples/uring_client.rs` prints natively and under a backend.
+//! What `testprograms/examples/uring_client.rs` prints natively and under a backend.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 

@@ -70,7 +70,7 @@ impl Stage {
         path
     }
 
-    /// An example of this package, by name.
+    /// One of `crates/testprograms`, by name.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
         self.copy(&built(&format!("examples/{name}")))
     }
@@ -170,10 +170,25 @@ impl Stage {
 /// What was built beside the test: it lies in `target/PROFILE/deps`, and on another machine in a folder
 /// that is laid out likewise.
 pub(crate) fn built(name: &str) -> PathBuf {
+    const HOW: &str =
+        "`cargo test --workspace` builds it, or `cargo build -p ringwarden-testprograms --examples`";
     let test = env::current_exe().expect("own path");
     let built = test.ancestors().nth(2).expect("a build folder").join(name);
-    assert!(built.exists(), "{name} is not built: `cargo test` without --test, or `cargo build --examples`");
+    assert!(built.exists(), "{name} is not built: {HOW}");
+    assert!(!is_outdated(&built), "{name} is older than its sources: {HOW}");
     built
+}
+
+/// Whether some source of a program is newer. Cargo writes down beside a program what it is made of, and builds none of
+/// another package for the sake of a test.
+fn is_outdated(program: &Path) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
+    let (Ok(built), Ok(made_of)) = (modified(program), fs::read_to_string(program.with_extension("d")))
+    else {
+        return false;
+    };
+    let sources = made_of.split_once(": ").map_or("", |(_, sources)| sources).split_whitespace();
+    sources.map(Path::new).any(|source| modified(source).is_ok_and(|changed| changed > built))
 }
 
 /// Says what is not tested, which `RINGWARDEN_REQUIRE_ALL` does not allow.
