@@ -33,7 +33,7 @@
 //! ([`vulnerability`]). [`layout`] prints policy files: those that are made here, and those that people have written;
 //! [`highlight`] says what each part of one is.
 //!
-//! Nothing here depends on the machine, except that [`file`] reads files and that `O_*` constants have
+//! Nothing here depends on the machine, except that [`mod@file`] reads files and that `O_*` constants have
 //! the values of the architecture that this was built for.
 
 #![deny(missing_docs)]
