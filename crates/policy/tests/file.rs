@@ -90,17 +90,22 @@ fn what_cannot_be_read_is_told_with_its_name() {
     assert_eq!(latin, "it is not UTF-8: byte 20 (line 2) is 0xe9");
 }
 
-/// Somebody who waits for a pipe that nobody writes to would wait for ever.
+/// Nobody who reads a policy waits for a pipe to which nothing is written.
 #[test]
 fn what_others_extend_has_to_be_a_file() {
-    let folder = folder(&[("top.toml", &extending("pipe", ""))]);
+    for base in ["/dev/null", "folder"] {
+        let folder = folder(&[("top.toml", &extending(base, "")), ("folder/other.toml", "")]);
+        match Policy::from_file(folder.path().join("top.toml")).expect_err("it is no policy") {
+            FileError::Wrong(errors) => {
+                let said = errors.to_string();
+                assert!(said.contains(&format!("cannot extend `{base}`: it is not a file")), "{said}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let folder = folder(&[]);
     let pipe = folder.path().join("pipe");
     mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
     assert!(matches!(file::lasting(&pipe), Err(Unreadable::NotAFile)));
-    match Policy::from_file(folder.path().join("top.toml")).expect_err("it is no policy") {
-        FileError::Wrong(errors) => {
-            assert!(errors.to_string().contains("cannot extend `pipe`: it is not a file"))
-        }
-        other => panic!("{other}"),
-    }
+    assert!(file::lasting(&folder.path().join("nowhere")).is_ok());
 }
