@@ -10,6 +10,7 @@ mod cross;
 mod deadline;
 mod debian;
 mod empty_root;
+mod fuzz;
 mod guard;
 mod guest;
 mod initramfs;
@@ -35,6 +36,7 @@ enum Command {
     Bench(bench::Args),
     Conformance(conformance::Args),
     KernelFuzz(kernel_fuzz::Args),
+    Fuzz(fuzz::Args),
     Boot(boot::Args),
     Cross(cross::Args),
     Static(static_program::Args),
@@ -58,6 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Presets(args) => presets::run(&args)?,
         Command::Containers(args) => containers::run(&args)?,
         Command::Report(args) => report::run(&args)?,
+        Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),
         Command::KernelFuzz(args) => return kernel_fuzz::run(&args),
         Command::Boot(args) => return boot::run(&args),

@@ -82,6 +82,7 @@ impl Profile {
             None => Err(whole("this is empty".to_owned())),
             Some('{' | '[' | '"') => of_json(text, wanted),
             _ => yaml::as_json(text)
+                .map_err(|error| yaml::within(error, text))
                 .and_then(|json| of_json(&json, wanted).map_err(|error| yaml::placed(error, text))),
         };
         profile.map_err(|error| stranger::told(error, text))

@@ -58,6 +58,17 @@ pub(crate) fn placed(error: ReadError, text: &str) -> ReadError {
     }
 }
 
+/// An error in a text, which the parser may say is in the line behind its last one: it is at the end of that then.
+pub(crate) fn within(error: ReadError, text: &str) -> ReadError {
+    let (lines, last) = text.split('\n').fold((0, ""), |(lines, _), last| (lines + 1, last));
+    match error {
+        ReadError::Place { line, message, .. } if line > lines => {
+            ReadError::Place { line: lines, column: last.chars().count() + 1, message }
+        }
+        other => other,
+    }
+}
+
 impl From<ScanError> for ReadError {
     fn from(error: ScanError) -> Self {
         fault(error.marker(), error.info())
@@ -217,6 +228,15 @@ mod tests {
         assert_eq!(json("---\na: 1\n---\n"), Ok(serde_json::json!({"a": 1})));
         let two = serde_json::json!({"kind": "List", "items": [{"a": 1}, {"a": 2}]});
         assert_eq!(json("a: 1\n---\na: 2\n"), Ok(two));
+    }
+
+    #[test]
+    fn what_is_not_closed_is_so_at_the_end() {
+        for (text, place) in [("a:\n- [xö", (2, 6)), ("a:\n- [x\n", (3, 1))] {
+            let error = crate::Profile::read(text, None).map(|_| ()).expect_err("no YAML");
+            let ReadError::Place { line, column, .. } = error else { panic!("{error}") };
+            assert_eq!((line, column), place, "{text:?}");
+        }
     }
 
     #[test]

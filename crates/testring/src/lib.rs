@@ -21,6 +21,11 @@ use ringwarden_uapi::{RegisterOp, ring, sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the kernel may take to give back what rings had.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The eight 64-bit words of a shared SQE; word 0 holds opcode, flags, ioprio and fd.
 pub type SqeWords = [AtomicU64; 8];
@@ -46,7 +51,24 @@ impl Ring {
         Self::with_params(entries, Params { flags: flags.bits(), ..Params::default() })
     }
 
-    /// The same, with parameters beyond the flags (`cq_entries`, `wq_fd`, …).
+    /// The same, where rings that were closed may count against the user's limit still: the kernel gives their memory
+    /// back in the background. Waits up to 20 s for it.
+    ///
+    /// # Errors
+    /// As [`Ring::new`].
+    pub fn when_there_is_room(entries: u32, flags: SetupFlags) -> io::Result<Self> {
+        let start = Instant::now();
+        loop {
+            match Self::new(entries, flags) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && start.elapsed() < PATIENCE => {
+                    thread::yield_now();
+                }
+                ring => return ring,
+            }
+        }
+    }
+
+    /// The same as [`Ring::new`], with parameters beyond the flags (`cq_entries`, `wq_fd`, …).
     ///
     /// # Errors
     /// As [`Ring::new`].

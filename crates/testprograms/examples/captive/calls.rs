@@ -29,7 +29,7 @@ pub(crate) fn attempt(attempts: &mut Attempts) {
 
 /// `IORING_REGISTER_SEND_MSG_RING` to a ring of our own; 0 if the message came.
 fn message(send: Send, flag: u32) -> io::Result<i32> {
-    let ring = Ring::new(4, SetupFlags::empty())?;
+    let ring = Ring::when_there_is_room(4, SetupFlags::empty())?;
     let fd = ring.as_fd().as_raw_fd();
     let sqe = Sqe { opcode: Opcode::MSG_RING.0, fd, off: 7, ..Sqe::default() };
     send(&ring, RegisterOp::REGISTER_SEND_MSG_RING.0 | flag, &sqe)?;

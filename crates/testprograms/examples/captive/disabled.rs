@@ -14,7 +14,7 @@ const ENABLE: u64 = RegisterOp::REGISTER_ENABLE_RINGS.0 as u64;
 const SWAPS: usize = 100;
 
 pub(crate) fn attempt(attempts: &mut Attempts) {
-    let disabled = || Ring::new(4, SetupFlags::R_DISABLED);
+    let disabled = || Ring::when_there_is_room(4, SetupFlags::R_DISABLED);
     for (disguise, word) in [
         ("", ENABLE),
         (", with a mark above", 1 << 32 | ENABLE),
@@ -48,7 +48,7 @@ fn in_place_of_a_single_issuers() -> io::Result<i32> {
         scope.spawn(|| {
             for turn in 1..=SWAPS {
                 wait_for(&turns, turn);
-                let ring = Ring::new(4, SetupFlags::SINGLE_ISSUER);
+                let ring = Ring::when_there_is_room(4, SetupFlags::SINGLE_ISSUER);
                 done.store(turn, Ordering::Release);
                 drop(ring);
             }
@@ -65,7 +65,7 @@ fn in_place_of_a_single_issuers() -> io::Result<i32> {
 }
 
 fn swap(turns: &AtomicUsize, done: &AtomicUsize, turn: usize) -> io::Result<i32> {
-    let ring = Ring::new(4, SetupFlags::R_DISABLED);
+    let ring = Ring::when_there_is_room(4, SetupFlags::R_DISABLED);
     // The lowest free number, which the other thread's ring will have.
     let place = io::stdin().as_fd().try_clone_to_owned().map(|copy| copy.as_raw_fd());
     turns.store(turn, Ordering::Release);

@@ -38,7 +38,7 @@ pub(crate) fn attempt(attempts: &mut Attempts) {
             enable(ring)
         }),
     );
-    let ring = Ring::new(4, SetupFlags::empty());
+    let ring = Ring::when_there_is_room(4, SetupFlags::empty());
     attempts.record(
         "task filter that allows, older ring",
         ring.and_then(|ring| {
@@ -51,7 +51,7 @@ pub(crate) fn attempt(attempts: &mut Attempts) {
 
 /// A NOP on a new ring of that kind, which was prepared first.
 fn on(flags: SetupFlags, prepare: impl FnOnce(RawFd) -> io::Result<()>) -> io::Result<i32> {
-    let ring = Ring::new(4, flags)?;
+    let ring = Ring::when_there_is_room(4, flags)?;
     prepare(ring.as_fd().as_raw_fd())?;
     nop(&ring)
 }

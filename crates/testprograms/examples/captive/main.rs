@@ -46,11 +46,11 @@ fn main() {
     let asked: Vec<_> = env::args().skip(1).collect();
     let mut attempts = Attempts::default();
     if asked.iter().any(|asked| asked == "resize") {
-        let resized = Ring::new(4, SetupFlags::SINGLE_ISSUER | SetupFlags::DEFER_TASKRUN);
+        let resized = Ring::when_there_is_room(4, SetupFlags::SINGLE_ISSUER | SetupFlags::DEFER_TASKRUN);
         attempts.record("resized", resized.and_then(|mut ring| ring.resize(64)).map(|()| 0));
     }
     if asked.iter().any(|asked| asked == "wide") {
-        attempts.record("wide ring", Ring::new(4, SetupFlags::SQE128).map(|_| 0));
+        attempts.record("wide ring", Ring::when_there_is_room(4, SetupFlags::SQE128).map(|_| 0));
     }
     for (name, attempt) in groups {
         // Only concern rings that somebody else enables; swaps take long on one processor.
@@ -77,7 +77,7 @@ fn kinds_of_rings(attempts: &mut Attempts) {
 
 /// Has a NOP run on a new ring.
 fn nop_on(flags: SetupFlags) -> io::Result<i32> {
-    nop(&Ring::new(4, flags)?)
+    nop(&Ring::when_there_is_room(4, flags)?)
 }
 
 /// Has a NOP run on `ring`.

@@ -30,7 +30,7 @@ fn inherited() -> io::Result<usize> {
 
 /// Sends a ring to itself, as somebody outside could send one.
 fn send_ring() -> io::Result<i32> {
-    let ring = Ring::new(4, SetupFlags::empty())?;
+    let ring = Ring::when_there_is_room(4, SetupFlags::empty())?;
     let (one, _other) = UnixStream::pair()?;
     let text = IoSlice::new(b"x");
     let mut control = [0u64; 4];

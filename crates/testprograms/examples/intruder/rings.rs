@@ -4,8 +4,7 @@ use crate::{Attempts, checked, requests};
 use ringwarden_testring::{Ring, SetupFlags};
 use std::io;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Rings that one process tries to have.
 const MANY: usize = 2000;
@@ -47,17 +46,9 @@ pub(crate) fn exhaust() -> io::Result<Attempts> {
     Ok(attempts)
 }
 
-/// A ring after all others were closed. The kernel gives their memory back in the background.
+/// A ring after all others were closed.
 fn again() -> io::Result<i32> {
-    let start = Instant::now();
-    loop {
-        match requests::ring() {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && start.elapsed() < RELEASE => {
-                thread::yield_now();
-            }
-            ring => return requests::nop(&ring?),
-        }
-    }
+    requests::nop(&Ring::when_there_is_room(4, SetupFlags::empty())?)
 }
 
 /// Processes that all open rings at the same time; in each ring an allowed request must succeed and

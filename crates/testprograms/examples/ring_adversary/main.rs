@@ -25,7 +25,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, thread};
 use swap::Was;
 
@@ -152,7 +152,7 @@ fn race(until_won: bool) -> io::Result<()> {
             .collect()
     };
     let kept: Vec<_> = kept.iter().map(|ring| result(enabled(ring).and_then(|()| nop(ring)))).collect();
-    let new = result(new_ring().and_then(|ring| nop(&ring)));
+    let new = result(Ring::when_there_is_room(4, SetupFlags::empty()).and_then(|ring| nop(&ring)));
     let report = json!({
         "made": by_kind(&counts.made),
         "nops": by_kind(&counts.nops),
@@ -160,19 +160,6 @@ fn race(until_won: bool) -> io::Result<()> {
     });
     // One write a line: there are several of these processes.
     io::stdout().write_all(format!("{report}\n").as_bytes())
-}
-
-/// Memory of rings that were closed counts until the kernel has come to it.
-fn new_ring() -> io::Result<Ring> {
-    let start = Instant::now();
-    loop {
-        match Ring::new(4, SetupFlags::empty()) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && start.elapsed() < PATIENCE => {
-                thread::yield_now();
-            }
-            ring => return ring,
-        }
-    }
 }
 
 /// Makes rings until the time is over, and gives the last ones.

@@ -27,7 +27,7 @@ fn by_32_bit(ring: &Ring, op: u32, sqe: &Sqe) -> io::Result<i32> {
 
 /// Submits. Programs of both kinds can have a ring.
 pub(crate) fn nop() -> io::Result<i32> {
-    let ring = Ring::new(4, SetupFlags::empty())?;
+    let ring = Ring::when_there_is_room(4, SetupFlags::empty())?;
     ring.push(&Sqe::default());
     run(&ring, [ENTER, RING, 1, 1, EnterFlags::GETEVENTS.bits(), 0, 0], &[])?;
     ring.pop().map(|completion| completion.res).ok_or_else(|| io::ErrorKind::NotFound.into())
