@@ -16,7 +16,7 @@ use std::process::Command;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  cargo xtask cross build -p ringwarden")]
+  cargo xtask cross build -p ringwarden-cli")]
 pub(crate) struct Args {
     /// What cargo is to do
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

@@ -63,7 +63,7 @@ pub(crate) fn ringwarden(path: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Builds the release binary with the cargo that runs us.
 fn build_release() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--release", "-p", "ringwarden"]).status()?;
+    let status = Command::new(cargo).args(["build", "--release", "-p", "ringwarden-cli"]).status()?;
     ensure!(status.success(), "building ringwarden failed");
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("xtask is not in a target folder")?;

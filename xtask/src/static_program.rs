@@ -57,7 +57,7 @@ pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result
         Architecture::Aarch64 => {
             // This machine's `strip` does not know the processor.
             let strip = format!("profile.{profile}.strip = \"symbols\"");
-            let build = ["build", "--profile", profile, "-p", "ringwarden", "--config", &strip];
+            let build = ["build", "--profile", profile, "-p", "ringwarden-cli", "--config", &strip];
             cross::cargo(&build)?.join(output).join("ringwarden")
         }
     };
@@ -80,7 +80,7 @@ fn native(folder: &Path, profile: &str) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // What takes minutes says how far it is, on standard error.
-    command.args(["build", "--profile", profile, "--locked", "-p", "ringwarden", "--bin", "ringwarden"]);
+    command.args(["build", "--profile", profile, "--locked", "-p", "ringwarden-cli", "--bin", "ringwarden"]);
     command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
     command.args(["--target", Architecture::X86_64.target()]);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", folder);

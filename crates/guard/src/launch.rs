@@ -220,7 +220,8 @@ pub(crate) fn command(argv: &[impl AsRef<OsStr>]) -> Result<(Argv, String), Erro
     match Argv::new(argv) {
         Ok(argv) => Ok((argv, program)),
         Err(ArgvError::Nul(index)) => Err(Error::Argument(index)),
-        Err(ArgvError::Empty) => Err(Error::NotFound { program }),
+        // No program at all.
+        Err(_) => Err(Error::NotFound { program }),
     }
 }
 

@@ -90,7 +90,8 @@ impl Kernel {
         let argv = match Argv::new(argv) {
             Ok(argv) => argv,
             Err(ArgvError::Nul(index)) => return Err(Error::Argument(index)),
-            Err(ArgvError::Empty) => return Err(Error::NotFound { program }),
+            // No program at all.
+            Err(_) => return Err(Error::NotFound { program }),
         };
         let start = |error: Errno| Error::Start(error.into());
         let (failure_out, failure_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;

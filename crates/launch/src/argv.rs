@@ -16,6 +16,7 @@ pub struct Argv {
 
 /// Why something cannot be executed at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArgvError {
     /// There is not even a program.
     #[error("no program is named")]

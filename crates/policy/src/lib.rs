@@ -33,7 +33,7 @@
 //! ([`vulnerability`]). [`layout`] prints policy files: those that are made here, and those that people have written;
 //! [`highlight`] says what each part of one is.
 //!
-//! Nothing here makes a system call or depends on the machine, except that `O_*` constants have
+//! Nothing here depends on the machine, except that [`mod@file`] reads files and that `O_*` constants have
 //! the values of the architecture that this was built for.
 
 #![deny(missing_docs)]
@@ -56,6 +56,7 @@ mod emit;
 mod equivalent;
 mod eval;
 mod field;
+pub mod file;
 mod group;
 pub mod highlight;
 pub mod import;
@@ -103,7 +104,7 @@ pub use group::{GROUPS, Group};
 pub use kind::Kind;
 pub use loosening::Loosening;
 pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
-pub use preset::{PRESETS, Preset};
+pub use preset::{PRESETS, Preset, UnknownPreset};
 pub use register_group::{REGISTER_GROUPS, RegisterGroup};
 pub use release::{Release, UnknownRelease};
 pub use request::{FieldValue, Request};

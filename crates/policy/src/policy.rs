@@ -132,7 +132,7 @@ impl Policy {
     ///
     /// # Errors
     /// Everything that is wrong with the file. One that extends other files is wrong here:
-    /// [`parse_with`](Self::parse_with) reads those.
+    /// [`from_file`](Self::from_file) and [`parse_with`](Self::parse_with) read those.
     pub fn parse(source: &str, file_name: &str) -> Result<Self, Diagnostics> {
         Self::parse_with(source, file_name, |_, _| Err("there is no folder to find it in".to_owned()))
     }

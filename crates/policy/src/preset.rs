@@ -1,5 +1,7 @@
 //! Policies that come with Ringwarden, as data. Their names begin with `@`.
 
+use crate::suggest;
+
 /// A policy for a kind of program, tested on such programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,7 +19,26 @@ impl Preset {
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
+
+    /// The preset of that name.
+    ///
+    /// # Errors
+    /// There is none; but perhaps one that was meant.
+    pub fn find(name: &str) -> Result<&'static Self, UnknownPreset> {
+        Self::named(name).ok_or_else(|| {
+            let names = PRESETS.iter().map(|preset| preset.name);
+            UnknownPreset(match suggest::closest(name, names.clone()) {
+                Some(closest) => format!("did you mean `{closest}`?"),
+                None => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
+            })
+        })
+    }
 }
+
+/// A name that no preset has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such preset; {0}")]
+pub struct UnknownPreset(String);
 
 macro_rules! presets {
     ($($name:literal, $doc:literal;)*) => {

@@ -23,9 +23,9 @@ fn policies_are_laid_out() {
     let mut paths = [files("policies", "toml"), files("policies/presets", "toml")].concat();
     assert!(paths.len() >= 13, "{paths:?}");
     for path in [
-        "crates/ringwarden/src/bin/ringwarden/demo.toml",
-        "crates/ringwarden/examples/adversary/policy.toml",
-        "crates/ringwarden/examples/intruder/policy.toml",
+        "crates/cli/src/demo.toml",
+        "crates/testprograms/examples/adversary/policy.toml",
+        "crates/testprograms/examples/intruder/policy.toml",
     ] {
         paths.push(root().join(path));
     }

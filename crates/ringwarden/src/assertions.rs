@@ -1,6 +1,6 @@
 //! Whether policies are what they say of themselves, decided for all requests at once.
 
-use crate::{Enforcement, Refused};
+use crate::{EnforceError, Enforcement};
 use ringwarden_diff::{CompareError, Difference, Effort, common, compare};
 use ringwarden_filter::{CallRules, Context, FilterSet};
 use ringwarden_policy::{Assertion, Claim, Decision, Diagnostics, Policy, Rule};
@@ -54,12 +54,10 @@ impl Enforcement {
         let model = self.filters().model();
         let named = match Self::new(std::slice::from_ref(assertion.requests()), model) {
             Ok(named) => named,
-            Err(Refused::Policy(errors)) => return Ok(Finding::Unusable(errors)),
-            // What the compiler makes, the engine takes.
-            Err(Refused::Filter { operation, .. }) => {
-                let opcode = Opcode::from_name(&operation).unwrap_or(Opcode::NOP);
-                return Ok(Finding::Unknown(opcode));
-            }
+            Err(EnforceError::Policy(errors)) => return Ok(Finding::Unusable(errors)),
+            // What the compiler makes, the engine takes; and there is a layer.
+            Err(EnforceError::Filter { operation, .. }) => return Ok(Finding::Unknown(operation)),
+            Err(EnforceError::NoLayer) => return Ok(Finding::Unknown(Opcode::NOP)),
         };
         let mut example: Option<(Context, Vec<Opcode>)> = None;
         for opcode in OPCODES.iter().map(|info| info.opcode).filter(|&opcode| model.has_opcode(opcode)) {

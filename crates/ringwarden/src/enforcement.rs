@@ -34,15 +34,18 @@ pub struct Origin {
 /// Why policies cannot be enforced.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refused {
+pub enum EnforceError {
+    /// There is no policy, and nothing that would refuse a request.
+    #[error("there is no policy to enforce")]
+    NoLayer,
     /// A rule cannot be compiled for the kernel.
     #[error(transparent)]
     Policy(#[from] Diagnostics),
     /// The engine refuses a program that the compiler made.
     #[error("the compiled filter for {operation} is refused: {error}")]
     Filter {
-        /// The operation's name.
-        operation: String,
+        /// The operation.
+        operation: Opcode,
         /// Why.
         error: RegisterError,
     },
@@ -53,12 +56,15 @@ impl Enforcement {
     /// request.
     ///
     /// # Errors
-    /// The first reason why some rule cannot be held; nothing is silently weaker.
-    pub fn new(layers: &[Policy], model: KernelModel) -> Result<Self, Refused> {
+    /// The first reason why some rule cannot be held, or that there is none: nothing is silently weaker.
+    pub fn new(layers: &[Policy], model: KernelModel) -> Result<Self, EnforceError> {
+        if layers.is_empty() {
+            return Err(EnforceError::NoLayer);
+        }
         let compiled = compile(layers, model)?;
         let filters = compiled
             .register(model)
-            .map_err(|(operation, error)| Refused::Filter { operation: operation.to_string(), error })?;
+            .map_err(|(operation, error)| EnforceError::Filter { operation, error })?;
         let mut layer_of = vec![0; compiled.origins.len()];
         for filter in &compiled.filters {
             if let Some(layer) = layer_of.get_mut(filter.tag as usize) {
@@ -213,6 +219,12 @@ mod tests {
                 Some((origin.rule.key.clone(), origin.layer))
             }
         }
+    }
+
+    /// Compiled, none would allow everything.
+    #[test]
+    fn no_policy_is_no_enforcement() {
+        assert!(matches!(Enforcement::new(&[], KernelModel::default()), Err(EnforceError::NoLayer)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Whether something is open is decided for all requests at once, as assertions are: of a bug's requests a
 //! policy is made, and it is looked for a request that both allow.
 
-use crate::{Enforcement, Refused};
+use crate::Enforcement;
 use ringwarden_diff::{CompareError, Difference, Effort, common, compare};
 use ringwarden_filter::FilterSet;
 use ringwarden_policy::{
@@ -226,7 +226,7 @@ impl<'e> Look<'e> {
         let text = format!("version = 1\ndefault = \"deny\"\n[ops]\n{operation} = \"{condition}\"\n");
         let policy = Policy::parse(&text, "probe").ok()?;
         let model = self.enforcement.filters().model();
-        Enforcement::new(&[policy], model).map_err(|_: Refused| ()).ok().map(|probe| probe.filters().clone())
+        Some(Enforcement::new(&[policy], model).ok()?.filters().clone())
     }
 
     /// Whether some request of an operation is refused that has no flags: what flags ask for, no system call and no

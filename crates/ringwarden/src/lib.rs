@@ -1,16 +1,44 @@
 //! io_uring under a policy, on every kernel.
 //!
 //! This crate is the whole of Ringwarden for Rust programs: the parts under their short names, and
-//! [`Enforcement`], which turns policies into what a backend enforces.
+//! [`Enforcement`], which turns policies into what a backend enforces. The command line is a crate of its own,
+//! `ringwarden-cli`.
+//!
+//! A program is run under a policy by a backend:
 //!
 //! ```no_run
-//! use ringwarden::{Enforcement, guard::Guard, policy::Policy, uapi::KernelModel};
+//! use ringwarden::{Enforcement, policy::Policy, uapi::KernelModel};
 //!
-//! let policy = Policy::parse("version = 1\ndefault = \"allow\"\n[ops]\nsocket = \"deny\"\n", "mine.toml")?;
+//! let policy = Policy::from_file("mine.toml")?;
 //! let enforcement = Enforcement::new(&[policy], KernelModel::default())?;
 //! let status = enforcement.guard().run(&["postgres", "-D", "data"])?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Requests are judged without any kernel, and what policies come to is decided for all requests at once:
+//!
+//! ```
+//! use ringwarden::filter::{Context, Payload, Verdict};
+//! use ringwarden::uapi::{KernelModel, Opcode, ring::Sqe};
+//! use ringwarden::{Enforcement, diff::Effort, policy::Policy};
+//!
+//! let text = "version = 1\ndefault = \"allow\"\n[ops]\nsocket = \"family == AF_UNIX\"\n";
+//! let policy = Policy::parse(text, "mine.toml")?;
+//! let enforcement = Enforcement::new(&[policy], KernelModel::V7_3)?;
+//!
+//! let inet = Sqe { opcode: Opcode::SOCKET.0, fd: 2, off: 1, ..Sqe::default() };
+//! let context = Context::new(KernelModel::V7_3, &inet, Payload::None)?;
+//! let Verdict::Deny(denial) = enforcement.filters().verdict(&context) else { panic!("it is allowed") };
+//! let origin = enforcement.origin(&denial, &context).expect("a rule");
+//! assert_eq!((origin.rule.key.as_str(), origin.rule.line), ("socket", 4));
+//!
+//! let exposures = enforcement.exposures(None, Effort::default())?;
+//! assert!(exposures.iter().any(|exposure| !exposure.bugs.is_empty()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/hold.rs` takes what the kernel itself has where it has it, and the guard elsewhere; `examples/judge.rs` names
+//! the rules behind verdicts.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -22,7 +50,7 @@ pub mod oci;
 mod operations;
 
 pub use assertions::{Breach, Finding};
-pub use enforcement::{Enforcement, Origin, Refused};
+pub use enforcement::{EnforceError, Enforcement, Origin};
 pub use exposure::{Bug, Exposure, Severity, Subject};
 pub use operations::Beyond;
 pub use ringwarden_cbpf as cbpf;

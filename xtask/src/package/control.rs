@@ -1,6 +1,6 @@
 //! What dpkg is told: fields, scripts and licences (Debian Policy 5.3, 6 and 12.5).
 
-use super::place;
+use super::{NAME, place};
 use crate::architecture::Architecture;
 use crate::metadata::Package;
 use anyhow::Context;
@@ -34,7 +34,7 @@ pub(super) fn write(tree: &Path, own: &Package, architecture: Architecture) -> a
     let homepage = own.repository.as_ref().context("no repository")?;
     let control = format!(
         "\
-Package: {}
+Package: {NAME}
 Version: {}
 Architecture: {}
 Maintainer: {maintainer}
@@ -48,7 +48,6 @@ Description: {description}
  itself where it has the means, and by a guard where it has not. Its agent gives
  io_uring back to containers, under such policies.
 ",
-        own.name,
         own.version,
         architecture.debian(),
         kibibytes(tree)?
@@ -83,7 +82,7 @@ pub(super) fn copyright(own: &Package, parts: &[Package]) -> String {
     let mut text = format!(
         "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: {}
+Upstream-Name: {NAME}
 Source: {}
 
 Files: *
@@ -92,7 +91,6 @@ License: Expat or Apache-2.0
 
 License: Expat
 ",
-        own.name,
         own.repository.as_deref().unwrap_or("-")
     );
     for line in mit.lines() {

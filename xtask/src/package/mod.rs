@@ -12,6 +12,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// As dpkg knows it.
+const NAME: &str = "ringwarden";
+
 /// Build the Debian package, install it in an empty root file system and use it there
 ///
 /// It holds the static program, man pages, completions for bash, zsh and fish, the units of the agent, the
@@ -28,7 +31,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(Args { program: static_program::Kind { arch, profile } }: &Args) -> anyhow::Result<()> {
     let arch = *arch;
-    let (own, parts) = metadata::of("ringwarden", arch)?;
+    let (own, parts) = metadata::of("ringwarden-cli", arch)?;
     let program = static_program::build(arch, profile)?;
     // Man pages are the same for every processor.
     let native = match arch {
@@ -39,7 +42,7 @@ pub(crate) fn run(Args { program: static_program::Kind { arch, profile } }: &Arg
     let tree = tempfile::tempdir_in(folder)?;
     tree::lay_out(tree.path(), &program, &native, &control::copyright(&own, &parts))?;
     control::write(tree.path(), &own, arch)?;
-    let package = folder.join(format!("{}_{}_{}.deb", own.name, own.version, arch.debian()));
+    let package = folder.join(format!("{NAME}_{}_{}.deb", own.version, arch.debian()));
     let mut build = Command::new("dpkg-deb");
     // Whoever builds it owns nothing in it, and the same sources give the same file.
     build.args(["--root-owner-group", "--build"]).arg(tree.path()).arg(&package);

@@ -3,9 +3,8 @@
 use super::Document;
 use crate::diagnostic::Code;
 use crate::policy::Policy;
-use crate::preset::{PRESETS, Preset};
+use crate::preset::Preset;
 use crate::source::{Source, Span};
-use crate::suggest;
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -109,12 +108,6 @@ impl Document<'_> {
 
 /// The preset of that name.
 fn preset(name: &str) -> Result<Base, String> {
-    if let Some(preset) = Preset::named(name) {
-        return Ok(Base { file: name.to_owned(), text: preset.text.to_owned() });
-    }
-    let names = PRESETS.iter().map(|preset| preset.name);
-    Err(match suggest::closest(name, names.clone()) {
-        Some(closest) => format!("there is no such preset; did you mean `{closest}`?"),
-        None => format!("there is no such preset; there are {}", names.collect::<Vec<_>>().join(", ")),
-    })
+    let preset = Preset::find(name).map_err(|unknown| unknown.to_string())?;
+    Ok(Base { file: name.to_owned(), text: preset.text.to_owned() })
 }
