@@ -43,12 +43,12 @@ fn place(name: &str, folder: &Path) -> Result<String, String> {
 /// Why rings cannot be held to it, for people.
 pub(super) fn choose(name: &str, folder: &Path, under: Option<&str>) -> Result<Chosen, String> {
     let names = [place(name, folder)?];
-    let policies = layers::is_lasting(&names[0]).and_then(|()| layers::parse(&names));
+    let policies = layers::is_lasting(&names[0]).and_then(|()| layers::enforceable(&names));
     let policies = policies.map_err(|unusable| unusable.line())?;
     let load = |model: Option<KernelModel>| layers::enforce(&policies, model.unwrap_or_default());
     let enforcement = load(None).map_err(|unusable| unusable.line())?;
     if let Some(under) = under {
-        ceiling::check(&enforcement, under)?;
+        ceiling::check(&policies, under)?;
     }
     let beyond = match enforcement.operations() {
         Ok(operations) => {
@@ -80,6 +80,15 @@ mod tests {
         {
             assert!(place(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_only_gives_names_is_no_policy() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "version = 1\n[define]\nweb = \"{80, 443}\"\n";
+        std::fs::write(folder.path().join("names.toml"), text).expect("writable");
+        let refused = choose("names", folder.path(), None).map(|_| ()).expect_err("no policy");
+        assert!(refused.contains("there is nothing to enforce"), "{refused}");
     }
 
     /// Nobody outside of a container looks at its requests.
