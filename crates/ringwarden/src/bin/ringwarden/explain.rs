@@ -2,7 +2,7 @@
 
 use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
-use crate::{UNUSABLE, compile, layers, request, rule};
+use crate::{UNUSABLE, compile, layers, rule};
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::cbpf::disasm::disassemble;
@@ -173,7 +173,7 @@ impl Explain {
         };
         let kernel = enforcement.filters().model();
         let report = match &question {
-            Question::Request(request) => match request::context(kernel, request) {
+            Question::Request(request) => match request.context(kernel) {
                 Ok(context) => self.of_request(&enforcement, &policies, request, &context),
                 Err(errno) => {
                     let message = format_args!("the kernel answers {errno} before it asks a filter");

@@ -29,7 +29,6 @@ mod permitted;
 mod presets;
 mod replace;
 mod report;
-mod request;
 mod rule;
 mod run;
 mod schema;

@@ -4,7 +4,7 @@ pub(crate) mod coverage;
 
 use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
-use crate::{UNUSABLE, layers, request};
+use crate::{UNUSABLE, layers};
 use clap::Args;
 use coverage::Coverage;
 use ringwarden::Enforcement;
@@ -176,7 +176,7 @@ impl Outcome {
                 let (decision, rule) = policy.decide_call(call);
                 ruled(decision, rule)
             }
-            Question::Request(request) => match request::context(enforcement.filters().model(), request) {
+            Question::Request(request) => match request.context(enforcement.filters().model()) {
                 Err(errno) => {
                     (Decision::Deny, format!("the kernel answers {errno} before it asks a filter"), None)
                 }
