@@ -18,6 +18,7 @@ mod fmt;
 mod format;
 mod import;
 mod input;
+mod kernels;
 mod lane;
 mod layers;
 mod learn;
