@@ -553,14 +553,14 @@ fn operations_and_groups_are_described_by_name() {
     );
     let output = ringwarden(&["ops", "uring_cmd"]);
     assert!(stdout(&output).contains("\n  cmd_op           32 bits  split lane "), "{output:?}");
-    let report = json(&ringwarden(&["ops", "bind", "--format", "json"]));
+    let report = json(&ringwarden(&["ops", "poll_add", "--format", "json"]));
     let fields = report["groups"][0]["operations"][0]["fields"].as_array().expect("fields");
     for field in fields {
         let is_guards_own = !["user_data", "sqe_flags"].contains(&field["name"].as_str().expect("a name"));
         assert_eq!(field.get("since").is_none(), is_guards_own, "{field}");
         assert_eq!(field.get("lane").is_some_and(|lane| lane == "split"), is_guards_own, "{field}");
     }
-    assert!(fields.iter().any(|field| field["name"] == "addr"), "{fields:?}");
+    assert!(fields.iter().any(|field| field["name"] == "events"), "{fields:?}");
     let report = json(&ringwarden(&["ops", "@timeouts", "--format", "json"]));
     let [group] = &report["groups"].as_array().expect("groups")[..] else { panic!("{report:#}") };
     assert_eq!(group["name"], "@timeouts");
