@@ -436,7 +436,10 @@ fn what_only_the_guard_sees_takes_the_split_lane() {
     fs::write(folder.path().join("wide.toml"), wide).expect("writable");
     let output = run(&["diff", "commands.toml", "wide.toml"]);
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(status(&output) == 1 && told.contains("now allowed  ftruncate ") && told.contains(" len="), "{told}");
+    assert!(
+        status(&output) == 1 && told.contains("now allowed  ftruncate ") && told.contains(" len="),
+        "{told}"
+    );
     // What the policy extends, and what it says of itself, is compared for the guard, too.
     let looser = "version = 1\nextends = [\"commands.toml\"]\n[ops]\nftruncate = \"allow\"\n";
     fs::write(folder.path().join("looser.toml"), looser).expect("writable");
