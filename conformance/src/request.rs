@@ -2,8 +2,8 @@
 
 use crate::Malformed;
 use crate::name::number;
-use ringwarden_uapi::ring::{Sqe, SqeFlags};
-use ringwarden_uapi::{Opcode, open};
+use ringwarden_uapi::ring::{Pointer, Sqe, SqeFlags};
+use ringwarden_uapi::{Opcode, PayloadKind, open};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -17,13 +17,6 @@ pub struct Request {
     objects: Vec<(Pointer, Vec<u8>)>,
     to: Option<String>,
     from: Option<String>,
-}
-
-/// The field that an object's address goes into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pointer {
-    Addr,
-    Off,
 }
 
 /// Where nothing is mapped.
@@ -59,11 +52,7 @@ impl Request {
     pub fn build(&self, user_data: u64, mut place: impl FnMut(&[u8]) -> u64) -> Sqe {
         let mut sqe = Sqe { user_data, ..self.sqe };
         for (pointer, bytes) in &self.objects {
-            let address = place(bytes);
-            match pointer {
-                Pointer::Addr => sqe.addr = address,
-                Pointer::Off => sqe.off = address,
-            }
+            pointer.set(&mut sqe, place(bytes));
         }
         sqe
     }
@@ -77,14 +66,9 @@ impl Request {
         };
         let sqe = &mut request.sqe;
         match opcode {
-            Opcode::SOCKET => (sqe.fd, sqe.off) = (2, 1),
             Opcode::OPENAT | Opcode::OPENAT2 | Opcode::STATX | Opcode::UNLINKAT | Opcode::MKDIRAT => {
                 sqe.fd = -100;
                 request.point(Pointer::Addr, c_string("/dev/null"));
-            }
-            Opcode::CONNECT => {
-                sqe.fd = -1;
-                request.address("127.0.0.1:1".parse().map(sockaddr).unwrap_or_default());
             }
             Opcode::TIMEOUT | Opcode::LINK_TIMEOUT => {
                 sqe.len = 1;
@@ -94,8 +78,13 @@ impl Request {
             Opcode::NOP | Opcode::NOP128 => {}
             _ => sqe.fd = -1,
         }
-        if opcode == Opcode::OPENAT2 {
-            request.how(&[0; 3]);
+        match opcode.payload() {
+            Some(PayloadKind::Socket) => (request.sqe.fd, request.sqe.off) = (2, 1),
+            Some(PayloadKind::OpenHow) => request.how(&[0; 3]),
+            Some(PayloadKind::Sockaddr) => {
+                request.address("127.0.0.1:1".parse().map(sockaddr).unwrap_or_default());
+            }
+            _ => {}
         }
         request
     }
@@ -147,10 +136,7 @@ impl Request {
 
     fn raw_pointer(&mut self, pointer: Pointer, address: u64) {
         self.objects.retain(|(other, _)| *other != pointer);
-        match pointer {
-            Pointer::Addr => self.sqe.addr = address,
-            Pointer::Off => self.sqe.off = address,
-        }
+        pointer.set(&mut self.sqe, address);
     }
 
     fn set_number(&mut self, field: &str, value: u64) -> Result<(), Malformed> {

@@ -1,9 +1,10 @@
 //! Cases: what both sides act out.
 
 use ringwarden_cbpf::Insn;
+use ringwarden_filter::Payload;
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::restriction::Restriction;
-use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
+use ringwarden_uapi::ring::{Pointer, SetupFlags, Sqe, SqeFlags};
 
 /// Steps that a fresh task takes, one after the other.
 #[derive(Clone, Debug, Default)]
@@ -60,13 +61,6 @@ pub(crate) struct Object {
     pub(crate) at_the_end: bool,
 }
 
-/// The field that leads to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pointer {
-    Addr,
-    Off,
-}
-
 impl Case {
     /// Whether it changes the task that takes it, so that it needs one of its own.
     pub(crate) fn needs_task(&self) -> bool {
@@ -107,18 +101,16 @@ impl Request {
     pub(crate) fn build(&self, mut place: impl FnMut(&Object) -> u64) -> Sqe {
         let mut sqe = self.sqe;
         for object in &self.objects {
-            let address = place(object);
-            match object.pointer {
-                Pointer::Addr => sqe.addr = address,
-                Pointer::Off => sqe.off = address,
-            }
+            object.pointer.set(&mut sqe, place(object));
         }
         sqe
     }
 
-    /// The bytes that a pointer leads to.
-    pub(crate) fn object(&self, pointer: Pointer) -> Option<&[u8]> {
-        let found = self.objects.iter().find(|object| object.pointer == pointer);
-        found.map(|object| object.bytes.as_slice())
+    /// What filters see of memory, if the request leads to it.
+    pub(crate) fn payload(&self) -> Payload<'_> {
+        let place = self.opcode().argument();
+        let found =
+            place.and_then(|place| self.objects.iter().find(|object| object.pointer == place.pointer));
+        found.map_or(Payload::None, |object| Payload::of(self.opcode(), &object.bytes))
     }
 }

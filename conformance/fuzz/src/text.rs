@@ -1,9 +1,10 @@
 //! Cases as text: steps in the words of conformance/README.md where it has any.
 
-use crate::case::{Case, Pointer, Registration, Request, Step, Target};
+use crate::case::{Case, Registration, Request, Step, Target};
 use crate::outcome::Outcome;
 use ringwarden_cbpf::disasm::disassemble;
 use ringwarden_uapi::bpf::FilterFlags;
+use ringwarden_uapi::ring::Pointer;
 use ringwarden_uapi::{Errno, Opcode};
 use std::fmt;
 

@@ -9,7 +9,7 @@ mod loosened;
 use crate::format::{self, Document, Format};
 use crate::layers::{self, Unusable};
 use crate::style::{self, GOOD, complain, say, tell};
-use crate::{FAILED, UNUSABLE};
+use crate::{FAILED, UNUSABLE, kernels};
 use assertions::Asserted;
 use audit::Threshold;
 use clap::Args;
@@ -52,9 +52,7 @@ pub(crate) struct Check {
     /// Policy files, - for standard input, or presets such as @file-io; layers separated by commas
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
-    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
-    /// needs it]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = kernels::needed("The kernel that the policies are compiled for"))]
     kernel: Option<KernelModel>,
     /// Take warnings for errors, in the exit status
     #[arg(long)]

@@ -4,7 +4,7 @@ mod form;
 
 pub(crate) use form::Report;
 
-use crate::{UNUSABLE, layers, output, style};
+use crate::{UNUSABLE, kernels, layers, output, style};
 use clap::{Args, ValueEnum};
 use ringwarden::policy::{self, Compiled, TWINS, closest};
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
@@ -27,8 +27,7 @@ pub(crate) struct Compile {
     /// Policy files, or - for standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
-    /// The kernel to compile for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule needs it]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = kernels::needed("The kernel to compile for"))]
     kernel: Option<KernelModel>,
     /// Only the filters of one operation
     #[arg(long, value_name = "OPERATION", value_parser = operation)]

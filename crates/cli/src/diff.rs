@@ -7,7 +7,7 @@ pub(crate) mod report;
 pub(crate) mod side;
 
 use crate::format::{self, Format};
-use crate::{FAILED, UNUSABLE, compile, layers, style};
+use crate::{FAILED, UNUSABLE, compile, kernels, layers, style};
 pub(crate) use apart::Apart;
 use clap::Args;
 pub(crate) use report::Report;
@@ -44,8 +44,7 @@ pub(crate) struct Diff {
     /// What takes its place
     #[arg(value_name = "NEW")]
     new: String,
-    /// The kernel that both are for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule needs it]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = kernels::needed("The kernel that both are for"))]
     kernel: Option<KernelModel>,
     /// Only this operation; the one that a filter is for
     #[arg(long, value_name = "OPERATION", value_parser = compile::operation)]

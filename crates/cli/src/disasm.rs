@@ -1,6 +1,6 @@
 //! `ringwarden disasm`: programs from elsewhere, readable.
 
-use crate::{UNUSABLE, input, style};
+use crate::{UNUSABLE, input, kernels, style};
 use clap::Args;
 use ringwarden::cbpf::disasm::disassemble;
 use ringwarden::cbpf::{self, Insn, asm};
@@ -20,8 +20,7 @@ pub(crate) struct Disasm {
     /// The file, or `-` for standard input
     #[arg(value_name = "FILE")]
     file: String,
-    /// The kernel that the program is for: posted, 7.0, 7.2, 7.3; or guard
-    #[arg(long, value_name = "KERNEL", default_value_t)]
+    #[arg(long, value_name = "KERNEL", help = kernels::any("The kernel that the program is for"), default_value_t)]
     kernel: KernelModel,
 }
 

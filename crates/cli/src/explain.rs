@@ -2,7 +2,7 @@
 
 use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
-use crate::{UNUSABLE, compile, layers, request, rule};
+use crate::{UNUSABLE, compile, kernels, layers, rule};
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::cbpf::disasm::disassemble;
@@ -48,9 +48,7 @@ pub(crate) struct Explain {
     /// flags='SQPOLL|SQ_AFF'; of register the name of an opcode
     #[arg(value_name = "FIELD=VALUE")]
     fields: Vec<String>,
-    /// The kernel that the policy is compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
-    /// needs it]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = kernels::needed("The kernel that the policy is compiled for"))]
     kernel: Option<KernelModel>,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -173,7 +171,7 @@ impl Explain {
         };
         let kernel = enforcement.filters().model();
         let report = match &question {
-            Question::Request(request) => match request::context(kernel, request) {
+            Question::Request(request) => match request.context(kernel) {
                 Ok(context) => self.of_request(&enforcement, &policies, request, &context),
                 Err(errno) => {
                     let message = format_args!("the kernel answers {errno} before it asks a filter");

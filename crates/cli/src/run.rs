@@ -4,7 +4,7 @@ use crate::audit::{self, Log, Reader, SharedLog, Tally};
 use crate::lane::{Choice, Lane, NoChoice, Wishes};
 use crate::lines::Lines;
 use crate::permitted::Permitted;
-use crate::{FAILED, input, layers, style};
+use crate::{FAILED, input, kernels, layers, style};
 use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Maker, Status, needs::Confined};
@@ -53,9 +53,11 @@ pub(crate) struct Run {
     /// Say nothing at the end of how many requests were refused
     #[arg(short, long)]
     quiet: bool,
-    /// The kernel whose filters the policy is compiled for and a program's own registrations are answered
-    /// as: posted, 7.0, 7.2, 7.3; takes the split lane [default: the newest]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = format!(
+        "The kernel whose filters the policy is compiled for and a program's own registrations are answered as: {}; takes \
+         the split lane [default: the newest]",
+        kernels::since(KernelModel::Posted)
+    ))]
     model: Option<KernelModel>,
     /// Let programs register filters of their own, on kernels that have none; implied by --model. Under the
     /// guard each fork and exec then stops for a moment

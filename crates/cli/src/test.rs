@@ -4,7 +4,7 @@ pub(crate) mod coverage;
 
 use crate::format::{self, Document, Format};
 use crate::style::{self, BAD, BOLD, DIM, GOOD, tell};
-use crate::{UNUSABLE, layers, request};
+use crate::{UNUSABLE, kernels, layers};
 use clap::Args;
 use coverage::Coverage;
 use ringwarden::Enforcement;
@@ -36,9 +36,7 @@ pub(crate) struct Test {
     /// Policy files, or - for standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<String>,
-    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
-    /// needs it]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = kernels::needed("The kernel that the policies are compiled for"))]
     kernel: Option<KernelModel>,
     /// Say which rules, and which outcomes of parts of conditions, no test decides, with requests that would
     #[arg(long)]
@@ -176,7 +174,7 @@ impl Outcome {
                 let (decision, rule) = policy.decide_call(call);
                 ruled(decision, rule)
             }
-            Question::Request(request) => match request::context(enforcement.filters().model(), request) {
+            Question::Request(request) => match request.context(enforcement.filters().model()) {
                 Err(errno) => {
                     (Decision::Deny, format!("the kernel answers {errno} before it asks a filter"), None)
                 }

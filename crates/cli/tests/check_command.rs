@@ -398,9 +398,9 @@ fn what_is_meant_to_loosen_is_no_warning() {
 }
 
 const COMMANDS: &str = "version = 1\ndefault = \"deny\"\n[ops]\n\
-    uring_cmd = \"cmd_op == SOCKET_URING_OP_SETSOCKOPT && level == SOL_SOCKET\"\nbind = \"port >= 1024\"\n\
+    uring_cmd = \"cmd_op == SOCKET_URING_OP_SETSOCKOPT && level == SOL_SOCKET\"\nftruncate = \"len >= 1024\"\n\
     [[never]]\nop = \"uring_cmd\"\nwhen = \"cmd_op == SOCKET_URING_OP_GETSOCKOPT\"\n\
-    [[test]]\nop = \"bind\"\nwith = { addr = \"10.1.2.3\", port = 80 }\nexpect = \"deny\"\n\
+    [[test]]\nop = \"ftruncate\"\nwith = { len = 80, fd = 3 }\nexpect = \"deny\"\n\
     [[test]]\nop = \"uring_cmd\"\nwith = { cmd_op = \"SOCKET_URING_OP_SETSOCKOPT\", level = \"SOL_SOCKET\" }\n\
     expect = \"allow\"\n";
 
@@ -416,7 +416,7 @@ fn what_only_the_guard_sees_takes_the_split_lane() {
     assert!(fit.get("filters").is_none(), "no kernel's hold it: {fit:#}");
     let own: Vec<_> = fit["guard"].as_array().expect("rules").iter().collect();
     let of = |key: &str| own.iter().map(|rule| rule[key].as_str().expect("a text")).collect::<Vec<_>>();
-    assert_eq!(of("field"), ["cmd_op", "port"]);
+    assert_eq!(of("field"), ["cmd_op", "len"]);
     assert_eq!(of("at"), ["commands.toml:4", "commands.toml:5"]);
     assert_eq!(report["assertions"][0]["outcome"], "proved");
 
@@ -432,13 +432,16 @@ fn what_only_the_guard_sees_takes_the_split_lane() {
     fs::write(folder.path().join("tested.toml"), format!("{COMMANDS}{generated}")).expect("writable");
     let output = run(&["test", "--min", "100", "tested.toml"]);
     assert_eq!(status(&output), 0, "{output:?}");
-    let wide = COMMANDS.replace("port >= 1024", "port >= 80");
+    let wide = COMMANDS.replace("len >= 1024", "len >= 80");
     fs::write(folder.path().join("wide.toml"), wide).expect("writable");
     let output = run(&["diff", "commands.toml", "wide.toml"]);
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(status(&output) == 1 && told.contains("now allowed  bind family=AF_INET port="), "{told}");
+    assert!(
+        status(&output) == 1 && told.contains("now allowed  ftruncate ") && told.contains(" len="),
+        "{told}"
+    );
     // What the policy extends, and what it says of itself, is compared for the guard, too.
-    let looser = "version = 1\nextends = [\"commands.toml\"]\n[ops]\nbind = \"allow\"\n";
+    let looser = "version = 1\nextends = [\"commands.toml\"]\n[ops]\nftruncate = \"allow\"\n";
     fs::write(folder.path().join("looser.toml"), looser).expect("writable");
     let output = run(&["check", "looser.toml"]);
     assert!(stderr(&output).contains("warning[P406]"), "{output:?}");

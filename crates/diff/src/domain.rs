@@ -18,12 +18,12 @@
 //! | payload of SOCKET | `type` without bits but the type's, SOCK_CLOEXEC and SOCK_NONBLOCK | EINVAL (`io_socket_prep`) |
 //! | payload of OPENAT | what `build_open_how` (`fs/open.c`) makes of flags and mode; O_LARGEFILE | [`openat`](Domain::openat) |
 //! | payload of OPENAT2 | anything, with O_LARGEFILE or O_PATH | `__io_openat_prep` |
-//! | payload of CONNECT | a family of 16 bits; port and address of AF_INET and AF_INET6 only | `io_connect_bpf_populate` |
-//! | payload of BIND, in the guard | as CONNECT's | |
+//! | payload of CONNECT, and BIND where it is shown | a family of 16 bits; port and address of AF_INET and AF_INET6 only | `io_connect_bpf_populate` |
 //! | any other payload | zeros | |
 //! | the SQE, in the guard | anything where the context has not said it already; FADVISE's advice may force IOSQE_ASYNC | [`sqe_bits`], `io_fadvise_prep` |
 //!
-//! Linux 7.2; what other kernels show, [`KernelModel`] says.
+//! Linux 7.2; what other kernels show, [`KernelModel`] says. Of payloads nothing is taken from the engine that makes them
+//! of requests: this is the second way of saying what they can be, and tests hold each against the other.
 
 use crate::gate::{Bit, Gates};
 use crate::word::{self, Word};
@@ -31,7 +31,7 @@ use ringwarden_filter::{Context, KernelModel, sqe_bits};
 use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::open::{MODE_BITS, O_CREAT, O_LARGEFILE, O_PATH, O_PATH_FLAGS, O_TMPFILE_BIT, O_TRUNC};
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
-use ringwarden_uapi::{OpTraits, Opcode};
+use ringwarden_uapi::{OpTraits, Opcode, PayloadKind};
 
 /// `AF_INET`.
 const AF_INET: u32 = 2;
@@ -82,12 +82,12 @@ enum Payload {
 impl Domain {
     pub(crate) fn new(model: KernelModel, opcode: Opcode) -> Self {
         let size = model.payload_size(opcode);
-        let payload = match opcode {
+        let payload = match opcode.payload() {
             _ if size == 0 => Payload::Nothing,
-            Opcode::SOCKET => Payload::Socket,
-            Opcode::OPENAT => Payload::Openat,
-            Opcode::OPENAT2 => Payload::Openat2,
-            Opcode::CONNECT | Opcode::BIND => Payload::Connect,
+            Some(PayloadKind::Socket) => Payload::Socket,
+            Some(PayloadKind::Openat) => Payload::Openat,
+            Some(PayloadKind::OpenHow) => Payload::Openat2,
+            Some(PayloadKind::Sockaddr) => Payload::Connect,
             _ => Payload::Anything { words: usize::from(size).div_ceil(4) },
         };
         // What an SQE of zeros shows is what the kernel fills in by the opcode alone.

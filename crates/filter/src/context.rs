@@ -6,10 +6,9 @@
 //!
 //! The guard's filters see the SQE behind that, as the program wrote it ([`scalars`]).
 
-use crate::payload::{self, Payload};
+use crate::payload::{self, Payload, Shown};
 use crate::scalars;
-use ringwarden_uapi::bpf::{BpfCtx, OpenPayload, SocketPayload};
-use ringwarden_uapi::open;
+use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use ringwarden_uapi::{Errno, KernelModel, Opcode};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -43,20 +42,11 @@ impl Context {
     /// it needs one and `payload` is not of its kind; EINVAL for an `open_how` under 24 bytes or an
     /// address over 128; E2BIG for an `open_how` with anything but zeros after byte 24.
     pub fn new(model: KernelModel, sqe: &Sqe, payload: Payload<'_>) -> Result<Self, Errno> {
-        let opcode = Opcode(sqe.opcode);
         let mut context = Self::header(model, sqe);
-        match opcode {
-            Opcode::OPENAT2 => {
-                let Payload::OpenHow(bytes) = payload else { return Err(Errno::EFAULT) };
-                context.open(payload::open_how(bytes)?);
-            }
-            Opcode::CONNECT | Opcode::BIND if model.payload_size(opcode) != 0 => {
-                let Payload::Sockaddr(bytes) = payload else { return Err(Errno::EFAULT) };
-                context.set_payload(&payload::address(bytes)?);
-            }
-            _ => {}
+        if !context.complete {
+            context.show(&payload::of_memory(context.opcode(), payload)?);
+            context.complete = true;
         }
-        context.complete = true;
         Ok(context)
     }
 
@@ -67,26 +57,21 @@ impl Context {
     /// is false; where it is true, the set denies such a context.
     pub fn header(model: KernelModel, sqe: &Sqe) -> Self {
         let opcode = Opcode(sqe.opcode);
+        let pdu_size = model.payload_size(opcode);
         let ctx = BpfCtx {
             user_data: sqe.user_data,
             opcode: sqe.opcode,
             sqe_flags: sqe.flags & SqeFlags::all().bits(),
-            pdu_size: model.payload_size(opcode),
+            pdu_size,
             ..BpfCtx::default()
         };
         let mut context = Self {
-            fields: Fields { ctx, behind: scalars::shown(model, sqe) },
+            fields: Fields { ctx, behind: scalars::shown(model, sqe, pdu_size) },
             words: (model.facts().context_size / 4) as u8,
-            complete: payload::bits(model, opcode).is_empty(),
+            complete: payload::bits(opcode, pdu_size).is_empty(),
         };
-        match opcode {
-            Opcode::OPENAT => context.open(payload::openat_how(model, sqe)),
-            Opcode::SOCKET => context.set_payload(&SocketPayload {
-                family: sqe.fd as u32,
-                kind: sqe.off as u32,
-                protocol: sqe.len,
-            }),
-            _ => {}
+        if let Some(shown) = payload::of_sqe(model, sqe) {
+            context.show(&shown);
         }
         if sqe.flags & SqeFlags::IO_DRAIN.bits() != 0 || forces_async(opcode, sqe) {
             context = context.with_flags(SqeFlags::ASYNC);
@@ -115,7 +100,7 @@ impl Context {
         if self.fields.ctx.pdu_size != size {
             self.fields.ctx.pdu_size = size;
             self.fields.ctx.payload = [0; 24];
-            self.complete = payload::bits(to, self.opcode()).is_empty();
+            self.complete = payload::bits(self.opcode(), size).is_empty();
         }
         self
     }
@@ -149,28 +134,17 @@ impl Context {
         self.complete
     }
 
-    /// Shows an `open_how` with what preparation adds to it.
-    fn open(&mut self, mut how: OpenPayload) {
-        if how.flags & open::O_PATH == 0 {
-            how.flags |= open::O_LARGEFILE;
-        }
-        if how.flags & (open::O_CREAT | open::O_TRUNC | open::O_TMPFILE_BIT) != 0 {
-            self.fields.ctx.sqe_flags |= SqeFlags::ASYNC.bits();
-        }
-        self.set_payload(&how);
-    }
-
-    /// Stores the payload if this kernel shows one for the opcode.
-    fn set_payload(&mut self, payload: &(impl IntoBytes + Immutable)) {
+    /// Adds what single operations show, the payload if this kernel has one for the opcode.
+    fn show(&mut self, shown: &Shown) {
+        self.fields.ctx.sqe_flags |= shown.flags.bits();
         if self.fields.ctx.pdu_size != 0 {
-            let bytes = payload.as_bytes();
-            self.fields.ctx.payload[..bytes.len()].copy_from_slice(bytes);
+            self.fields.ctx.payload = shown.payload;
         }
     }
 }
 
 /// Whether the operation's preparation always sends the request to a worker thread, so that it
-/// shows IOSQE_ASYNC. OPENAT and OPENAT2 depend on their flags and are not asked here.
+/// shows IOSQE_ASYNC. Where a payload decides, [`payload`] says so.
 fn forces_async(opcode: Opcode, sqe: &Sqe) -> bool {
     match opcode {
         Opcode::FADVISE => !FADVISE_INLINE.contains(&sqe.op_flags),

@@ -1,22 +1,17 @@
-//! Arguments of operations, as far as filters see them.
+//! Arguments of operations, as far as filters see them: how a payload is made of a request, and a request of a
+//! payload.
+//!
+//! [`Opcode::payload`] is the table: which operation has which kind of payload, and [`PayloadKind`] where its argument
+//! is. A file here for each kind says what the kernel makes of it; nothing else of this crate, or of those that use
+//! it, asks an opcode for that.
 
-use crate::{Errno, KernelModel};
-use ringwarden_uapi::Opcode;
-use ringwarden_uapi::bpf::{ConnectPayload, OpenPayload};
-use ringwarden_uapi::open::{self, OPEN_HOW_SIZE_VER0};
+use crate::{Errno, KernelModel, scalars};
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
-use zerocopy::FromBytes;
+use ringwarden_uapi::{Opcode, PayloadKind};
 
-/// `AF_INET`.
-const AF_INET: u16 = 2;
-/// `AF_INET6`.
-const AF_INET6: u16 = 10;
-/// `sizeof(struct sockaddr_storage)`, the longest address the kernel copies.
-pub(crate) const SOCKADDR_MAX: usize = 128;
-/// `sizeof(struct sockaddr_in)`.
-const SOCKADDR_IN: usize = 16;
-/// `SIN6_LEN_RFC2133`: an IPv6 address up to and including the address bytes.
-const SOCKADDR_IN6_MIN: usize = 24;
+mod open;
+mod sockaddr;
+mod socket;
 
 /// What the kernel copied from the program's memory while it prepared the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,9 +26,77 @@ pub enum Payload<'a> {
     Sockaddr(&'a [u8]),
 }
 
-/// The bits of a context that memory outside the SQE decides, word by word: the payload, and for OPENAT2
-/// IOSQE_ASYNC too, which O_CREAT in its `open_how` forces. None for other operations.
-pub(crate) fn bits(model: KernelModel, opcode: Opcode) -> &'static [u32] {
+impl<'a> Payload<'a> {
+    /// The argument of that operation, which [`Opcode::argument`] leads to; none where filters could not see it.
+    pub fn of(opcode: Opcode, bytes: &'a [u8]) -> Self {
+        match opcode.payload() {
+            Some(PayloadKind::OpenHow) => Self::OpenHow(bytes),
+            Some(PayloadKind::Sockaddr) => Self::Sockaddr(bytes),
+            _ => Self::None,
+        }
+    }
+}
+
+/// The words of a context that payloads share.
+pub(crate) type Words = [u32; 6];
+
+/// What a request shows beyond what the requests of all operations do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The payload, with zeros behind it.
+    pub(crate) payload: [u8; size_of::<Words>()],
+    /// The flags that preparation adds for what it says.
+    pub(crate) flags: SqeFlags,
+}
+
+/// As much of a request's payload as its SQE says; nothing where it is in memory.
+#[inline]
+pub(crate) fn of_sqe(model: KernelModel, sqe: &Sqe) -> Option<Shown> {
+    match Opcode(sqe.opcode).payload()? {
+        PayloadKind::Socket => Some(socket::encode(sqe)),
+        PayloadKind::Openat => Some(open::built(model, sqe)),
+        _ => None,
+    }
+}
+
+/// What a request shows whose argument is in memory.
+///
+/// # Errors
+/// What preparation answers; EFAULT where `payload` is not what the operation takes.
+#[inline]
+pub(crate) fn of_memory(opcode: Opcode, payload: Payload<'_>) -> Result<Shown, Errno> {
+    match (opcode.payload(), payload) {
+        (Some(PayloadKind::OpenHow), Payload::OpenHow(bytes)) => open::copied(bytes),
+        (Some(PayloadKind::Sockaddr), Payload::Sockaddr(bytes)) => sockaddr::encode(bytes),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+/// Has an SQE show the words of a payload, and gives the argument that it has to point at. Of words that no request
+/// shows it makes others.
+pub(crate) fn decode(words: &Words, sqe: &mut Sqe) -> Vec<u8> {
+    match Opcode(sqe.opcode).payload() {
+        Some(PayloadKind::Socket) => socket::decode(words, sqe),
+        Some(PayloadKind::Openat) => open::say(words, sqe),
+        Some(PayloadKind::OpenHow) => return open::how(words),
+        Some(PayloadKind::Sockaddr) => return sockaddr::decode(words),
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// The flags that what is in memory may add.
+fn flags_of_memory(kind: PayloadKind) -> SqeFlags {
+    match kind {
+        PayloadKind::OpenHow => open::ADDS,
+        _ => SqeFlags::empty(),
+    }
+}
+
+/// The bits of a context that memory outside the SQE decides, word by word: the payload, if it has that `size`, and for
+/// OPENAT2 IOSQE_ASYNC too, which O_CREAT in its `open_how` forces. None for other operations.
+#[inline]
+pub(crate) fn bits(opcode: Opcode, size: u8) -> &'static [u32] {
     const NOTHING: u32 = 0;
     const ALL: u32 = !0;
     // Behind the opcode, in the same word.
@@ -42,55 +105,30 @@ pub(crate) fn bits(model: KernelModel, opcode: Opcode) -> &'static [u32] {
     const FLAGS: &[u32] = &[NOTHING, NOTHING, ASYNC];
     const PAYLOAD: &[u32] = &[NOTHING, NOTHING, NOTHING, NOTHING, ALL, ALL, ALL, ALL, ALL, ALL];
     const BOTH: &[u32] = &[NOTHING, NOTHING, ASYNC, NOTHING, ALL, ALL, ALL, ALL, ALL, ALL];
-    match (opcode, model.payload_size(opcode)) {
-        (Opcode::OPENAT2, 0) => FLAGS,
-        (Opcode::OPENAT2, _) => BOTH,
-        (Opcode::CONNECT | Opcode::BIND, 1..) => PAYLOAD,
-        _ => &[],
+    let Some(kind) = opcode.payload().filter(|kind| kind.argument().is_some()) else { return &[] };
+    match (flags_of_memory(kind).contains(SqeFlags::ASYNC), size) {
+        (false, 0) => &[],
+        (true, 0) => FLAGS,
+        (false, _) => PAYLOAD,
+        (true, _) => BOTH,
     }
 }
 
-/// The `open_how` that OPENAT makes of its flags and mode (`build_open_how`, `fs/open.c`).
-pub(crate) fn openat_how(model: KernelModel, sqe: &Sqe) -> OpenPayload {
-    let mut flags = u64::from(sqe.op_flags) & model.facts().open_flags;
-    if flags & open::O_PATH != 0 {
-        flags &= open::O_PATH_FLAGS;
+/// The bits of each word of an SQE that a payload says nothing of.
+#[inline]
+pub(crate) const fn beside(kind: PayloadKind) -> &'static [u32; scalars::WORDS] {
+    match kind {
+        PayloadKind::Socket => &socket::BESIDE,
+        _ => &scalars::BESIDE_PAYLOAD,
     }
-    let creates = flags & (open::O_CREAT | open::O_TMPFILE_BIT) != 0;
-    let mode = if creates { u64::from(sqe.len) & open::MODE_BITS } else { 0 };
-    OpenPayload { flags, mode, resolve: 0 }
 }
 
-/// The `open_how` that OPENAT2 copies; longer ones must end in zeros (`copy_struct_from_user`).
-pub(crate) fn open_how(bytes: &[u8]) -> Result<OpenPayload, Errno> {
-    let (how, tail) = bytes.split_at_checked(OPEN_HOW_SIZE_VER0).ok_or(Errno::EINVAL)?;
-    if tail.iter().any(|&byte| byte != 0) {
-        return Err(Errno::E2BIG);
+/// The SQE without what its preparation drops unread, where it makes a payload of the rest: filters do not see that,
+/// and a later kernel might act on it.
+#[inline]
+pub fn without_dropped(model: KernelModel, sqe: &Sqe) -> Option<Sqe> {
+    match Opcode(sqe.opcode).payload()? {
+        PayloadKind::Openat => Some(open::without_dropped(model, sqe)),
+        _ => None,
     }
-    OpenPayload::read_from_bytes(how).map_err(|_| Errno::EINVAL)
-}
-
-/// What CONNECT shows of its address, and to the guard's filters BIND: the family if there are two bytes for it, port and address if
-/// all of them are there.
-pub(crate) fn address(bytes: &[u8]) -> Result<ConnectPayload, Errno> {
-    if bytes.len() > SOCKADDR_MAX {
-        return Err(Errno::EINVAL);
-    }
-    let mut payload = ConnectPayload::default();
-    let Some((family, rest)) = bytes.split_first_chunk() else { return Ok(payload) };
-    let family = u16::from_ne_bytes(*family);
-    payload.family = family.into();
-    // `rest` starts at byte 2 of the address: the port, then v4 at 4 or, behind flowinfo, v6 at 8.
-    match family {
-        AF_INET if bytes.len() >= SOCKADDR_IN => {
-            payload.port.copy_from_slice(&rest[..2]);
-            payload.addr[..4].copy_from_slice(&rest[2..6]);
-        }
-        AF_INET6 if bytes.len() >= SOCKADDR_IN6_MIN => {
-            payload.port.copy_from_slice(&rest[..2]);
-            payload.addr.copy_from_slice(&rest[6..22]);
-        }
-        _ => {}
-    }
-    Ok(payload)
 }

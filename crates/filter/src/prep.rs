@@ -6,11 +6,11 @@
 //! flags inside an operation are left out: a request may pass here that a kernel refuses, where a
 //! filter then has its say.
 
-use crate::payload::SOCKADDR_MAX;
 use crate::{Context, Errno, KernelModel, Payload, UserMemory};
-use ringwarden_uapi::open::{O_CLOEXEC, OPEN_HOW_SIZE_VER0};
-use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
-use ringwarden_uapi::{OpTraits, Opcode};
+use ringwarden_uapi::open::O_CLOEXEC;
+use ringwarden_uapi::payload::Sizes;
+use ringwarden_uapi::ring::{Pointer, SetupFlags, Sqe, SqeFlags};
+use ringwarden_uapi::{OpTraits, Opcode, PayloadKind};
 
 mod rules;
 
@@ -27,20 +27,13 @@ const FUTEX_WAITV_MAX: u32 = 128;
 /// `SOCK_TYPE_MASK`, `SOCK_NONBLOCK` and `SOCK_CLOEXEC`: what a socket type is made of.
 const SOCK_TYPE_BITS: u32 = 0xf | 0o4000 | 0o2000000;
 
-/// A field of the SQE that an operation reads something through.
-#[derive(Clone, Copy, Debug)]
-enum At {
-    Addr,
-    Addr2,
-}
-
 /// What preparation copies from the program's memory.
 #[derive(Clone, Copy, Debug)]
 enum Read {
     /// A path or name, up to its NUL.
-    Path(At),
+    Path(Pointer),
     /// A struct of that many bytes.
-    Struct(At, usize),
+    Struct(Pointer, usize),
 }
 
 /// Prepares a request and gives what filters then see of it.
@@ -55,32 +48,20 @@ pub fn prepare(
 ) -> Result<Context, Errno> {
     check_common(sqe, setup)?;
     let opcode = Opcode(sqe.opcode);
-    // OPENAT2 copies its argument before it looks at anything else.
-    let how = if opcode == Opcode::OPENAT2 { open_how(memory, sqe)? } else { [0; OPEN_HOW_SIZE_VER0] };
     let rule = rules::of(sqe);
+    let mut bytes = if rule.copies_first { argument(memory, sqe)? } else { Vec::new() };
     check_fields(&rule, sqe)?;
-    match opcode {
-        Opcode::OPENAT2 => {
-            path(memory, sqe.addr)?;
-            check_slot(sqe, u64::from_ne_bytes(how[..8].try_into().unwrap_or_default()))?;
-            return Context::new(model, sqe, Payload::OpenHow(&how));
-        }
-        Opcode::CONNECT | Opcode::BIND => {
-            let address = copy(memory, sqe.addr, sqe.off as u32 as usize)?;
-            return Context::new(model, sqe, Payload::Sockaddr(&address));
-        }
-        _ => {}
+    if !rule.copies_first {
+        bytes = argument(memory, sqe)?;
     }
     for read in rule.reads {
         match *read {
-            Read::Path(at) => path(memory, at.value(sqe))?,
-            Read::Struct(at, len) => drop(copy(memory, at.value(sqe), len)?),
+            Read::Path(at) => path(memory, at.get(sqe))?,
+            Read::Struct(at, len) => drop(copy(memory, at.get(sqe), len)?),
         }
     }
-    if opcode == Opcode::OPENAT {
-        check_slot(sqe, sqe.op_flags.into())?;
-    }
-    Context::new(model, sqe, Payload::None)
+    check_slot(sqe, open_flags(sqe, &bytes))?;
+    Context::new(model, sqe, Payload::of(opcode, &bytes))
 }
 
 /// Whether a request whose argument in memory is a good one fails with EINVAL for what its SQE says,
@@ -108,7 +89,12 @@ fn check_fields(rule: &Rule, sqe: &Sqe) -> Result<(), Errno> {
     if rule.no_fixed_file && has(sqe, SqeFlags::FIXED_FILE) {
         return Err(Errno::EBADF);
     }
-    check_values(Opcode(sqe.opcode), sqe)
+    let opcode = Opcode(sqe.opcode);
+    check_values(opcode, sqe)?;
+    if opcode.argument().is_some_and(|place| !place.takes(place.len(sqe))) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
 }
 
 fn has(sqe: &Sqe, flag: SqeFlags) -> bool {
@@ -123,7 +109,6 @@ fn check_values(opcode: Opcode, sqe: &Sqe) -> Result<(), Errno> {
         Opcode::FILES_UPDATE => (sqe.len != 0 && !has(sqe, SqeFlags::FIXED_FILE), Errno::EINVAL),
         Opcode::PROVIDE_BUFFERS => ((1..=MAX_BUFFERS).contains(&sqe.fd), Errno::E2BIG),
         Opcode::REMOVE_BUFFERS => ((1..=MAX_BUFFERS).contains(&sqe.fd), Errno::EINVAL),
-        Opcode::OPENAT2 => (sqe.len as usize >= OPEN_HOW_SIZE_VER0, Errno::EINVAL),
         Opcode::READ_MULTISHOT => (has(sqe, SqeFlags::BUFFER_SELECT), Errno::EINVAL),
         Opcode::FUTEX_WAIT | Opcode::FUTEX_WAKE => (is_futex2(sqe.fd), Errno::EINVAL),
         Opcode::FUTEX_WAITV => ((1..=FUTEX_WAITV_MAX).contains(&sqe.len), Errno::EINVAL),
@@ -132,10 +117,6 @@ fn check_values(opcode: Opcode, sqe: &Sqe) -> Result<(), Errno> {
             let kind = sqe.off as u32;
             let closes = u64::from(kind) & O_CLOEXEC != 0;
             (kind & !SOCK_TYPE_BITS == 0 && !(closes && sqe.file_index != 0), Errno::EINVAL)
-        }
-        // An `int` (`move_addr_to_kernel`, `net/socket.c`).
-        Opcode::CONNECT | Opcode::BIND => {
-            (usize::try_from(sqe.off as i32).is_ok_and(|len| len <= SOCKADDR_MAX), Errno::EINVAL)
         }
         // It names an interface that must have been registered.
         Opcode::RECV_ZC => (false, Errno::EINVAL),
@@ -147,6 +128,15 @@ fn check_values(opcode: Opcode, sqe: &Sqe) -> Result<(), Errno> {
 /// `FUTEX2_*` flags: a 32-bit futex, private, on a NUMA node or with a memory policy.
 fn is_futex2(flags: i32) -> bool {
     flags & !0x8f == 0 && flags & 3 == 2
+}
+
+/// The flags of a file that is to be opened; none of other requests.
+fn open_flags(sqe: &Sqe, argument: &[u8]) -> u64 {
+    match Opcode(sqe.opcode).payload() {
+        Some(PayloadKind::Openat) => sqe.op_flags.into(),
+        Some(PayloadKind::OpenHow) => argument.first_chunk().map_or(0, |flags| u64::from_ne_bytes(*flags)),
+        _ => 0,
+    }
 }
 
 /// A descriptor that goes into the table of registered files has no close-on-exec flag.
@@ -162,22 +152,31 @@ fn copy(memory: &impl UserMemory, address: u64, len: usize) -> Result<Vec<u8>, E
     Ok(bytes)
 }
 
-/// The part that the kernel knows of OPENAT2's argument, which may be of any length if there are only zeros
-/// behind (`copy_struct_from_user`, `include/linux/uaccess.h`).
-fn open_how(memory: &impl UserMemory, sqe: &Sqe) -> Result<[u8; OPEN_HOW_SIZE_VER0], Errno> {
-    let mut left = (sqe.len as usize).checked_sub(OPEN_HOW_SIZE_VER0).ok_or(Errno::EINVAL)?;
-    let mut address = sqe.off.wrapping_add(OPEN_HOW_SIZE_VER0 as u64);
-    while left > 0 {
-        let step = ((PAGE - address % PAGE) as usize).min(left);
+/// What filters see of the program's memory, as far as the kernel knows it; nothing of operations without.
+fn argument(memory: &impl UserMemory, sqe: &Sqe) -> Result<Vec<u8>, Errno> {
+    let Some(place) = Opcode(sqe.opcode).argument() else { return Ok(Vec::new()) };
+    let (address, len) = (place.pointer.get(sqe), place.len(sqe));
+    match place.sizes {
+        _ if !place.takes(len) => Err(Errno::EINVAL),
+        Sizes::UpTo(_) => copy(memory, address, len),
+        Sizes::From(known) => {
+            zeros(memory, address.wrapping_add(known as u64), len - known)?;
+            copy(memory, address, known)
+        }
+    }
+}
+
+/// Makes sure that there is nothing else (`copy_struct_from_user`, `include/linux/uaccess.h`).
+fn zeros(memory: &impl UserMemory, mut address: u64, mut len: usize) -> Result<(), Errno> {
+    while len > 0 {
+        let step = ((PAGE - address % PAGE) as usize).min(len);
         if copy(memory, address, step)?.iter().any(|&byte| byte != 0) {
             return Err(Errno::E2BIG);
         }
         address = address.wrapping_add(step as u64);
-        left -= step;
+        len -= step;
     }
-    let mut how = [0; OPEN_HOW_SIZE_VER0];
-    memory.read(sqe.off, &mut how)?;
-    Ok(how)
+    Ok(())
 }
 
 /// Reads a path as far as its NUL, not into a page that it does not reach.
@@ -195,15 +194,6 @@ fn path(memory: &impl UserMemory, mut address: u64) -> Result<(), Errno> {
         address = address.wrapping_add(step as u64);
     }
     Err(Errno::ENAMETOOLONG)
-}
-
-impl At {
-    fn value(self, sqe: &Sqe) -> u64 {
-        match self {
-            Self::Addr => sqe.addr,
-            Self::Addr2 => sqe.off,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -238,12 +228,12 @@ mod tests {
     fn an_open_how_can_be_longer_than_a_page() {
         let how = |len, one, end| {
             let sqe = Sqe { opcode: Opcode::OPENAT2.0, off: 16, len, ..Sqe::default() };
-            open_how(&Zeros { end, one }, &sqe)
+            argument(&Zeros { end, one }, &sqe).map(|how| <[u8; 24]>::try_from(how).expect("24 bytes"))
         };
         const END: u64 = 0x10000;
-        assert_eq!(how(3 * 4096, None, END), Ok([0; OPEN_HOW_SIZE_VER0]));
+        assert_eq!(how(3 * 4096, None, END), Ok([0; 24]));
         assert_eq!(how(3 * 4096, Some(2 * 4096), END), Err(Errno::E2BIG));
-        assert_eq!(how(3 * 4096, Some(16 + 3 * 4096), END), Ok([0; OPEN_HOW_SIZE_VER0]));
+        assert_eq!(how(3 * 4096, Some(16 + 3 * 4096), END), Ok([0; 24]));
         // What comes first decides: the page that is not there, or the byte that is not 0.
         assert_eq!(how(3 * 4096, None, 2 * 4096), Err(Errno::EFAULT));
         assert_eq!(how(3 * 4096, Some(2 * 4096 - 1), 2 * 4096), Err(Errno::E2BIG));

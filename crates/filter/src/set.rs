@@ -97,7 +97,7 @@ impl FilterSet {
         }
         self.check_payload_size(opcode, flags, pdu_size)?;
         let program = Program::new(&insns, self.model.facts().context_size)?;
-        let bits = payload::bits(self.model, opcode);
+        let bits = payload::bits(opcode, self.model.payload_size(opcode));
         let reads_payload = !bits.is_empty() && program.depends_on(bits);
         self.push(opcode, Filter { program, tag, reads_payload }, flags.contains(FilterFlags::DENY_REST));
         Ok(())

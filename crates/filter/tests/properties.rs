@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ringwarden_cbpf::{Insn, insn::*};
 use ringwarden_filter::register::register;
 use ringwarden_filter::{
-    Batch, Context, DeniedBy, Errno, Fate, FilterSet, KernelModel, Limits, Payload, Registration, Request,
-    UserMemory, Verdict,
+    Batch, Context, DeniedBy, Errno, Example, Fate, FilterSet, KernelModel, Limits, Payload, Registration,
+    Request, UserMemory, Verdict,
 };
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::{BpfFilter, FilterFlags};
@@ -157,6 +157,29 @@ proptest! {
         }
         let untouched = Context::header(kernel, &sqe);
         prop_assert_eq!(untouched.as_kernels_show(), untouched);
+    }
+}
+
+proptest! {
+    /// Whatever kind of payload there is.
+    #[test]
+    fn a_context_leads_back_to_a_request_that_shows_it(
+        model in prop::sample::select(&KernelModel::WITH_GUARD[..]),
+        sqe in any_sqe(),
+        mut bytes in prop::collection::vec(any::<u8>(), 0..140),
+        family in 0..12u8,
+    ) {
+        if let [first, second, ..] = &mut bytes[..] {
+            (*first, *second) = (family, 0);
+        }
+        bytes.truncate(if Opcode(sqe.opcode) == Opcode::OPENAT2 { 24 } else { 128 });
+        let Ok(context) = Context::new(model, &sqe, Payload::of(Opcode(sqe.opcode), &bytes)) else {
+            return Ok(());
+        };
+        let example = Example::showing(context.words()).expect("enough words");
+        prop_assert_eq!(example.context(model), Ok(context));
+        let place = Opcode(sqe.opcode).argument();
+        prop_assert!(place.is_none_or(|place| place.takes(place.len(example.sqe()))));
     }
 }
 

@@ -27,6 +27,7 @@ use crate::inject::Injection;
 use crate::mapping::{self, Mapping, PAGE};
 use crate::memory::Caller;
 use crate::plan::RINGS_OFFSET;
+use ringwarden_uapi::payload::SOCKADDR_MAX;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, major, memfd_create, minor, open,
@@ -39,8 +40,8 @@ use std::io::BufRead;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes of one argument slot: the longest address (`struct sockaddr_storage`).
-pub(crate) const SLOT: usize = 128;
+/// Bytes of one argument slot: the longest that kernels copy whole is an address.
+pub(crate) const SLOT: usize = SOCKADDR_MAX;
 /// What one holds.
 pub(crate) type Argument = [u8; SLOT];
 /// Argument slots of a tree, enough for every ring that it can have at the smallest size, and for 64 at

@@ -5,10 +5,9 @@ use crate::audit::Refused;
 use crate::rules::{Rule, Rules};
 use crate::slots::{self, SqeWords};
 use ringwarden_filter::{
-    Context, Errno as KernelErrno, KernelModel, Payload, Restrictions, Snapshot, Verdict, prep,
+    Context, Errno as KernelErrno, Payload, Restrictions, Snapshot, Verdict, prep, without_dropped,
 };
 use ringwarden_uapi::Opcode;
-use ringwarden_uapi::open;
 use ringwarden_uapi::ring::{SetupFlags, Sqe};
 use rustix::io::Errno;
 
@@ -109,21 +108,17 @@ impl Judge<'_> {
         read: impl FnOnce(u64, &mut [u8]) -> Result<(), Errno>,
     ) -> Result<Context, Errno> {
         let header = Context::header(self.rules.filters.model(), sqe);
-        let (address, len) = argument(sqe);
-        if header.is_complete() || len > SLOT {
-            return Ok(header);
-        }
-        let mut bytes = [0; SLOT];
-        match read(address, &mut bytes[..len]) {
+        let mut slot = [0; SLOT];
+        let place = header.opcode().argument().filter(|_| !header.is_complete());
+        let bytes = place.and_then(|place| Some((place, slot.get_mut(..place.len(sqe))?)));
+        let Some((place, bytes)) = bytes else { return Ok(header) };
+        match read(place.pointer.get(sqe), bytes) {
             // It submits nothing any more.
             Err(Errno::SRCH) => return Err(Errno::SRCH),
             Err(_) => return Ok(header),
             Ok(()) => {}
         }
-        let payload = match Opcode(sqe.opcode) {
-            Opcode::OPENAT2 => Payload::OpenHow(&bytes[..len]),
-            _ => Payload::Sockaddr(&bytes[..len]),
-        };
+        let payload = Payload::of(header.opcode(), bytes);
         Ok(Context::new(self.rules.filters.model(), sqe, payload).unwrap_or(header))
     }
 
@@ -146,8 +141,8 @@ impl Judge<'_> {
         let verdict = self.rules.filters.verdict(&context);
         let own = self.own_verdict(&context);
         if (verdict, own) == (Verdict::Allow, Verdict::Allow) {
-            if Opcode(sqe.opcode) == Opcode::OPENAT {
-                judged.is_now(without_unknown_flags(*sqe, self.rules.filters.model()));
+            if let Some(kept) = without_dropped(self.rules.filters.model(), sqe) {
+                judged.is_now(kept);
             }
             judged.note = self.observed.then_some(Note::Allowed(*sqe, context));
             return true;
@@ -194,27 +189,31 @@ impl Judge<'_> {
     ) -> Result<(), Errno> {
         let mut sqe = slots::sqe(&judged.words);
         let written = sqe;
-        let opening = Opcode(sqe.opcode) == Opcode::OPENAT2;
-        let (address, len) = argument(&sqe);
+        let opcode = Opcode(sqe.opcode);
+        let Some(place) = opcode.argument() else {
+            // What filters look at is somewhere.
+            judged.is_now(self.rules.refusal(&written, &[]));
+            return Ok(());
+        };
+        let len = place.len(&sqe);
         let mut argument = [0; SLOT];
         // More than a slot holds: the kernel refuses it for its length alone (an address, EINVAL) or
         // for what is behind the part it knows, of which one byte is as good as many (E2BIG).
-        let mut kept = len.min(SLOT);
-        let readable = match read(address, &mut argument[..kept]) {
+        let kept = len.min(SLOT);
+        let readable = match read(place.pointer.get(&sqe), &mut argument[..kept]) {
             // It submits nothing any more.
             Err(Errno::SRCH) => return Err(Errno::SRCH),
             read => read.is_ok(),
         };
-        if opening && len > SLOT {
+        if place.is_extensible() && len > SLOT {
             argument[SLOT - 1] = 1;
         }
-        let payload = match readable {
-            true if opening => Payload::OpenHow(&argument[..kept]),
-            true if len <= SLOT => Payload::Sockaddr(&argument[..kept]),
-            _ => Payload::None,
+        let payload = match readable && place.takes(len) {
+            true => Payload::of(opcode, &argument[..kept]),
+            false => Payload::None,
         };
         let context = Context::new(self.rules.filters.model(), &sqe, payload);
-        if !self.depends_on_argument(Opcode(sqe.opcode)) {
+        if !self.depends_on_argument(opcode) {
             // The kernel reads it where the program has it, as natively: perhaps another by then.
             match context {
                 Ok(context) => drop(self.weigh(judged, &written, context)),
@@ -222,7 +221,7 @@ impl Judge<'_> {
             }
             return Ok(());
         }
-        let pointer = match (context, self.arguments) {
+        let (pointer, len) = match (context, self.arguments) {
             (Ok(context), _) if !self.weigh(judged, &written, context) => return Ok(()),
             // Nobody judged it, so it must fail whatever the kernel knows.
             (Err(error), _) if readable && error != KernelErrno::E2BIG => {
@@ -230,24 +229,18 @@ impl Judge<'_> {
                 return Ok(());
             }
             (Err(_), Some(first)) if readable => {
-                kept = SLOT;
                 argument[SLOT - 1] = 1;
-                Arena::address_of(first + slot)
+                (Arena::address_of(first + slot), SLOT)
             }
-            (Ok(_), Some(first)) if readable => Arena::address_of(first + slot),
+            (Ok(_), Some(first)) if readable => (Arena::address_of(first + slot), kept),
             _ if readable => {
                 judged.note = Some(Note::Refused(Refused::Unverifiable));
                 judged.is_now(self.rules.refusal(&written, &[]));
                 return Ok(());
             }
-            _ => UNREADABLE,
+            _ => (UNREADABLE, len),
         };
-        if opening {
-            sqe.off = pointer;
-            sqe.len = kept as u32;
-        } else {
-            sqe.addr = pointer;
-        }
+        place.point(&mut sqe, pointer, len);
         judged.is_now(sqe);
         judged.argument = Some(argument);
         Ok(())
@@ -258,22 +251,4 @@ impl Judged {
     fn is_now(&mut self, sqe: Sqe) {
         slots::set_sqe(&mut self.words, sqe);
     }
-}
-
-/// Where the argument of an operation lies that filters may look at, and how many bytes it has.
-fn argument(sqe: &Sqe) -> (u64, usize) {
-    match Opcode(sqe.opcode) {
-        Opcode::OPENAT2 => (sqe.off, sqe.len as usize),
-        _ => (sqe.addr, sqe.off as u32 as usize),
-    }
-}
-
-/// An OPENAT without the flags that kernels of that model ignore: filters do not see them, and a later
-/// kernel might act on them.
-fn without_unknown_flags(sqe: Sqe, model: KernelModel) -> Sqe {
-    let mut known = model.facts().open_flags as u32;
-    if sqe.op_flags & open::O_PATH as u32 != 0 {
-        known &= open::O_PATH_FLAGS as u32;
-    }
-    Sqe { op_flags: sqe.op_flags & known, ..sqe }
 }

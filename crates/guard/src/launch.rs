@@ -7,7 +7,7 @@ use crate::split_start;
 use ringwarden_filter::{CallRules, FilterSet};
 use ringwarden_kernel::ConfineError;
 use ringwarden_launch::{Argv, ArgvError, CANNOT_EXECUTE, NOT_FOUND, Status, wait};
-use ringwarden_uapi::Opcode;
+use ringwarden_uapi::OPCODES;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -197,7 +197,7 @@ impl Guard {
 
 /// Whether filters look at arguments that requests point at.
 pub(crate) fn reads_pointers(filters: &FilterSet) -> bool {
-    [Opcode::OPENAT2, Opcode::CONNECT, Opcode::BIND].into_iter().any(|opcode| filters.reads_payload(opcode))
+    OPCODES.iter().any(|info| filters.reads_payload(info.opcode))
 }
 
 /// Whether every system call can be had that is needed then.

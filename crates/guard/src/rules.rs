@@ -79,9 +79,10 @@ impl Rules {
         let model = self.filters.model();
         for (number, rule) in self.rules.iter_mut().enumerate().take(usize::from(self.known)) {
             let opcode = Opcode(number as u8);
-            let has_argument = matches!(opcode, Opcode::OPENAT2 | Opcode::CONNECT | Opcode::BIND);
             *rule = match *rule {
-                Rule::Pass | Rule::Weigh if has_argument && model.payload_size(opcode) != 0 => {
+                Rule::Pass | Rule::Weigh
+                    if opcode.argument().is_some() && model.payload_size(opcode) != 0 =>
+                {
                     Rule::WeighArgument
                 }
                 Rule::Pass => Rule::Weigh,

@@ -302,7 +302,7 @@ mod tests {
             assert_eq!(kernel(payloads, leak).usable(), Ok(expected));
         }
         let mut newer = V7_3.facts().payloads.to_vec();
-        newer.push((Opcode::BIND, 24));
+        newer.push((Opcode::LISTEN, 4));
         assert_eq!(kernel(&newer, Finding::No).usable(), Ok(V7_3), "more payloads do no harm");
         let other = [(Opcode::SOCKET, 16), (Opcode::OPENAT, 24), (Opcode::OPENAT2, 24)];
         assert_eq!(kernel(&other, Finding::No).usable(), Err(Lacking::Payloads));

@@ -1,12 +1,12 @@
 //! From what was seen of an operation to its rule.
 
-mod connect;
+mod address;
 mod open;
 mod socket;
 
 use crate::level::Level;
 use crate::observations::{NO_FAMILY, Seen};
-use ringwarden_uapi::Opcode;
+use ringwarden_uapi::{Opcode, PayloadKind};
 
 /// One part of a rule: conditions that hold together. None of them is an `||`.
 pub(crate) type Clause = Vec<String>;
@@ -26,10 +26,10 @@ impl Rule {
         if !level.has_conditions() {
             return Self::Allow;
         }
-        let mut clauses = match operation {
-            Opcode::SOCKET => socket::clauses(&seen.families, level),
-            Opcode::CONNECT => connect::clauses(&seen.families, level),
-            Opcode::OPENAT | Opcode::OPENAT2 => open::clauses(operation, &seen.families, level),
+        let mut clauses = match operation.payload() {
+            Some(PayloadKind::Socket) => socket::clauses(&seen.families, level),
+            Some(PayloadKind::Sockaddr) => address::clauses(operation, &seen.families, level),
+            Some(kind) if kind.opens() => open::clauses(operation, &seen.families, level),
             _ => Vec::new(),
         };
         if seen.strangers {

@@ -4,7 +4,6 @@
 //! beside it ([`sqe`]).
 
 use crate::kind::Kind;
-use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::{KernelModel, Opcode, open};
 use std::ops::Range;
 
@@ -84,6 +83,14 @@ const PLAIN: Field = Field {
 };
 const WIDE: Field = Field { bits: 64, form: Form::U64, mask: u64::MAX, ..PLAIN };
 
+/// A field of those operations' payload: there since kernels show it.
+const fn of_payload(operations: &'static [Opcode], field: Field) -> Field {
+    match KernelModel::first_to_show(operations[0]) {
+        Some(since) => Field { operations, since, ..field },
+        None => panic!("nobody shows a payload of it"),
+    }
+}
+
 /// Every field.
 pub const FIELDS: &[Field] = &both::<_, { SHOWN_BY_KERNELS.len() + sqe::SHOWN_BY_THE_GUARD.len() }>(
     SHOWN_BY_KERNELS,
@@ -126,131 +133,112 @@ const SHOWN_BY_KERNELS: &[Field] = &[
     },
     Field {
         name: "family",
-        operations: SOCKET,
         kind: Kind::Family,
         byte: 16,
         doc: "the address family of the new socket",
-        ..PLAIN
+        ..of_payload(SOCKET, PLAIN)
     },
     Field {
         name: "type",
-        operations: SOCKET,
         kind: Kind::SocketType,
         bits: 4,
         byte: 20,
         mask: SOCK_TYPE_MASK,
         doc: "the type of the new socket, without the flags given with it",
-        ..PLAIN
+        ..of_payload(SOCKET, PLAIN)
     },
     Field {
         name: "type_flags",
-        operations: SOCKET,
         kind: Kind::SocketFlags,
         byte: 20,
         mask: u32::MAX as u64 & !SOCK_TYPE_MASK,
         doc: "the flags given with the type",
-        ..PLAIN
+        ..of_payload(SOCKET, PLAIN)
     },
     Field {
         name: "protocol",
-        operations: SOCKET,
         kind: Kind::Protocol,
         byte: 24,
         doc: "the protocol of the new socket; 0 is the type's default",
-        ..PLAIN
+        ..of_payload(SOCKET, PLAIN)
     },
     Field {
         name: "flags",
-        operations: OPEN,
         kind: Kind::OpenFlags,
         byte: 16,
         mask: !open::O_LARGEFILE,
         doc: "how to open, without O_LARGEFILE, which the kernel sets on almost every request",
-        ..WIDE
+        ..of_payload(OPEN, WIDE)
     },
     Field {
         name: "mode",
-        operations: OPEN,
         kind: Kind::Mode,
         byte: 24,
         doc: "the permissions of a new file; openat shows 0 where no file can be created",
-        ..WIDE
+        ..of_payload(OPEN, WIDE)
     },
     Field {
         name: "resolve",
-        operations: OPEN,
         kind: Kind::Resolve,
         byte: 32,
         doc: "how to walk the path; always 0 in openat",
-        ..WIDE
+        ..of_payload(OPEN, WIDE)
     },
     Field {
         name: "family",
-        operations: CONNECT,
         kind: Kind::Family,
-        since: KernelModel::V7_2,
         byte: FAMILY_OF_ADDRESS,
         doc: "the address family to connect to; 0 where the address is shorter than 2 bytes",
-        ..PLAIN
+        ..of_payload(CONNECT, PLAIN)
     },
     Field {
         name: "port",
-        operations: CONNECT,
         kind: Kind::Port,
         bits: 16,
-        since: KernelModel::V7_2,
         byte: 20,
         form: Form::Be16,
         mask: 0xffff,
         families: IP,
         doc: "the port to connect to, in host order; IPv4 and IPv6 only",
-        ..PLAIN
+        ..of_payload(CONNECT, PLAIN)
     },
     Field {
         name: "addr",
-        operations: CONNECT,
         kind: Kind::Address,
         bits: 128,
-        since: KernelModel::V7_2,
         byte: 24,
         form: Form::Address,
         families: IP,
         doc: "the address to connect to; IPv4 and IPv6 only",
-        ..WIDE
+        ..of_payload(CONNECT, WIDE)
     },
     Field {
         name: "family",
-        operations: BIND,
         kind: Kind::Family,
-        since: KernelModel::Guard,
         byte: FAMILY_OF_ADDRESS,
         doc: "the address family to bind to; 0 where the address is shorter than 2 bytes",
-        ..PLAIN
+        ..of_payload(BIND, PLAIN)
     },
     Field {
         name: "port",
-        operations: BIND,
         kind: Kind::Port,
         bits: 16,
-        since: KernelModel::Guard,
         byte: 20,
         form: Form::Be16,
         mask: 0xffff,
         families: IP,
         doc: "the port to bind to, in host order; IPv4 and IPv6 only; 0 lets the kernel choose",
-        ..PLAIN
+        ..of_payload(BIND, PLAIN)
     },
     Field {
         name: "addr",
-        operations: BIND,
         kind: Kind::Address,
         bits: 128,
-        since: KernelModel::Guard,
         byte: 24,
         form: Form::Address,
         families: IP,
         doc: "the address to bind to; IPv4 and IPv6 only",
-        ..WIDE
+        ..of_payload(BIND, WIDE)
     },
 ];
 
@@ -283,11 +271,6 @@ impl Field {
         }
     }
 
-    /// Whether it stands in the SQE, behind what kernels show.
-    pub(crate) fn is_of_the_sqe(&self) -> bool {
-        self.byte >= BpfCtx::SIZE
-    }
-
     /// Whether no kernel's filters see it: only the guard holds rules on it.
     pub fn is_guards_own(&self) -> bool {
         self.since == KernelModel::Guard
@@ -303,6 +286,7 @@ impl Field {
 mod tests {
     use super::*;
     use ringwarden_filter::sqe_bits;
+    use ringwarden_uapi::bpf::BpfCtx;
 
     /// The first word of the SQE.
     const SQE: usize = BpfCtx::SIZE / 4;

@@ -5,10 +5,11 @@ use crate::document;
 use crate::field::{AF_INET, AF_INET6, Field};
 use crate::kind::Kind;
 use crate::source::Source;
-use ringwarden_filter::sqe_shown;
-use ringwarden_uapi::ring::Sqe;
-use ringwarden_uapi::{KernelModel, Opcode};
+use ringwarden_filter::{Context, Example};
+use ringwarden_uapi::bpf::BpfCtx;
+use ringwarden_uapi::{Errno, KernelModel, Opcode, PayloadKind};
 use std::fmt;
+use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -85,18 +86,20 @@ impl Request {
         Self::new(operation, values.filter(|(_, value)| !is_zero(value)).collect()).ok()
     }
 
-    /// The SQE as far as fields say it that only the guard sees; the rest is 0.
-    pub fn scalars(&self) -> Sqe {
+    /// What a kernel's filters see of it, standing alone in its submission.
+    ///
+    /// # Errors
+    /// What the kernel answers before it asks any filter.
+    pub fn context(&self, model: KernelModel) -> Result<Context, Errno> {
+        Example::showing(&self.words()).map_or(Err(Errno::EINVAL), |example| example.context(model))
+    }
+
+    /// The words that fields are in, by their places: what the program asks to be shown. The rest is 0.
+    fn words(&self) -> Vec<u32> {
         let mut bytes = [0; KernelModel::Guard.facts().context_size];
-        for (field, value) in &self.values {
-            let FieldValue::Number(value) = value else { continue };
-            if field.is_of_the_sqe() {
-                let (first, len) = (field.byte, field.byte_len());
-                bytes[first..first + len].copy_from_slice(&value.to_ne_bytes()[..len]);
-            }
-        }
-        let words: Vec<_> = bytes.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word)).collect();
-        sqe_shown(&words)
+        bytes[offset_of!(BpfCtx, opcode)] = self.operation.0;
+        self.values.iter().for_each(|(field, value)| field.put(*value, &mut bytes));
+        bytes.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word)).collect()
     }
 
     /// The fields that are not 0, each with its value.
@@ -154,15 +157,15 @@ fn impossible(
             let of_address = if address.is_ipv4() { AF_INET } else { AF_INET6 };
             (family != Some(of_address)).then_some("`family` is another one")
         }
-        FieldValue::Number(number) => match field.kind {
-            Kind::Family if operation != Opcode::SOCKET && number > u64::from(u16::MAX) => {
+        FieldValue::Number(number) => match (field.kind, operation.payload()) {
+            (Kind::Family, Some(PayloadKind::Sockaddr)) if number > u64::from(u16::MAX) => {
                 Some("an address has room for 16 bits")
             }
-            Kind::SqeFlags if number > 0x7f => Some("requests have no flag 0x80"),
-            Kind::Resolve if operation == Opcode::OPENAT && number != 0 => {
+            (Kind::SqeFlags, _) if number > 0x7f => Some("requests have no flag 0x80"),
+            (Kind::Resolve, Some(PayloadKind::Openat)) if number != 0 => {
                 Some("openat has no resolve flags; openat2 has")
             }
-            Kind::OpenFlags | Kind::Mode if operation == Opcode::OPENAT && number > u64::from(u32::MAX) => {
+            (Kind::OpenFlags | Kind::Mode, Some(PayloadKind::Openat)) if number > u64::from(u32::MAX) => {
                 Some("openat has room for 32 bits; openat2 for 64")
             }
             _ => None,
@@ -175,5 +178,37 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.operation)?;
         self.values.iter().try_for_each(|(field, value)| write!(f, " {}={}", field.name, field.write(*value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringwarden_uapi::OPCODES;
+
+    #[test]
+    fn values_are_found_where_they_were_put() {
+        let addresses = ["10.1.2.3", "fd00::1"].map(|text| FieldValue::Address(text.parse().expect("one")));
+        let fields =
+            OPCODES.iter().flat_map(|info| Field::all_of(info.opcode).map(|field| (info.opcode, field)));
+        for (operation, field) in fields {
+            let numbers =
+                [0x0506, 0x0102_0304_0506_0708].map(|number| FieldValue::Number(number & field.mask));
+            let values = if field.kind == Kind::Address { addresses } else { numbers };
+            // Some numbers are too large for the operation.
+            let made = values.into_iter().filter_map(|value| {
+                let ip = Field::of(operation, "family").filter(|_| !field.families.is_empty());
+                let ip = ip.filter(|_| field.kind != Kind::Address);
+                let family = ip.map(|family| (family, FieldValue::Number(AF_INET)));
+                let request = Request::new(operation, family.into_iter().chain([(field, value)]).collect());
+                Some((request.ok()?, value))
+            });
+            let made: Vec<_> = made.collect();
+            assert!(!made.is_empty() || field.kind == Kind::Resolve, "{operation} {}", field.name);
+            for (request, value) in made {
+                assert_eq!(field.value(&request.words()), Some(value), "{request}");
+                assert_eq!(request.value(field.name), Some(value), "{request}");
+            }
+        }
     }
 }

@@ -5,7 +5,8 @@ use crate::eval::View;
 use crate::field::{Field, Form};
 use crate::kind::Kind;
 use crate::request::FieldValue;
-use ringwarden_uapi::Opcode;
+use ringwarden_uapi::{Opcode, PayloadKind};
+use std::net::IpAddr;
 
 impl Field {
     /// The field's value in a request, given as the words of its context. `None` where the request does
@@ -19,7 +20,23 @@ impl Field {
         }
     }
 
-    /// The same written with the names of constants where there are any: `AF_INET`,
+    /// Has the bytes of a context show a value of the field, where it is 0 so far.
+    pub(crate) fn put(&self, value: FieldValue, context: &mut [u8]) {
+        let place = &mut context[self.byte..self.byte + self.byte_len()];
+        let number = match value {
+            FieldValue::Number(number) => number,
+            FieldValue::Address(IpAddr::V4(v4)) => return place[..4].copy_from_slice(&v4.octets()),
+            FieldValue::Address(IpAddr::V6(v6)) => return place.copy_from_slice(&v6.octets()),
+        };
+        let bytes = match self.form {
+            Form::Be16 => u64::from((number as u16).to_be()).to_ne_bytes(),
+            _ => number.to_ne_bytes(),
+        };
+        // Fields share words.
+        place.iter_mut().zip(bytes).for_each(|(byte, more)| *byte |= more);
+    }
+
+    /// The field's value written with the names of constants where there are any: `AF_INET`,
     /// `O_WRONLY|O_CREAT`, `10.1.2.3`, `443`.
     pub fn show(&self, words: &[u32]) -> Option<String> {
         self.value(words).map(|value| self.write(value))
@@ -39,7 +56,10 @@ impl Field {
                 .map_or_else(|| value.to_string(), name),
             Kind::UserData | Kind::Port | Kind::Number => value.to_string(),
             Kind::Mode => format!("{value:#o}"),
-            kind => flags(kind, value, self.operations.contains(&Opcode::OPENAT)),
+            kind => {
+                let opens = |operation: &Opcode| operation.payload().is_some_and(PayloadKind::opens);
+                flags(kind, value, self.operations.iter().any(opens))
+            }
         }
     }
 }

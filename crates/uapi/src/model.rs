@@ -68,17 +68,25 @@ pub struct ModelFacts {
     pub disabled_rings_escape_register_lists: bool,
 }
 
-const OPEN_AND_SOCKET: &[(Opcode, u8)] = &[(Opcode::OPENAT, 24), (Opcode::OPENAT2, 24), (Opcode::SOCKET, 12)];
+const OPEN_AND_SOCKET: &[(Opcode, u8)] =
+    &[whole(Opcode::OPENAT), whole(Opcode::OPENAT2), whole(Opcode::SOCKET)];
 const WITH_CONNECT: &[(Opcode, u8)] =
-    &[(Opcode::CONNECT, 24), (Opcode::OPENAT, 24), (Opcode::OPENAT2, 24), (Opcode::SOCKET, 12)];
-/// BIND's address is shown as CONNECT's is.
+    &[whole(Opcode::CONNECT), whole(Opcode::OPENAT), whole(Opcode::OPENAT2), whole(Opcode::SOCKET)];
 const WITH_BIND: &[(Opcode, u8)] = &[
-    (Opcode::BIND, 24),
-    (Opcode::CONNECT, 24),
-    (Opcode::OPENAT, 24),
-    (Opcode::OPENAT2, 24),
-    (Opcode::SOCKET, 12),
+    whole(Opcode::BIND),
+    whole(Opcode::CONNECT),
+    whole(Opcode::OPENAT),
+    whole(Opcode::OPENAT2),
+    whole(Opcode::SOCKET),
 ];
+
+/// All of an operation's payload, as every kernel so far shows it that shows it at all.
+const fn whole(opcode: Opcode) -> (Opcode, u8) {
+    match opcode.payload() {
+        Some(kind) => (opcode, kind.size()),
+        None => panic!("no row says how its payload is made"),
+    }
+}
 
 const POSTED: ModelFacts = ModelFacts {
     name: "posted",
@@ -148,8 +156,27 @@ impl KernelModel {
     }
 
     /// How many bytes of payload this kernel gives a program for that opcode; 0 if none.
-    pub fn payload_size(self, opcode: Opcode) -> u8 {
-        self.facts().payloads.iter().find(|(op, _)| *op == opcode).map_or(0, |(_, size)| *size)
+    pub const fn payload_size(self, opcode: Opcode) -> u8 {
+        let mut rest = self.facts().payloads;
+        while let [(op, size), others @ ..] = rest {
+            if op.0 == opcode.0 {
+                return *size;
+            }
+            rest = others;
+        }
+        0
+    }
+
+    /// The first model that shows filters a payload of that opcode, if any does.
+    pub const fn first_to_show(opcode: Opcode) -> Option<Self> {
+        let mut rest: &[Self] = &Self::WITH_GUARD;
+        while let [model, later @ ..] = rest {
+            if model.payload_size(opcode) != 0 {
+                return Some(*model);
+            }
+            rest = later;
+        }
+        None
     }
 
     /// Whether this kernel has that request opcode.
@@ -231,5 +258,7 @@ mod tests {
             }
             assert_eq!(model.payload_size(Opcode::NOP), 0);
         }
+        assert_eq!(KernelModel::first_to_show(Opcode::CONNECT), Some(KernelModel::V7_2));
+        assert_eq!(KernelModel::first_to_show(Opcode::NOP), None);
     }
 }

@@ -38,6 +38,33 @@ pub struct Sqe {
 }
 const _: () = assert!(size_of::<Sqe>() == 64);
 
+/// A field of an SQE that leads to memory of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pointer {
+    /// `addr`.
+    Addr,
+    /// `off`, which is `addr2` then.
+    Off,
+}
+
+impl Pointer {
+    /// The address in it.
+    pub const fn get(self, sqe: &Sqe) -> u64 {
+        match self {
+            Self::Addr => sqe.addr,
+            Self::Off => sqe.off,
+        }
+    }
+
+    /// Has it lead to another.
+    pub const fn set(self, sqe: &mut Sqe, address: u64) {
+        match self {
+            Self::Addr => sqe.addr = address,
+            Self::Off => sqe.off = address,
+        }
+    }
+}
+
 /// `struct io_uring_cqe` without the 16 extra bytes of CQE32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(model("6.18"), None);
         assert_eq!(model("7.1"), Some(KernelModel::V7_0));
         assert_eq!(model("7.3"), Some(KernelModel::V7_3));
-        assert_eq!(model("8.0"), Some(KernelModel::V7_3));
+        assert_eq!(model("8.0"), Some(KernelModel::default()));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 mod program;
 mod request;
 
-use crate::case::{Case, Pointer, Registration, Request, Step, Target};
+use crate::case::{Case, Registration, Request, Step, Target};
 use fastrand::Rng;
-use ringwarden_filter::{Context, KernelModel, Payload};
-use ringwarden_uapi::Opcode;
+use ringwarden_filter::{Context, KernelModel};
 use ringwarden_uapi::restriction::{REGISTER_OP, Restriction, SQE_FLAGS_ALLOWED, SQE_FLAGS_REQUIRED, SQE_OP};
 use ringwarden_uapi::ring::{SetupFlags, SqeFlags};
+use ringwarden_uapi::{Opcode, PayloadKind};
 
 /// Kinds of rings, the plain one apart.
 const SETUPS: [SetupFlags; 6] = [
@@ -229,17 +229,14 @@ impl<'rng> Writer<'rng> {
 
 /// Whether it leaves nothing to wait for, and nothing to clean up, if it says nothing.
 fn is_immediate(request: &Request) -> bool {
-    matches!(request.opcode(), Opcode::NOP | Opcode::CONNECT) && !request.flags().contains(SqeFlags::ASYNC)
+    let no_file =
+        request.opcode() == Opcode::NOP || request.opcode().payload() == Some(PayloadKind::Sockaddr);
+    no_file && !request.flags().contains(SqeFlags::ASYNC)
 }
 
 /// What a filter sees of a request that stands alone, as far as the engine has it right: no matter if not.
 fn words(model: KernelModel, request: &Request) -> Vec<u32> {
-    let payload = match request.opcode() {
-        Opcode::OPENAT2 => request.object(Pointer::Off).map(Payload::OpenHow),
-        Opcode::CONNECT => request.object(Pointer::Addr).map(Payload::Sockaddr),
-        _ => None,
-    };
-    let context = Context::new(model, &request.sqe, payload.unwrap_or_default());
+    let context = Context::new(model, &request.sqe, request.payload());
     context.unwrap_or_else(|_| Context::header(model, &request.sqe)).words().to_vec()
 }
 

@@ -4,16 +4,12 @@
 //! varied; beyond that kernels check flags that the engine leaves to them. Descriptors are -1, paths are
 //! those of a device or of nothing, sockets are made and closed.
 
-use crate::case::{Object, Pointer, Request};
+use crate::case::{Object, Request};
 use crate::memory::UNMAPPED;
 use fastrand::Rng;
 use ringwarden_uapi::open::{O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EMPTYPATH, O_PATH, O_TMPFILE_BIT, O_TRUNC};
-use ringwarden_uapi::ring::{Sqe, SqeFlags};
-use ringwarden_uapi::{OpTraits, Opcode};
-
-/// Those that filters see a payload of, and NOP.
-pub(crate) const MAIN: [Opcode; 5] =
-    [Opcode::NOP, Opcode::SOCKET, Opcode::OPENAT, Opcode::OPENAT2, Opcode::CONNECT];
+use ringwarden_uapi::ring::{Pointer, Sqe, SqeFlags};
+use ringwarden_uapi::{KernelModel, OpTraits, Opcode, PayloadKind};
 
 /// A field that an operation may want to be zero.
 #[derive(Clone, Copy, Debug)]
@@ -74,13 +70,16 @@ pub(crate) fn request(rng: &mut Rng, number: u8) -> Request {
     request
 }
 
+/// One that filters of the newest kernel see a payload of, or NOP.
 fn main(rng: &mut Rng) -> Request {
-    match MAIN[rng.usize(..MAIN.len())] {
-        Opcode::SOCKET => socket(rng),
-        Opcode::OPENAT => openat(rng),
-        Opcode::OPENAT2 => openat2(rng),
-        Opcode::CONNECT => connect(rng),
-        opcode => {
+    let shown = KernelModel::default().facts().payloads;
+    let opcode = shown.get(rng.usize(..=shown.len())).map_or(Opcode::NOP, |(opcode, _)| *opcode);
+    match opcode.payload() {
+        Some(PayloadKind::Socket) => socket(rng, opcode),
+        Some(PayloadKind::Openat) => openat(rng, opcode),
+        Some(PayloadKind::OpenHow) => openat2(rng, opcode),
+        Some(PayloadKind::Sockaddr) => address(rng, opcode),
+        _ => {
             let mut request = plain(opcode);
             if rng.bool() {
                 let sqe = &mut request.sqe;
@@ -102,13 +101,13 @@ fn plain(opcode: Opcode) -> Request {
     Request { sqe: Sqe { opcode: opcode.0, fd: -1, ..Sqe::default() }, objects: Vec::new() }
 }
 
-fn socket(rng: &mut Rng) -> Request {
+fn socket(rng: &mut Rng, opcode: Opcode) -> Request {
     const FAMILIES: [i32; 6] = [1, 2, 10, 16, 46, -1];
     const KINDS: [u64; 6] = [1, 2, 3, 5, 0, 10];
     const PROTOCOLS: [u32; 6] = [0, 6, 17, 1, 58, u32::MAX];
     // Datagrams of these are only for a group of users: the socket itself may be EACCES.
     const PINGS: [u32; 2] = [1, 58];
-    let mut request = plain(Opcode::SOCKET);
+    let mut request = plain(opcode);
     let sqe = &mut request.sqe;
     sqe.fd = FAMILIES[rng.usize(..FAMILIES.len())];
     sqe.off = KINDS[rng.usize(..KINDS.len())];
@@ -129,8 +128,8 @@ fn socket(rng: &mut Rng) -> Request {
     request
 }
 
-fn openat(rng: &mut Rng) -> Request {
-    let mut request = plain(Opcode::OPENAT);
+fn openat(rng: &mut Rng, opcode: Opcode) -> Request {
+    let mut request = plain(opcode);
     request.sqe.fd = -100;
     request.sqe.op_flags = open_flags(rng) as u32;
     request.sqe.len = super::value(rng) as u32;
@@ -140,8 +139,8 @@ fn openat(rng: &mut Rng) -> Request {
     request
 }
 
-fn openat2(rng: &mut Rng) -> Request {
-    let mut request = plain(Opcode::OPENAT2);
+fn openat2(rng: &mut Rng, opcode: Opcode) -> Request {
+    let mut request = plain(opcode);
     request.sqe.fd = -100;
     let mode = if rng.bool() { 0 } else { super::value(rng) };
     let resolve = if rng.bool() { rng.u64(..0x40) } else { super::value(rng) };
@@ -164,10 +163,10 @@ fn openat2(rng: &mut Rng) -> Request {
     request
 }
 
-fn connect(rng: &mut Rng) -> Request {
+fn address(rng: &mut Rng, opcode: Opcode) -> Request {
     const FAMILIES: [u16; 5] = [2, 10, 1, 0, 7];
     const LENGTHS: [usize; 14] = [16, 28, 24, 110, 0, 1, 2, 3, 15, 17, 23, 25, 128, 129];
-    let mut request = plain(Opcode::CONNECT);
+    let mut request = plain(opcode);
     let len = if rng.bool() { 28 } else { LENGTHS[rng.usize(..LENGTHS.len())] };
     let mut address = vec![0; len.max(2)];
     address.iter_mut().for_each(|byte| *byte = super::value(rng) as u8);
@@ -237,14 +236,11 @@ fn point_to_path(rng: &mut Rng, request: &mut Request) {
 fn point(rng: &mut Rng, request: &mut Request, pointer: Pointer, bytes: Vec<u8>) {
     if rng.u8(..32) == 0 {
         let address = if rng.bool() { 0 } else { UNMAPPED };
-        match pointer {
-            Pointer::Addr => request.sqe.addr = address,
-            Pointer::Off => request.sqe.off = address,
-        }
+        pointer.set(&mut request.sqe, address);
         return;
     }
-    let open_ended =
-        pointer == Pointer::Addr && request.opcode() != Opcode::CONNECT && !bytes.ends_with(&[0]);
+    let has_length = request.opcode().argument().is_some_and(|place| place.pointer == pointer);
+    let open_ended = !has_length && !bytes.ends_with(&[0]);
     let at_the_end = rng.bool() || open_ended;
     request.objects.push(Object { pointer, bytes, at_the_end });
 }

@@ -7,7 +7,7 @@ use ringwarden::guard;
 use ringwarden::policy::Field;
 use ringwarden::refusals;
 use ringwarden::uapi::ring::{SetupFlags, Sqe};
-use ringwarden::uapi::{KernelModel, Opcode, RegisterOp};
+use ringwarden::uapi::{KernelModel, Opcode, PayloadKind, RegisterOp};
 use ringwarden::{Enforcement, Origin};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -264,7 +264,8 @@ fn fields(sqe: &Sqe, context: Option<&Context>) -> Map<String, Value> {
             }
         }
     }
-    if Opcode(sqe.opcode) != Opcode::SOCKET {
+    // Its family is where others have a descriptor.
+    if Opcode(sqe.opcode).payload() != Some(PayloadKind::Socket) {
         fields.insert("fd".into(), sqe.fd.into());
     }
     fields

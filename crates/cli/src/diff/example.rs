@@ -1,7 +1,6 @@
 //! A request on which the two sides differ, and who decides it.
 
 use super::side::Side;
-use crate::request;
 use crate::rule::Rule;
 use crate::style::{BOLD, DIM, tell};
 use ringwarden::filter::Context;
@@ -62,7 +61,7 @@ pub(crate) fn described(model: KernelModel, context: &Context) -> (Vec<String>, 
     let (opcode, words) = (context.opcode(), context.words());
     let makes_it = |fields: &Vec<String>| {
         let request = Request::parse(opcode, fields).ok();
-        let shown = request.and_then(|request| request::context(model, &request).ok());
+        let shown = request.and_then(|request| request.context(model).ok());
         shown.is_some_and(|shown| shown.words() == words)
     };
     // Some flags come with the operation: they go without saying.

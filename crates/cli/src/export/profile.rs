@@ -4,7 +4,7 @@
 use super::SOCKET;
 use crate::lane::{ANY_POLICY, SETUP};
 use crate::style::{BOLD, complain};
-use crate::{UNUSABLE, input, layers, style};
+use crate::{UNUSABLE, input, kernels, layers, style};
 use clap::{Args, ValueEnum};
 use ringwarden::Enforcement;
 use ringwarden::filter::RegisterRules;
@@ -30,8 +30,10 @@ pub(super) struct Options {
     /// What the agent calls the policy: NAME.toml in its folder, or a preset [default: the file's name without .toml]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// The oldest kernel on which the agent is to hold the policy: 7.0, 7.2, 7.3. Only from 7.0 on it holds conditions
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = format!(
+        "The oldest kernel on which the agent is to hold the policy: {}. Only from 7.0 on it holds conditions",
+        kernels::since(KernelModel::V7_0)
+    ))]
     kernel: Option<KernelModel>,
     /// Ask that a signal interrupts no call that the agent has received already: Linux 5.19; crun, and runc from 1.5 on
     /// with libseccomp 2.6. Other runtimes refuse such a profile

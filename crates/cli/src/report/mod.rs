@@ -18,7 +18,7 @@ mod tiles;
 
 use crate::layers::Unusable;
 use crate::replace::replace;
-use crate::{FAILED, UNUSABLE, input, output, style};
+use crate::{FAILED, UNUSABLE, input, kernels, output, style};
 use clap::Args;
 use facts::{Facts, NoFacts};
 use ringwarden::policy::Release;
@@ -57,9 +57,7 @@ pub(crate) struct Report {
     /// What the page is called
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// The kernel that the policies are compiled for: posted, 7.0, 7.2, 7.3; or guard [default: 7.3, or guard where a rule
-    /// needs it]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", help = kernels::needed("The kernel that the policies are compiled for"))]
     kernel: Option<KernelModel>,
     /// The Linux that the policies are for, as uname -r prints it: bugs that it does not have are mere notes
     /// [default: the one of --kernel, if that is given]

@@ -1,6 +1,5 @@
 //! What no test of a policy decides, and tests that would.
 
-use crate::request;
 use crate::style::{BOLD, DIM, tell};
 use ringwarden::diff::Difference;
 use ringwarden::filter::Context;
@@ -68,7 +67,7 @@ impl Coverage {
                     // As the program would put it: what the kernel adds by itself is added again.
                     let request = Request::showing(context.words());
                     let decides = |request: &Request| {
-                        let again = request::context(model, request);
+                        let again = request.context(model);
                         again.is_ok_and(|again| branch.is_decided_by(again.words()))
                     };
                     let request = request.filter(decides);
@@ -154,7 +153,7 @@ impl Coverage {
 /// What filters see of a request; nothing of a call.
 fn context_of(model: KernelModel, question: &Question) -> Option<Context> {
     match question {
-        Question::Request(request) => request::context(model, request).ok(),
+        Question::Request(request) => request.context(model).ok(),
         _ => None,
     }
 }
@@ -166,7 +165,7 @@ impl Undecided {
         model: KernelModel,
         example: Option<Request>,
     ) -> Self {
-        let context = example.as_ref().and_then(|request| request::context(model, request).ok());
+        let context = example.as_ref().and_then(|request| request.context(model).ok());
         let decision = context.map(|context| policy.evaluate(context.words()));
         Self::new(branch.origin(), branch.part(), example.map(Question::Request), decision)
     }

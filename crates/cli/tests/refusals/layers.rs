@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 /// The kernel whose filters the guard stands in for.
-pub(crate) const MODEL: KernelModel = KernelModel::V7_3;
+pub(crate) const MODEL: KernelModel = KernelModel::Guard.kernel();
 
 /// Why a case cannot be acted out under a policy that is there from the start.
 pub(crate) type Reason = &'static str;

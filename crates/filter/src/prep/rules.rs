@@ -2,9 +2,9 @@
 //!
 //! From the operations' `prep` functions in `io_uring/*.c`, Linux 7.2, in the SQE's terms.
 
-use super::{At, Read};
+use super::Read;
 use ringwarden_uapi::Opcode;
-use ringwarden_uapi::ring::Sqe;
+use ringwarden_uapi::ring::{Pointer, Sqe};
 
 /// `sizeof(struct msghdr)` as user space passes it.
 const MSGHDR: usize = 56;
@@ -22,6 +22,8 @@ pub(super) struct Rule {
     pub(super) zero: &'static [Field],
     /// EBADF with IOSQE_FIXED_FILE: the operation takes no file.
     pub(super) no_fixed_file: bool,
+    /// The argument that filters see is copied before anything of the above is looked at, and else right after.
+    pub(super) copies_first: bool,
     /// EFAULT unless these can be read, in this order.
     pub(super) reads: &'static [Read],
 }
@@ -42,31 +44,31 @@ pub(super) enum Field {
 use Field::{Addr, Addr3, BufIndex, Fd, FileIndex, Len, Off, OpFlags};
 
 const fn zero(zero: &'static [Field]) -> Rule {
-    Rule { zero, no_fixed_file: false, reads: &[] }
+    Rule { zero, no_fixed_file: false, copies_first: false, reads: &[] }
 }
 
 const fn reads(zero: &'static [Field], reads: &'static [Read]) -> Rule {
-    Rule { zero, no_fixed_file: false, reads }
+    Rule { reads, ..self::zero(zero) }
 }
 
 const fn paths(zero: &'static [Field], reads: &'static [Read]) -> Rule {
-    Rule { zero, no_fixed_file: true, reads }
+    Rule { no_fixed_file: true, ..self::reads(zero, reads) }
 }
 
-const PATH: &[Read] = &[Read::Path(At::Addr)];
+const PATH: &[Read] = &[Read::Path(Pointer::Addr)];
 /// The name of an attribute: whether it is a good one is found out elsewhere.
-const NAME: &[Read] = &[Read::Struct(At::Addr, 1)];
-const TWO_PATHS: &[Read] = &[Read::Path(At::Addr), Read::Path(At::Addr2)];
+const NAME: &[Read] = &[Read::Struct(Pointer::Addr, 1)];
+const TWO_PATHS: &[Read] = &[Read::Path(Pointer::Addr), Read::Path(Pointer::Off)];
 
 pub(super) fn of(sqe: &Sqe) -> Rule {
     match Opcode(sqe.opcode) {
         Opcode::POLL_ADD => zero(&[BufIndex, Off, Addr]),
         Opcode::POLL_REMOVE => zero(&[BufIndex, FileIndex]),
         Opcode::FSYNC | Opcode::SYNC_FILE_RANGE => zero(&[Addr, BufIndex, FileIndex]),
-        Opcode::SENDMSG | Opcode::RECVMSG => reads(&[Off, FileIndex], &[Read::Struct(At::Addr, MSGHDR)]),
-        Opcode::SENDMSG_ZC => reads(&[Off], &[Read::Struct(At::Addr, MSGHDR)]),
+        Opcode::SENDMSG | Opcode::RECVMSG => reads(&[Off, FileIndex], &[Read::Struct(Pointer::Addr, MSGHDR)]),
+        Opcode::SENDMSG_ZC => reads(&[Off], &[Read::Struct(Pointer::Addr, MSGHDR)]),
         Opcode::TIMEOUT | Opcode::LINK_TIMEOUT => {
-            reads(&[BufIndex, FileIndex], &[Read::Struct(At::Addr, TIMESPEC)])
+            reads(&[BufIndex, FileIndex], &[Read::Struct(Pointer::Addr, TIMESPEC)])
         }
         Opcode::TIMEOUT_REMOVE => zero(&[BufIndex, Len, FileIndex]),
         Opcode::ACCEPT => zero(&[Len, BufIndex]),
@@ -74,12 +76,12 @@ pub(super) fn of(sqe: &Sqe) -> Rule {
         Opcode::CONNECT | Opcode::BIND => zero(&[Len, BufIndex, OpFlags, FileIndex]),
         Opcode::FALLOCATE => zero(&[BufIndex, OpFlags, FileIndex]),
         Opcode::OPENAT => paths(&[BufIndex], PATH),
-        Opcode::OPENAT2 => paths(&[BufIndex], &[]),
+        Opcode::OPENAT2 => Rule { copies_first: true, ..paths(&[BufIndex], PATH) },
         Opcode::CLOSE => Rule { no_fixed_file: true, ..zero(&[Off, Addr, Len, OpFlags, BufIndex]) },
         Opcode::FILES_UPDATE => zero(&[OpFlags, FileIndex]),
         Opcode::STATX => paths(&[BufIndex, FileIndex], PATH),
         Opcode::EPOLL_CTL if sqe.len == EPOLL_CTL_DEL => zero(&[BufIndex, FileIndex]),
-        Opcode::EPOLL_CTL => reads(&[BufIndex, FileIndex], &[Read::Struct(At::Addr, EPOLL_EVENT)]),
+        Opcode::EPOLL_CTL => reads(&[BufIndex, FileIndex], &[Read::Struct(Pointer::Addr, EPOLL_EVENT)]),
         // Their lengths are where others have nothing: ADDR of one, OFF of the other.
         Opcode::FADVISE | Opcode::MADVISE => zero(&[BufIndex, FileIndex]),
         Opcode::PROVIDE_BUFFERS => zero(&[OpFlags, FileIndex]),

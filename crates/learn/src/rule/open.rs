@@ -6,7 +6,7 @@ use crate::level::Level;
 use crate::observations::Fields;
 use crate::values::Values;
 use ringwarden_policy::Field;
-use ringwarden_uapi::{Opcode, open};
+use ringwarden_uapi::{Opcode, PayloadKind, open};
 use std::collections::BTreeMap;
 
 /// As many different values of flags are readable.
@@ -31,7 +31,8 @@ pub(super) fn clauses(operation: Opcode, families: &BTreeMap<u64, Fields>, level
         clause.extend(exactly(field, values, level).or(others));
     }
     // Flags of `resolve` only restrict. Of openat it is always 0.
-    if let Some((field, values)) = of("resolve").filter(|_| operation == Opcode::OPENAT2) {
+    if let Some((field, values)) = of("resolve").filter(|_| operation.payload() == Some(PayloadKind::OpenHow))
+    {
         clause.extend(exactly(field, values, level).or_else(|| atom::required_bits(field, values)));
     }
     vec![clause]

@@ -8,8 +8,8 @@ use crate::cond::Cond;
 use crate::constant::Constant;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::{Decision, Effect, OperationRule, Policy};
-use ringwarden_uapi::Opcode;
 use ringwarden_uapi::open::{O_CREAT, O_DIRECTORY, O_PATH, O_TMPFILE_BIT, O_TRUNC};
+use ringwarden_uapi::{OPCODES, Opcode, PayloadKind};
 use std::sync::Arc;
 
 const O_WRONLY: u64 = 1;
@@ -29,7 +29,9 @@ const IOSQE_ASYNC: u64 = 1 << 4;
 
 /// Warnings about the file's own rules.
 pub(super) fn rules(policy: &Policy) -> Vec<Diagnostic> {
-    [Opcode::OPENAT, Opcode::OPENAT2].into_iter().filter_map(|operation| of(policy, operation)).collect()
+    let operations = OPCODES.iter().map(|info| info.opcode);
+    let opening = operations.filter(|operation| operation.payload().is_some_and(PayloadKind::opens));
+    opening.filter_map(|operation| of(policy, operation)).collect()
 }
 
 fn of(policy: &Policy, operation: Opcode) -> Option<Diagnostic> {
@@ -114,8 +116,8 @@ impl<'p> Asked<'p> {
             names_creation: named(O_CREAT) && !named(O_TMPFILE_BIT),
             flags: of("flags", &[0, cloexec]),
             modes: of("mode", &[0, 0o644]),
-            resolves: match operation {
-                Opcode::OPENAT => vec![0],
+            resolves: match operation.payload() {
+                Some(PayloadKind::Openat) => vec![0],
                 _ => of("resolve", &[0]),
             },
             sqe_flags: of("sqe_flags", &[0]).into_iter().filter(|flags| *flags <= 0x7f).collect(),

@@ -1,4 +1,4 @@
-//! CONNECT: families, and of IP the addresses and ports.
+//! Addresses, such as CONNECT's: families, and of IP the addresses and ports.
 
 use super::Clause;
 use crate::atom;
@@ -22,32 +22,35 @@ const GIVEN: (u128, u128) = (32768, 60999);
 /// So many of them are no service's own.
 const SEVERAL: usize = 3;
 
-/// A family, and the networks that its connections go to if anything is said of that.
+/// A family, and the networks that its addresses are in if anything is said of that.
 type Place = (u64, Option<Vec<String>>);
 
-pub(super) fn clauses(families: &BTreeMap<u64, Fields>, level: Level) -> Vec<Clause> {
+pub(super) fn clauses(operation: Opcode, families: &BTreeMap<u64, Fields>, level: Level) -> Vec<Clause> {
+    let port = Field::of(operation, "port");
     let mut all_ports = Values::default();
     families.values().filter_map(|fields| fields.get("port")).for_each(|ports| all_ports.merge(ports));
     // Families of which the same ports are seen, or none, share a clause.
     let mut alike: BTreeMap<Option<String>, Vec<Place>> = BTreeMap::new();
     for (&family, fields) in families {
         let ports = match level {
-            Level::Strict => fields.get("port").and_then(exact_ports),
-            _ if is_ip(family) => general_ports(&all_ports),
+            Level::Strict => {
+                fields.get("port").zip(port).and_then(|(ports, field)| exact_ports(field, ports))
+            }
+            _ if is_ip(family) => port.and_then(|field| general_ports(field, &all_ports)),
             _ => None,
         };
         alike.entry(ports).or_default().push((family, networks_of(family, fields, level)));
     }
-    alike.into_iter().flat_map(|(ports, places)| clauses_to(&places, ports.as_ref())).collect()
+    let of_family = Field::of(operation, "family");
+    alike.into_iter().flat_map(|(ports, places)| clauses_of(of_family, &places, ports.as_ref())).collect()
 }
 
-/// Connections to these places and ports: the families that are free of conditions, and the networks.
-fn clauses_to(places: &[Place], ports: Option<&String>) -> Vec<Clause> {
+/// These places and ports: the families that are free of conditions, and the networks.
+fn clauses_of(of_family: Option<&Field>, places: &[Place], ports: Option<&String>) -> Vec<Clause> {
     let free = places.iter().filter(|(_, networks)| networks.is_none());
     let free: BTreeSet<_> = free.map(|(family, _)| u128::from(*family)).collect();
     let networks: Vec<_> = places.iter().filter_map(|(_, networks)| networks.as_ref()).flatten().collect();
-    let of_family = Field::of(Opcode::CONNECT, "family").filter(|_| !free.is_empty());
-    let of_family = of_family.map(|field| atom::one_of(field, &free));
+    let of_family = of_family.filter(|_| !free.is_empty()).map(|field| atom::one_of(field, &free));
     let of_address = match &networks[..] {
         [] => None,
         [only] if !only.contains('/') => Some(format!("addr == {only}")),
@@ -75,8 +78,7 @@ fn networks_of(family: u64, fields: &Fields, level: Level) -> Option<Vec<String>
 }
 
 /// The ports that were seen, or the range of very many.
-fn exact_ports(ports: &Values) -> Option<String> {
-    let field = Field::of(Opcode::CONNECT, "port")?;
+fn exact_ports(field: &Field, ports: &Values) -> Option<String> {
     match ports.few() {
         Some(few) => Some(atom::ranges(field, &atom::runs(few))),
         None => {
@@ -88,8 +90,7 @@ fn exact_ports(ports: &Values) -> Option<String> {
 
 /// The ports that were seen, if they are few, and for several that were given to somebody all that are;
 /// of many whether they are unprivileged ones.
-fn general_ports(ports: &Values) -> Option<String> {
-    let field = Field::of(Opcode::CONNECT, "port")?;
+fn general_ports(field: &Field, ports: &Values) -> Option<String> {
     let given = |port: &u128| (GIVEN.0..=GIVEN.1).contains(port);
     let runs = ports.few().map(|ports| {
         if ports.iter().filter(|port| given(port)).count() < SEVERAL {
@@ -119,6 +120,14 @@ fn is_ip(family: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn general_ports(ports: &Values) -> Option<String> {
+        super::general_ports(Field::of(Opcode::CONNECT, "port")?, ports)
+    }
+
+    fn exact_ports(ports: &Values) -> Option<String> {
+        super::exact_ports(Field::of(Opcode::CONNECT, "port")?, ports)
+    }
 
     #[test]
     fn ports_are_written_by_what_they_have_in_common() {

@@ -1,0 +1,19 @@
+//! What the help of options says of the kernels that they take.
+
+use ringwarden::uapi::KernelModel;
+
+/// Every kernel from that one on, oldest first.
+pub(crate) fn since(first: KernelModel) -> String {
+    let names = KernelModel::ALL.into_iter().filter(|model| *model >= first).map(|model| model.to_string());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Help on an option that takes any model.
+pub(crate) fn any(what: &str) -> String {
+    format!("{what}: {}; or guard", since(KernelModel::Posted))
+}
+
+/// The same where rules have a say in what is taken without the option.
+pub(crate) fn needed(what: &str) -> String {
+    format!("{} [default: {}, or guard where a rule needs it]", any(what), KernelModel::default())
+}
