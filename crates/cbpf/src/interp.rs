@@ -1,12 +1,17 @@
 //! Programs that have passed the check, and running them.
 
 use crate::check::{self, CheckError};
-use crate::depend;
-use crate::insn::{BPF_MEMWORDS, Insn};
+use crate::decoded::Decoded;
+use crate::insn::Insn;
+#[cfg(feature = "jit")]
+use crate::native::Native;
 use crate::op::Op;
+use crate::state::{Next, State};
+use crate::{Machine, depend};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 /// A checked program: it ends, reads nothing but its context and cannot be changed. Clones share it.
 ///
@@ -25,16 +30,24 @@ use alloc::vec::Vec;
 /// assert_eq!(program.constant(), None);
 /// # Ok::<(), ringwarden_cbpf::CheckError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Program(Arc<Checked>);
 
-#[derive(PartialEq, Eq, Hash)]
 struct Checked {
     insns: Box<[Insn]>,
     ops: Box<[Op]>,
     context_bytes: usize,
     loads: u32,
     constant: Option<u32>,
+    form: Form,
+}
+
+/// What a program runs as.
+enum Form {
+    Ops,
+    Decoded(Decoded),
+    #[cfg(feature = "jit")]
+    Native(Native),
 }
 
 impl Program {
@@ -43,6 +56,14 @@ impl Program {
     /// # Errors
     /// See [`check`](crate::check()).
     pub fn new(insns: &[Insn], context_bytes: usize) -> Result<Self, CheckError> {
+        Self::for_machine(insns, context_bytes, Machine::default())
+    }
+
+    /// The same, to be run by that machine, or by [`Machine::Decoded`] where it cannot.
+    ///
+    /// # Errors
+    /// See [`check`](crate::check()).
+    pub fn for_machine(insns: &[Insn], context_bytes: usize, machine: Machine) -> Result<Self, CheckError> {
         let ops = check::decode(insns, context_bytes)?;
         let loads = ops.iter().fold(0, |loads, op| match op {
             Op::LdAbs(word) => loads | 1 << word,
@@ -50,7 +71,9 @@ impl Program {
         });
         // No load gets past an empty context: what ends all the same has not read it.
         let constant = execute(&ops, &[], |_| {});
+        let form = Form::new(&ops, context_bytes / 4, machine);
         Ok(Self(Arc::new(Checked {
+            form,
             insns: insns.into(),
             ops: ops.into_boxed_slice(),
             context_bytes,
@@ -64,11 +87,35 @@ impl Program {
     ///
     /// Words past [`context_bytes`](Self::context_bytes) are not read. A context that is shorter
     /// refuses: the value is 0 whatever the program says.
+    #[inline]
     pub fn run(&self, context: &[u32]) -> u32 {
-        if context.len() < self.0.context_bytes / 4 {
+        match &self.0.form {
+            #[cfg(feature = "jit")]
+            Form::Native(native) => native.run(context),
+            _ => self.interpret(context),
+        }
+    }
+
+    fn interpret(&self, context: &[u32]) -> u32 {
+        let Checked { ops, context_bytes, form, .. } = &*self.0;
+        if context.len() < context_bytes / 4 {
             return 0;
         }
-        execute(&self.0.ops, context, |_| {}).unwrap_or(0)
+        let value = match form {
+            Form::Decoded(decoded) => decoded.run(context),
+            _ => execute(ops, context, |_| {}),
+        };
+        value.unwrap_or(0)
+    }
+
+    /// What runs it.
+    pub fn machine(&self) -> Machine {
+        match self.0.form {
+            Form::Ops => Machine::Interpreter,
+            Form::Decoded(_) => Machine::Decoded,
+            #[cfg(feature = "jit")]
+            Form::Native(_) => Machine::Native,
+        }
     }
 
     /// The instructions that [`run`](Self::run) executes, in order; the last is the RET, or the division
@@ -121,6 +168,43 @@ impl Program {
     }
 }
 
+/// Programs are equal that have the same instructions for the same context, whatever runs them.
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        self.insns() == other.insns() && self.context_bytes() == other.context_bytes()
+    }
+}
+
+impl Eq for Program {}
+
+impl Hash for Program {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.insns().hash(state);
+        self.context_bytes().hash(state);
+    }
+}
+
+impl Form {
+    fn new(ops: &[Op], words: usize, machine: Machine) -> Self {
+        let decoded = || Self::Decoded(Decoded::new(ops));
+        match machine {
+            Machine::Interpreter => Self::Ops,
+            Machine::Decoded => decoded(),
+            Machine::Native => Self::native(ops, words).unwrap_or_else(decoded),
+        }
+    }
+
+    #[cfg(feature = "jit")]
+    fn native(ops: &[Op], words: usize) -> Option<Self> {
+        Native::new(ops, words).map(Self::Native)
+    }
+
+    #[cfg(not(feature = "jit"))]
+    fn native(_: &[Op], _: usize) -> Option<Self> {
+        None
+    }
+}
+
 impl core::fmt::Debug for Program {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Program")
@@ -142,70 +226,22 @@ pub struct Step {
     pub x: u32,
 }
 
-/// Runs decoded instructions to their RET, or gives `None` where a load finds no word in `context`.
+/// Runs instructions to their RET, or gives `None` where a load finds no word in `context`.
 /// `see` is shown each instruction before it runs.
 ///
 /// Checked instructions always reach a RET: `pc` grows with every step and no jump leaves the
 /// program. Running off its end would give `None` as well.
 fn execute(ops: &[Op], context: &[u32], mut see: impl FnMut(Step)) -> Option<u32> {
-    let (mut a, mut x) = (0u32, 0u32);
-    let mut cells = [0; BPF_MEMWORDS as usize];
+    let mut state = State::default();
     let mut pc = 0;
     loop {
         let op = *ops.get(pc)?;
-        see(Step { index: pc, a, x });
-        pc += 1;
-        match op {
-            Op::LdAbs(word) => a = *context.get(usize::from(word))?,
-            Op::LdImm(k) => a = k,
-            Op::LdMem(cell) => a = cells[index(cell)],
-            Op::LdxImm(k) => x = k,
-            Op::LdxMem(cell) => x = cells[index(cell)],
-            Op::St(cell) => cells[index(cell)] = a,
-            Op::Stx(cell) => cells[index(cell)] = x,
-            Op::AddK(k) => a = a.wrapping_add(k),
-            Op::AddX => a = a.wrapping_add(x),
-            Op::SubK(k) => a = a.wrapping_sub(k),
-            Op::SubX => a = a.wrapping_sub(x),
-            Op::MulK(k) => a = a.wrapping_mul(k),
-            Op::MulX => a = a.wrapping_mul(x),
-            Op::DivK(k) => a /= k,
-            Op::DivX => match a.checked_div(x) {
-                Some(quotient) => a = quotient,
-                None => return Some(0),
-            },
-            Op::OrK(k) => a |= k,
-            Op::OrX => a |= x,
-            Op::AndK(k) => a &= k,
-            Op::AndX => a &= x,
-            // The wrapping shifts use the low five bits of the count, as kernels do.
-            Op::LshK(k) => a = a.wrapping_shl(k),
-            Op::LshX => a = a.wrapping_shl(x),
-            Op::RshK(k) => a = a.wrapping_shr(k),
-            Op::RshX => a = a.wrapping_shr(x),
-            Op::XorK(k) => a ^= k,
-            Op::XorX => a ^= x,
-            Op::Neg => a = a.wrapping_neg(),
-            Op::Ja(k) => pc += k as usize,
-            Op::JeqK(k, branch) => pc += branch.skip(a == k),
-            Op::JeqX(branch) => pc += branch.skip(a == x),
-            Op::JgtK(k, branch) => pc += branch.skip(a > k),
-            Op::JgtX(branch) => pc += branch.skip(a > x),
-            Op::JgeK(k, branch) => pc += branch.skip(a >= k),
-            Op::JgeX(branch) => pc += branch.skip(a >= x),
-            Op::JsetK(k, branch) => pc += branch.skip(a & k != 0),
-            Op::JsetX(branch) => pc += branch.skip(a & x != 0),
-            Op::RetK(k) => return Some(k),
-            Op::RetA => return Some(a),
-            Op::Tax => x = a,
-            Op::Txa => a = x,
+        see(Step { index: pc, a: state.a, x: state.x });
+        match state.execute(op, context)? {
+            Next::Skip(skipped) => pc += 1 + skipped,
+            Next::Return(value) => return Some(value),
         }
     }
-}
-
-/// A cell's place; the mask spares the loop a bounds check that the checker has made.
-fn index(cell: u8) -> usize {
-    usize::from(cell) % BPF_MEMWORDS as usize
 }
 
 #[cfg(test)]
