@@ -56,14 +56,6 @@ impl Program {
     /// # Errors
     /// See [`check`](crate::check()).
     pub fn new(insns: &[Insn], context_bytes: usize) -> Result<Self, CheckError> {
-        Self::for_machine(insns, context_bytes, Machine::default())
-    }
-
-    /// The same, to be run by that machine, or by [`Machine::Decoded`] where it cannot.
-    ///
-    /// # Errors
-    /// See [`check`](crate::check()).
-    pub fn for_machine(insns: &[Insn], context_bytes: usize, machine: Machine) -> Result<Self, CheckError> {
         let ops = check::decode(insns, context_bytes)?;
         let loads = ops.iter().fold(0, |loads, op| match op {
             Op::LdAbs(word) => loads | 1 << word,
@@ -71,7 +63,7 @@ impl Program {
         });
         // No load gets past an empty context: what ends all the same has not read it.
         let constant = execute(&ops, &[], |_| {});
-        let form = Form::new(&ops, context_bytes / 4, machine);
+        let form = Form::new(&ops, context_bytes / 4, Machine::default());
         Ok(Self(Arc::new(Checked {
             form,
             insns: insns.into(),
@@ -80,6 +72,25 @@ impl Program {
             loads,
             constant,
         })))
+    }
+
+    /// The same program, to be run by that machine, or by [`Machine::Decoded`] where it cannot.
+    #[must_use]
+    pub fn with_machine(mut self, machine: Machine) -> Self {
+        if self.machine() == machine {
+            return self;
+        }
+        let form = Form::new(&self.0.ops, self.0.context_bytes / 4, machine);
+        match Arc::get_mut(&mut self.0) {
+            Some(checked) => checked.form = form,
+            None => {
+                let Checked { insns, ops, context_bytes, loads, constant, .. } = &*self.0;
+                let (insns, ops) = (insns.clone(), ops.clone());
+                let (context_bytes, loads, constant) = (*context_bytes, *loads, *constant);
+                self = Self(Arc::new(Checked { form, insns, ops, context_bytes, loads, constant }));
+            }
+        }
+        self
     }
 
     /// Runs the program on the words of a context, each in host order, and returns its value: 0

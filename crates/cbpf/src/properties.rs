@@ -44,9 +44,9 @@ pub fn check_run(bytes: &[u8]) -> bool {
 pub fn check_machines(bytes: &[u8], others: &[u8]) -> usize {
     let case = Case::from_bytes(bytes);
     let Case { insns, context_bytes, context } = &case;
-    let Ok(plain) = Program::for_machine(insns, *context_bytes, Machine::Interpreter) else { return 0 };
-    let programs = Machine::ALL
-        .map(|machine| Program::for_machine(insns, *context_bytes, machine).expect("it was accepted before"));
+    let Ok(program) = Program::new(insns, *context_bytes) else { return 0 };
+    let programs = Machine::ALL.map(|machine| program.clone().with_machine(machine));
+    let [plain, ..] = &programs;
     let contexts = vec![context.clone()].into_iter().chain(case.contexts(others));
     let mut compared = 0;
     for context in contexts {

@@ -66,10 +66,13 @@ fn programs_are_accepted_and_refused_as_by_the_kernel() {
             let context = context(model);
             for text in &case.texts {
                 let insns = assembled(text).repeat(case.repeat);
+                let program = Program::new(&insns, model.facts().context_size);
                 for machine in Machine::ALL {
-                    let got = match Program::for_machine(&insns, model.facts().context_size, machine) {
+                    let got = match &program {
                         Err(_) => Verdict::Refused,
-                        Ok(program) if program.run(&context) == 0 => Verdict::Denies,
+                        Ok(program) if program.clone().with_machine(machine).run(&context) == 0 => {
+                            Verdict::Denies
+                        }
                         Ok(_) => Verdict::Allows,
                     };
                     differences.compare(&case.name, (model, machine), text, got, case.verdict(model));
@@ -88,10 +91,11 @@ fn arithmetic_gives_what_it_gives_in_the_kernel() {
             let context = context(model);
             for (text, expected) in &case.values {
                 let insns = assembled(&format!("{text}\nret a"));
+                let program = Program::new(&insns, model.facts().context_size)
+                    .unwrap_or_else(|error| panic!("{}: {error}", case.name));
                 for machine in Machine::ALL {
-                    let program = Program::for_machine(&insns, model.facts().context_size, machine)
-                        .unwrap_or_else(|error| panic!("{}: {error}", case.name));
-                    differences.compare(&case.name, (model, machine), text, program.run(&context), *expected);
+                    let value = program.clone().with_machine(machine).run(&context);
+                    differences.compare(&case.name, (model, machine), text, value, *expected);
                 }
             }
         }

@@ -12,8 +12,9 @@ const A: u32 = 0;
 const X: u32 = 4;
 
 fn machines(insns: &[Insn]) -> [Program; 3] {
+    let program = Program::new(insns, 40).expect("an accepted program");
     Machine::ALL.map(|machine| {
-        let program = Program::for_machine(insns, 40, machine).expect("an accepted program");
+        let program = program.clone().with_machine(machine);
         assert_eq!(program.machine(), machine);
         program
     })
@@ -93,7 +94,7 @@ fn loads_moves_and_returns() {
     }
     let last = [Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 124), Insn::stmt(BPF_RET | BPF_A, 0)];
     for machine in Machine::ALL {
-        let program = Program::for_machine(&last, 128, machine).expect("an accepted program");
+        let program = Program::new(&last, 128).expect("an accepted program").with_machine(machine);
         assert_eq!(program.run(&std::array::from_fn::<_, 32, _>(|word| word as u32)), 31);
     }
     for k in NUMBERS {

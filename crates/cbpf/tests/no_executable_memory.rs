@@ -11,7 +11,7 @@ fn what_cannot_be_compiled_is_interpreted() {
     // SAFETY: the call takes no pointers.
     let refused = unsafe { libc::prctl(libc::PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) } == 0;
     let insns = [Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 8), Insn::stmt(BPF_RET | BPF_A, 0)];
-    let program = Program::for_machine(&insns, 40, Machine::Native).expect("an accepted program");
+    let program = Program::new(&insns, 40).expect("an accepted program").with_machine(Machine::Native);
     let machine = if refused { Machine::Decoded } else { Machine::Native };
     assert_eq!(program.machine(), machine);
     assert_eq!(program.run(&[0, 0, 5, 0, 0, 0, 0, 0, 0, 0]), 5);
