@@ -1,7 +1,7 @@
 //! Programs that have passed the check, and running them.
 
 use crate::check::{self, CheckError};
-use crate::decoded::Decoded;
+use crate::decoded::{Decoded, Outcome};
 use crate::insn::Insn;
 #[cfg(feature = "jit")]
 use crate::native::Native;
@@ -62,7 +62,7 @@ impl Program {
             _ => loads,
         });
         // No load gets past an empty context: what ends all the same has not read it.
-        let constant = execute(&ops, &[], |_| {});
+        let constant = execute(&ops, 0, 0, &[], |_| {});
         let form = Form::new(&ops, context_bytes / 4, Machine::default());
         Ok(Self(Arc::new(Checked {
             form,
@@ -112,11 +112,14 @@ impl Program {
         if context.len() < context_bytes / 4 {
             return 0;
         }
-        let value = match form {
-            Form::Decoded(decoded) => decoded.run(context),
-            _ => execute(ops, context, |_| {}),
+        let (at, a) = match form {
+            Form::Decoded(decoded) => match decoded.run(context) {
+                Outcome::Return(value) => return value,
+                Outcome::GoOn { at, a } => (at, a),
+            },
+            _ => (0, 0),
         };
-        value.unwrap_or(0)
+        execute(ops, at, a, context, |_| {}).unwrap_or(0)
     }
 
     /// What runs it.
@@ -134,7 +137,7 @@ impl Program {
     pub fn trace(&self, context: &[u32]) -> Vec<Step> {
         let mut steps = Vec::new();
         if context.len() >= self.0.context_bytes / 4 {
-            execute(&self.0.ops, context, |step| steps.push(step));
+            execute(&self.0.ops, 0, 0, context, |step| steps.push(step));
         }
         steps
     }
@@ -237,14 +240,13 @@ pub struct Step {
     pub x: u32,
 }
 
-/// Runs instructions to their RET, or gives `None` where a load finds no word in `context`.
-/// `see` is shown each instruction before it runs.
+/// Runs instructions from `pc` on to their RET, or gives `None` where a load finds no word in `context`. At first all is
+/// 0 but A. `see` is shown each instruction before it runs.
 ///
 /// Checked instructions always reach a RET: `pc` grows with every step and no jump leaves the
 /// program. Running off its end would give `None` as well.
-fn execute(ops: &[Op], context: &[u32], mut see: impl FnMut(Step)) -> Option<u32> {
-    let mut state = State::default();
-    let mut pc = 0;
+fn execute(ops: &[Op], mut pc: usize, a: u32, context: &[u32], mut see: impl FnMut(Step)) -> Option<u32> {
+    let mut state = State::with_a(a);
     loop {
         let op = *ops.get(pc)?;
         see(Step { index: pc, a: state.a, x: state.x });

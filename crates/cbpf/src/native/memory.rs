@@ -16,13 +16,21 @@ const MOST: usize = 4096;
 /// The smallest page of any kernel. Where pages are larger, the kernel rounds up what it is asked for.
 const PAGE: usize = 4096;
 
+/// The lines of caches, of most processors.
+const LINE: usize = 64;
+
 /// How many there are.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many there have been.
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// The code of a program in memory that can be read and executed, for as long as this lives. Nobody can write it.
 pub(super) struct Code {
     start: *mut c_void,
     len: usize,
+    /// The first instruction.
+    entry: *const u8,
     /// Of a context.
     words: usize,
 }
@@ -41,6 +49,10 @@ impl Code {
         }
         let bytes = processor::emit(ops);
         let len = bytes.len().next_multiple_of(PAGE);
+        // Caches have few places for what is at the same place of different pages, so that no two of a stack
+        // should begin there.
+        let places = (len - bytes.len()) / LINE + 1;
+        let offset = MADE.fetch_add(1, Ordering::Relaxed) % places * LINE;
         let (readable, private) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
         // SAFETY: a new mapping at a place that the kernel chooses takes nobody's memory away.
         let Ok(start) = (unsafe { mmap_anonymous(ptr::null_mut(), len, readable, private) }) else {
@@ -48,12 +60,13 @@ impl Code {
             return None;
         };
         // From here on it is unmapped whatever happens.
-        let code = Self { start, len, words };
-        // SAFETY: the mapping is writable, has `len` bytes, which is as many as the code or more, and nobody else
-        // knows of it.
+        let entry = start.cast::<u8>().wrapping_add(offset);
+        let code = Self { start, len, entry, words };
+        // SAFETY: the mapping is writable and has `len` bytes, which is as many as the code behind its offset or more,
+        // and nobody else knows of it.
         unsafe {
             ptr::write_bytes(start.cast::<u8>(), processor::TRAP, len);
-            ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast::<u8>(), bytes.len());
+            ptr::copy_nonoverlapping(bytes.as_ptr(), entry, bytes.len());
         }
         // SAFETY: the mapping is ours, and there is no reference into it that this could make untrue.
         unsafe { mprotect(start, len, MprotectFlags::READ | MprotectFlags::EXEC) }.ok()?;
@@ -67,11 +80,11 @@ impl Code {
         if context.len() < self.words {
             return 0;
         }
-        // SAFETY: at the beginning of the memory stands a function of that type, complete, executable, and to remain
-        // so while `self` lives. Given a pointer to `words` words, which these are, it reads some of them, keeps
-        // what a function has to keep, writes no memory and returns (see the parent module).
+        // SAFETY: there stands a function of that type, complete, executable, and to remain so while `self` lives.
+        // Given a pointer to `words` words, which these are, it reads some of them, keeps what a function has to
+        // keep, writes no memory and returns (see the parent module).
         unsafe {
-            let function: processor::Function = core::mem::transmute(self.start);
+            let function: processor::Function = core::mem::transmute(self.entry);
             function(context.as_ptr())
         }
     }
