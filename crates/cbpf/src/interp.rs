@@ -63,7 +63,7 @@ impl Program {
         });
         // No load gets past an empty context: what ends all the same has not read it.
         let constant = execute(&ops, 0, 0, &[], |_| {});
-        let form = Form::new(&ops, context_bytes / 4, Machine::default());
+        let form = Form::Decoded(Decoded::new(&ops));
         Ok(Self(Arc::new(Checked {
             form,
             insns: insns.into(),
@@ -76,11 +76,23 @@ impl Program {
 
     /// The same program, to be run by that machine, or by [`Machine::Decoded`] where it cannot.
     #[must_use]
-    pub fn with_machine(mut self, machine: Machine) -> Self {
+    pub fn with_machine(self, machine: Machine) -> Self {
         if self.machine() == machine {
             return self;
         }
-        let form = Form::new(&self.0.ops, self.0.context_bytes / 4, machine);
+        match Form::all(core::slice::from_ref(&self), machine).pop() {
+            Some(form) => self.with_form(form),
+            None => self,
+        }
+    }
+
+    /// The same for several, whose code is together in one piece of memory.
+    pub fn all_with_machine(programs: Vec<Self>, machine: Machine) -> Vec<Self> {
+        let forms = Form::all(&programs, machine);
+        programs.into_iter().zip(forms).map(|(program, form)| program.with_form(form)).collect()
+    }
+
+    fn with_form(mut self, form: Form) -> Self {
         match Arc::get_mut(&mut self.0) {
             Some(checked) => checked.form = form,
             None => {
@@ -199,22 +211,25 @@ impl Hash for Program {
 }
 
 impl Form {
-    fn new(ops: &[Op], words: usize, machine: Machine) -> Self {
-        let decoded = || Self::Decoded(Decoded::new(ops));
+    /// What each of the programs runs as.
+    fn all(programs: &[Program], machine: Machine) -> Vec<Self> {
+        let decoded = || programs.iter().map(|program| Self::Decoded(Decoded::new(&program.0.ops))).collect();
         match machine {
-            Machine::Interpreter => Self::Ops,
+            Machine::Interpreter => programs.iter().map(|_| Self::Ops).collect(),
             Machine::Decoded => decoded(),
-            Machine::Native => Self::native(ops, words).unwrap_or_else(decoded),
+            Machine::Native => Self::native(programs).unwrap_or_else(decoded),
         }
     }
 
     #[cfg(feature = "jit")]
-    fn native(ops: &[Op], words: usize) -> Option<Self> {
-        Native::new(ops, words).map(Self::Native)
+    fn native(programs: &[Program]) -> Option<Vec<Self>> {
+        let programs: Vec<_> =
+            programs.iter().map(|Program(checked)| (&*checked.ops, checked.context_bytes / 4)).collect();
+        Some(Native::all(&programs)?.into_iter().map(Self::Native).collect())
     }
 
     #[cfg(not(feature = "jit"))]
-    fn native(_: &[Op], _: usize) -> Option<Self> {
+    fn native(_: &[Program]) -> Option<Vec<Self>> {
         None
     }
 }

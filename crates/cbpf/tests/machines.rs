@@ -257,3 +257,23 @@ fn a_clone_runs_when_the_first_is_gone_and_so_does_another_thread() {
     assert_eq!(clone.run(&context), 3);
     assert_eq!(std::thread::spawn(move || clone.run(&context)).join().expect("a value"), 3);
 }
+
+/// Code of many programs is in one piece, for as long as one of them is there.
+#[test]
+fn programs_together_keep_apart() {
+    let program = |k: u32| {
+        let filler = vec![Insn::stmt(BPF_ALU | BPF_ADD | BPF_K, 0); k as usize % 7];
+        let insns = [&filler[..], &[Insn::stmt(BPF_RET | BPF_K, k)]].concat();
+        Program::new(&insns, 40).expect("an accepted program")
+    };
+    for machine in Machine::ALL {
+        let mut programs = Program::all_with_machine((0..1000).map(program).collect(), machine);
+        for (k, program) in programs.iter().enumerate() {
+            assert_eq!((program.machine(), program.run(&[0; 10])), (machine, k as u32));
+        }
+        let last = programs.pop().expect("a thousandth");
+        drop(programs);
+        assert_eq!(last.run(&[0; 10]), 999);
+    }
+    assert_eq!(Program::all_with_machine(Vec::new(), Machine::Native), []);
+}

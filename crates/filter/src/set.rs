@@ -78,14 +78,14 @@ impl FilterSet {
         Self { model, machine: Machine::default(), stacks }
     }
 
-    /// The same, whose programs are run by that machine, those that are yet to be registered included.
+    /// The same, whose programs are run by that machine, those that are yet to be registered included. Code of those that
+    /// there are is together in one piece of memory, that of later ones in a page each.
     #[must_use]
     pub fn with_machine(self, machine: Machine) -> Self {
-        Self {
-            machine,
-            stacks: self.stacks.iter().map(|stack| stack.with_machine(machine)).collect(),
-            ..self
-        }
+        let programs = self.stacks.iter().flat_map(Stack::filters).map(|filter| filter.program.clone());
+        let mut programs = Program::all_with_machine(programs.collect(), machine).into_iter();
+        let stacks = self.stacks.iter().map(|stack| stack.with_programs(&mut programs)).collect();
+        Self { machine, stacks, ..self }
     }
 
     /// The kernel whose filters these are.

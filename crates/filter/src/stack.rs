@@ -1,7 +1,7 @@
 //! The filters of one opcode.
 
 use crate::set::DeniedBy;
-use ringwarden_cbpf::{Machine, Program};
+use ringwarden_cbpf::Program;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -63,17 +63,15 @@ impl Stack {
         }
     }
 
-    /// The same, whose programs are run by that machine.
-    pub(crate) fn with_machine(&self, machine: Machine) -> Self {
+    /// The same with other programs in the place of its own, the newest first.
+    pub(crate) fn with_programs(&self, programs: &mut impl Iterator<Item = Program>) -> Self {
         let mut stack = Self::new(self.payload_size);
         if self.rest {
             stack.deny_if_empty();
         }
-        let filters: Vec<_> = self.filters().collect();
-        for filter in filters.into_iter().rev() {
-            let program = filter.program.clone().with_machine(machine);
-            stack.push(Filter { program, ..*filter });
-        }
+        let filters: Vec<_> =
+            self.filters().zip(programs).map(|(filter, program)| Filter { program, ..*filter }).collect();
+        filters.into_iter().rev().for_each(|filter| stack.push(filter));
         stack
     }
 

@@ -35,17 +35,18 @@ use aarch64 as processor;
 use x86_64 as processor;
 
 use crate::op::Op;
+use alloc::vec::Vec;
 
 /// A program as code of this processor.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(crate) struct Native(memory::Code);
+pub(crate) struct Native(memory::Function);
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl Native {
-    /// The code of a checked program that loads none but the first `words` words of its context. Nothing where no
+    /// The code of checked programs, each of which loads none but so many first words of its context. Nothing where no
     /// memory is to be had for it or none that may become executable.
-    pub(crate) fn new(ops: &[Op], words: usize) -> Option<Self> {
-        memory::Code::new(ops, words).map(Self)
+    pub(crate) fn all(programs: &[(&[Op], usize)]) -> Option<Vec<Self>> {
+        Some(memory::Function::all(programs)?.into_iter().map(Self).collect())
     }
 
     /// The program's value; 0 where the context is too short.
@@ -61,7 +62,7 @@ pub(crate) enum Native {}
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 impl Native {
-    pub(crate) fn new(_: &[Op], _: usize) -> Option<Self> {
+    pub(crate) fn all(_: &[(&[Op], usize)]) -> Option<Vec<Self>> {
         None
     }
 

@@ -4,7 +4,6 @@ use super::*;
 use crate::asm::assemble;
 use crate::check;
 use alloc::format;
-use alloc::vec::Vec;
 
 fn ops(text: &str) -> Vec<Op> {
     check::decode(&assemble(text).expect("a text"), 40).expect("an accepted program")

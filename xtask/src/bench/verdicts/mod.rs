@@ -89,16 +89,12 @@ fn programs(case: &Case, pcap: Option<&Pcap>, rounds: usize) -> anyhow::Result<[
     // libpcap loads words in network order.
     let packets: Vec<Vec<u8>> =
         contexts.iter().map(|words| words.iter().flat_map(|word| word.to_be_bytes()).collect()).collect();
-    let machines = Machine::ALL.map(|machine| {
-        let program = |insns: &Vec<_>| {
-            Program::new(insns, MODEL.facts().context_size).map(|program| program.with_machine(machine))
-        };
-        case.programs.iter().rev().map(program).collect::<Result<Vec<_>, _>>()
-    });
+    let program = |insns: &Vec<_>| Program::new(insns, MODEL.facts().context_size);
+    let programs = case.programs.iter().rev().map(program).collect::<Result<Vec<_>, _>>()?;
     let mut engines: Vec<Round<'_>> = Vec::new();
     let mut answers = Vec::new();
-    for programs in machines {
-        let programs = programs?;
+    for machine in Machine::ALL {
+        let programs = Program::all_with_machine(programs.clone(), machine);
         let allows = move |words: &Vec<u32>| programs.iter().all(|program| program.run(words) != 0);
         answers.push(contexts.iter().map(&allows).collect::<Vec<_>>());
         engines.push(round(&contexts, allows));
@@ -122,7 +118,7 @@ fn programs(case: &Case, pcap: Option<&Pcap>, rounds: usize) -> anyhow::Result<[
 
 /// From a request to the verdict of a case's filters.
 fn verdicts(case: &Case, rounds: usize) -> anyhow::Result<[String; 6]> {
-    let sets = Machine::ALL.map(|machine| registered(case, machine));
+    let sets = Machine::ALL.map(|machine| registered(case, Machine::default()).with_machine(machine));
     let allows = |verdict| verdict == Verdict::Allow;
     let by_context = |sqe: &_| allows(sets[0].verdict(&Context::header(MODEL, sqe)));
     let mut engines = vec![round(&case.requests, by_context)];
