@@ -1,12 +1,17 @@
 //! Programs that have passed the check, and running them.
 
 use crate::check::{self, CheckError};
-use crate::depend;
-use crate::insn::{BPF_MEMWORDS, Insn};
+use crate::decoded::{Decoded, Outcome};
+use crate::insn::Insn;
+#[cfg(feature = "jit")]
+use crate::native::Native;
 use crate::op::Op;
+use crate::state::{Next, State};
+use crate::{Machine, depend};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 /// A checked program: it ends, reads nothing but its context and cannot be changed. Clones share it.
 ///
@@ -25,16 +30,24 @@ use alloc::vec::Vec;
 /// assert_eq!(program.constant(), None);
 /// # Ok::<(), ringwarden_cbpf::CheckError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Program(Arc<Checked>);
 
-#[derive(PartialEq, Eq, Hash)]
 struct Checked {
     insns: Box<[Insn]>,
     ops: Box<[Op]>,
     context_bytes: usize,
     loads: u32,
     constant: Option<u32>,
+    form: Form,
+}
+
+/// What a program runs as.
+enum Form {
+    Ops,
+    Decoded(Decoded),
+    #[cfg(feature = "jit")]
+    Native(Native),
 }
 
 impl Program {
@@ -49,8 +62,10 @@ impl Program {
             _ => loads,
         });
         // No load gets past an empty context: what ends all the same has not read it.
-        let constant = execute(&ops, &[], |_| {});
+        let constant = execute(&ops, 0, 0, &[], |_| {});
+        let form = Form::Decoded(Decoded::new(&ops));
         Ok(Self(Arc::new(Checked {
+            form,
             insns: insns.into(),
             ops: ops.into_boxed_slice(),
             context_bytes,
@@ -59,16 +74,74 @@ impl Program {
         })))
     }
 
+    /// The same program, to be run by that machine, or by [`Machine::Decoded`] where it cannot.
+    #[must_use]
+    pub fn with_machine(self, machine: Machine) -> Self {
+        if self.machine() == machine {
+            return self;
+        }
+        match Form::all(core::slice::from_ref(&self), machine).pop() {
+            Some(form) => self.with_form(form),
+            None => self,
+        }
+    }
+
+    /// The same for several, whose code is together in one piece of memory.
+    pub fn all_with_machine(programs: Vec<Self>, machine: Machine) -> Vec<Self> {
+        let forms = Form::all(&programs, machine);
+        programs.into_iter().zip(forms).map(|(program, form)| program.with_form(form)).collect()
+    }
+
+    fn with_form(mut self, form: Form) -> Self {
+        match Arc::get_mut(&mut self.0) {
+            Some(checked) => checked.form = form,
+            None => {
+                let Checked { insns, ops, context_bytes, loads, constant, .. } = &*self.0;
+                let (insns, ops) = (insns.clone(), ops.clone());
+                let (context_bytes, loads, constant) = (*context_bytes, *loads, *constant);
+                self = Self(Arc::new(Checked { form, insns, ops, context_bytes, loads, constant }));
+            }
+        }
+        self
+    }
+
     /// Runs the program on the words of a context, each in host order, and returns its value: 0
     /// refuses the request, anything else allows it.
     ///
     /// Words past [`context_bytes`](Self::context_bytes) are not read. A context that is shorter
     /// refuses: the value is 0 whatever the program says.
+    #[inline]
     pub fn run(&self, context: &[u32]) -> u32 {
-        if context.len() < self.0.context_bytes / 4 {
+        match &self.0.form {
+            #[cfg(feature = "jit")]
+            Form::Native(native) => native.run(context),
+            _ => self.interpret(context),
+        }
+    }
+
+    fn interpret(&self, context: &[u32]) -> u32 {
+        let Checked { ops, context_bytes, form, .. } = &*self.0;
+        if context.len() < context_bytes / 4 {
             return 0;
         }
-        execute(&self.0.ops, context, |_| {}).unwrap_or(0)
+        let (at, a) = match form {
+            Form::Decoded(decoded) => match decoded.run(context) {
+                Outcome::Return(value) => return value,
+                Outcome::GoOn { at, a } => (at, a),
+            },
+            _ => (0, 0),
+        };
+        execute(ops, at, a, context, |_| {}).unwrap_or(0)
+    }
+
+    /// What runs it.
+    pub fn machine(&self) -> Machine {
+        match self.0.form {
+            Form::Ops => Machine::Interpreter,
+            Form::Decoded(_) => Machine::Decoded,
+            #[cfg(feature = "jit")]
+            Form::Native(_) => Machine::Native,
+        }
     }
 
     /// The instructions that [`run`](Self::run) executes, in order; the last is the RET, or the division
@@ -76,7 +149,7 @@ impl Program {
     pub fn trace(&self, context: &[u32]) -> Vec<Step> {
         let mut steps = Vec::new();
         if context.len() >= self.0.context_bytes / 4 {
-            execute(&self.0.ops, context, |step| steps.push(step));
+            execute(&self.0.ops, 0, 0, context, |step| steps.push(step));
         }
         steps
     }
@@ -121,6 +194,46 @@ impl Program {
     }
 }
 
+/// Programs are equal that have the same instructions for the same context, whatever runs them.
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        self.insns() == other.insns() && self.context_bytes() == other.context_bytes()
+    }
+}
+
+impl Eq for Program {}
+
+impl Hash for Program {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.insns().hash(state);
+        self.context_bytes().hash(state);
+    }
+}
+
+impl Form {
+    /// What each of the programs runs as.
+    fn all(programs: &[Program], machine: Machine) -> Vec<Self> {
+        let decoded = || programs.iter().map(|program| Self::Decoded(Decoded::new(&program.0.ops))).collect();
+        match machine {
+            Machine::Interpreter => programs.iter().map(|_| Self::Ops).collect(),
+            Machine::Decoded => decoded(),
+            Machine::Native => Self::native(programs).unwrap_or_else(decoded),
+        }
+    }
+
+    #[cfg(feature = "jit")]
+    fn native(programs: &[Program]) -> Option<Vec<Self>> {
+        let programs: Vec<_> =
+            programs.iter().map(|Program(checked)| (&*checked.ops, checked.context_bytes / 4)).collect();
+        Some(Native::all(&programs)?.into_iter().map(Self::Native).collect())
+    }
+
+    #[cfg(not(feature = "jit"))]
+    fn native(_: &[Program]) -> Option<Vec<Self>> {
+        None
+    }
+}
+
 impl core::fmt::Debug for Program {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Program")
@@ -142,70 +255,21 @@ pub struct Step {
     pub x: u32,
 }
 
-/// Runs decoded instructions to their RET, or gives `None` where a load finds no word in `context`.
-/// `see` is shown each instruction before it runs.
+/// Runs instructions from `pc` on to their RET, or gives `None` where a load finds no word in `context`. At first all is
+/// 0 but A. `see` is shown each instruction before it runs.
 ///
 /// Checked instructions always reach a RET: `pc` grows with every step and no jump leaves the
 /// program. Running off its end would give `None` as well.
-fn execute(ops: &[Op], context: &[u32], mut see: impl FnMut(Step)) -> Option<u32> {
-    let (mut a, mut x) = (0u32, 0u32);
-    let mut cells = [0; BPF_MEMWORDS as usize];
-    let mut pc = 0;
+fn execute(ops: &[Op], mut pc: usize, a: u32, context: &[u32], mut see: impl FnMut(Step)) -> Option<u32> {
+    let mut state = State::with_a(a);
     loop {
         let op = *ops.get(pc)?;
-        see(Step { index: pc, a, x });
-        pc += 1;
-        match op {
-            Op::LdAbs(word) => a = *context.get(usize::from(word))?,
-            Op::LdImm(k) => a = k,
-            Op::LdMem(cell) => a = cells[index(cell)],
-            Op::LdxImm(k) => x = k,
-            Op::LdxMem(cell) => x = cells[index(cell)],
-            Op::St(cell) => cells[index(cell)] = a,
-            Op::Stx(cell) => cells[index(cell)] = x,
-            Op::AddK(k) => a = a.wrapping_add(k),
-            Op::AddX => a = a.wrapping_add(x),
-            Op::SubK(k) => a = a.wrapping_sub(k),
-            Op::SubX => a = a.wrapping_sub(x),
-            Op::MulK(k) => a = a.wrapping_mul(k),
-            Op::MulX => a = a.wrapping_mul(x),
-            Op::DivK(k) => a /= k,
-            Op::DivX => match a.checked_div(x) {
-                Some(quotient) => a = quotient,
-                None => return Some(0),
-            },
-            Op::OrK(k) => a |= k,
-            Op::OrX => a |= x,
-            Op::AndK(k) => a &= k,
-            Op::AndX => a &= x,
-            // The wrapping shifts use the low five bits of the count, as kernels do.
-            Op::LshK(k) => a = a.wrapping_shl(k),
-            Op::LshX => a = a.wrapping_shl(x),
-            Op::RshK(k) => a = a.wrapping_shr(k),
-            Op::RshX => a = a.wrapping_shr(x),
-            Op::XorK(k) => a ^= k,
-            Op::XorX => a ^= x,
-            Op::Neg => a = a.wrapping_neg(),
-            Op::Ja(k) => pc += k as usize,
-            Op::JeqK(k, branch) => pc += branch.skip(a == k),
-            Op::JeqX(branch) => pc += branch.skip(a == x),
-            Op::JgtK(k, branch) => pc += branch.skip(a > k),
-            Op::JgtX(branch) => pc += branch.skip(a > x),
-            Op::JgeK(k, branch) => pc += branch.skip(a >= k),
-            Op::JgeX(branch) => pc += branch.skip(a >= x),
-            Op::JsetK(k, branch) => pc += branch.skip(a & k != 0),
-            Op::JsetX(branch) => pc += branch.skip(a & x != 0),
-            Op::RetK(k) => return Some(k),
-            Op::RetA => return Some(a),
-            Op::Tax => x = a,
-            Op::Txa => a = x,
+        see(Step { index: pc, a: state.a, x: state.x });
+        match state.execute(op, context)? {
+            Next::Skip(skipped) => pc += 1 + skipped,
+            Next::Return(value) => return Some(value),
         }
     }
-}
-
-/// A cell's place; the mask spares the loop a bounds check that the checker has made.
-fn index(cell: u8) -> usize {
-    usize::from(cell) % BPF_MEMWORDS as usize
 }
 
 #[cfg(test)]

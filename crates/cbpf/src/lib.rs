@@ -1,5 +1,5 @@
 //! The classic-BPF machine as io_uring filters use it (Linux 7.0 and later): instructions, the
-//! kernel's checker, an interpreter, an assembler and a disassembler.
+//! kernel's checker, an interpreter, a compiler, an assembler and a disassembler.
 //!
 //! A program reads a *context* of 32-bit words and returns a number: 0 refuses a request, anything
 //! else allows it. It can jump only forwards and has no calls, so every run ends after at most one
@@ -8,7 +8,8 @@
 //!
 //! [`Program`] is the machine: what it accepts and what it computes is what Linux 7.2 was seen to
 //! accept and compute, case by case in `conformance/programs.toml` and `conformance/arithmetic.toml`.
-//! [`asm`] and [`disasm`] are its text form. The crate needs an allocator, but no operating system.
+//! [`Machine`] says what runs it, the processor itself if need be. [`asm`] and [`disasm`] are its text form.
+//! The crate needs an allocator, but no operating system; with the feature `jit` it needs Linux.
 //!
 //! ```
 //! use ringwarden_cbpf::{Program, asm::assemble};
@@ -28,7 +29,8 @@
 
 #![no_std]
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "jit"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 #[cfg(test)]
@@ -36,16 +38,22 @@ extern crate std;
 
 pub mod asm;
 pub mod check;
+mod decoded;
 mod depend;
 pub mod disasm;
 pub mod insn;
 pub mod interp;
 mod language;
+mod machine;
+#[cfg(feature = "jit")]
+mod native;
 mod op;
 #[cfg(any(test, feature = "properties"))]
 #[doc(hidden)]
 pub mod properties;
+mod state;
 
 pub use check::{CheckError, check};
 pub use insn::Insn;
 pub use interp::{Program, Step};
+pub use machine::Machine;

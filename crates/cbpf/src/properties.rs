@@ -8,8 +8,9 @@ mod reference;
 
 use crate::asm::assemble;
 use crate::disasm::disassemble;
-use crate::{Insn, Program, check};
+use crate::{Insn, Machine, Program, check};
 use alloc::string::ToString;
+use alloc::vec;
 use generator::Case;
 
 /// Checker and interpreter agree with the reference machine on the program and context that the
@@ -36,6 +37,29 @@ pub fn check_run(bytes: &[u8]) -> bool {
         assert_eq!(program.run(shorter), 0, "{insns:x?}");
     }
     true
+}
+
+/// All machines compute the same for the program that `bytes` describe, on its context and on those that `others`
+/// do. Returns on how many.
+pub fn check_machines(bytes: &[u8], others: &[u8]) -> usize {
+    let case = Case::from_bytes(bytes);
+    let Case { insns, context_bytes, context } = &case;
+    let Ok(program) = Program::new(insns, *context_bytes) else { return 0 };
+    let programs = Machine::ALL.map(|machine| program.clone().with_machine(machine));
+    let [plain, ..] = &programs;
+    let contexts = vec![context.clone()].into_iter().chain(case.contexts(others));
+    let mut compared = 0;
+    for context in contexts {
+        let value = plain.run(&context);
+        for program in &programs {
+            assert_eq!(program.run(&context), value, "{:?} {insns:x?} {context:x?}", program.machine());
+        }
+        if let Some((_, shorter)) = context.split_last() {
+            assert!(programs.iter().all(|program| program.run(shorter) == 0), "{insns:x?}");
+        }
+        compared += 1;
+    }
+    compared
 }
 
 /// A program that is said not to depend on some bits gives the same verdict whatever they are. Returns
@@ -170,6 +194,25 @@ mod tests {
             })
             .count();
         assert!(found > 100, "{found} of 2000");
+    }
+
+    /// Pairs of a program and a context, of which `RINGWARDEN_MACHINE_PAIRS` may ask for more.
+    #[test]
+    fn all_machines_compute_the_same() {
+        let wanted =
+            std::env::var("RINGWARDEN_MACHINE_PAIRS").map_or(200_000, |n| n.parse().expect("a number"));
+        let mut random = fastrand::Rng::new();
+        let mut bytes = |len: usize| -> Vec<u8> { (0..len).map(|_| random.u8(..)).collect() };
+        let mut compared = 0;
+        for round in 0.. {
+            // A few are long, so that code has far jumps.
+            let longest = if round % 100 == 0 { 4 * 4096 } else { 300 };
+            let len = usize::from_ne_bytes(bytes(size_of::<usize>()).try_into().expect("as many")) % longest;
+            compared += check_machines(&bytes(len), &bytes(800));
+            if compared >= wanted {
+                break;
+            }
+        }
     }
 
     /// The properties say little when nearly every generated program is refused, or none is.

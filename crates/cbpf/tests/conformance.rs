@@ -2,7 +2,7 @@
 //! model that a case is about.
 
 use ringwarden_cbpf::asm::assemble;
-use ringwarden_cbpf::{Insn, Program};
+use ringwarden_cbpf::{Insn, Machine, Program};
 use ringwarden_conformance::{Kernels, Table, USER_DATA, Verdict, tables};
 use ringwarden_uapi::KernelModel;
 use std::fmt::Debug;
@@ -38,7 +38,7 @@ impl Differences {
     fn compare<T: PartialEq + Debug>(
         &mut self,
         case: &str,
-        model: KernelModel,
+        (model, machine): (KernelModel, Machine),
         text: &str,
         got: T,
         expected: T,
@@ -46,8 +46,9 @@ impl Differences {
         self.compared += 1;
         if got != expected {
             let text = text.replace('\n', "; ");
-            self.found
-                .push(format!("Linux {model}, \"{case}\": `{text}`: {got:x?} instead of {expected:x?}"));
+            self.found.push(format!(
+                "Linux {model}, {machine:?}, \"{case}\": `{text}`: {got:x?} instead of {expected:x?}"
+            ));
         }
     }
 
@@ -65,12 +66,17 @@ fn programs_are_accepted_and_refused_as_by_the_kernel() {
             let context = context(model);
             for text in &case.texts {
                 let insns = assembled(text).repeat(case.repeat);
-                let got = match Program::new(&insns, model.facts().context_size) {
-                    Err(_) => Verdict::Refused,
-                    Ok(program) if program.run(&context) == 0 => Verdict::Denies,
-                    Ok(_) => Verdict::Allows,
-                };
-                differences.compare(&case.name, model, text, got, case.verdict(model));
+                let program = Program::new(&insns, model.facts().context_size);
+                for machine in Machine::ALL {
+                    let got = match &program {
+                        Err(_) => Verdict::Refused,
+                        Ok(program) if program.clone().with_machine(machine).run(&context) == 0 => {
+                            Verdict::Denies
+                        }
+                        Ok(_) => Verdict::Allows,
+                    };
+                    differences.compare(&case.name, (model, machine), text, got, case.verdict(model));
+                }
             }
         }
     }
@@ -87,7 +93,10 @@ fn arithmetic_gives_what_it_gives_in_the_kernel() {
                 let insns = assembled(&format!("{text}\nret a"));
                 let program = Program::new(&insns, model.facts().context_size)
                     .unwrap_or_else(|error| panic!("{}: {error}", case.name));
-                differences.compare(&case.name, model, text, program.run(&context), *expected);
+                for machine in Machine::ALL {
+                    let value = program.clone().with_machine(machine).run(&context);
+                    differences.compare(&case.name, (model, machine), text, value, *expected);
+                }
             }
         }
     }

@@ -145,7 +145,7 @@ impl Context {
 
 /// Whether the operation's preparation always sends the request to a worker thread, so that it
 /// shows IOSQE_ASYNC. Where a payload decides, [`payload`] says so.
-fn forces_async(opcode: Opcode, sqe: &Sqe) -> bool {
+pub(crate) fn forces_async(opcode: Opcode, sqe: &Sqe) -> bool {
     match opcode {
         Opcode::FADVISE => !FADVISE_INLINE.contains(&sqe.op_flags),
         Opcode::FSYNC

@@ -54,6 +54,7 @@ mod set;
 mod shared;
 mod stack;
 mod task;
+mod words;
 
 pub use batch::Batch;
 pub use calls::{CallRules, RegisterRules, SetupRules};
@@ -67,6 +68,7 @@ pub use register::{RegisterError, Registration};
 pub use request::{Fate, Request};
 pub use restriction::Restrictions;
 pub use ring::{Refusal, Ring};
+pub use ringwarden_cbpf::Machine;
 pub use ringwarden_uapi::{Errno, KernelModel};
 pub use scalars::{sqe_bits, sqe_shown};
 pub use sequence::Sequence;

@@ -1,6 +1,6 @@
 //! What a task or a ring is held to, and who shares it with whom.
 
-use crate::{FilterSet, KernelModel, Restrictions, SharedFilters, Snapshot};
+use crate::{FilterSet, KernelModel, Machine, Restrictions, SharedFilters, Snapshot};
 use std::sync::Arc;
 
 /// `struct io_restriction`: the allow lists and filters of one task or one ring.
@@ -15,12 +15,25 @@ pub struct Limits {
     pub(crate) restrictions: Restrictions,
     filters: Option<Arc<SharedFilters>>,
     copy_on_write: bool,
+    pub(crate) machine: Machine,
 }
 
 impl Limits {
     /// None.
     pub fn new(model: KernelModel) -> Self {
-        Self { model, restrictions: Restrictions::default(), filters: None, copy_on_write: false }
+        Self {
+            model,
+            restrictions: Restrictions::default(),
+            filters: None,
+            copy_on_write: false,
+            machine: Machine::default(),
+        }
+    }
+
+    /// The same, whose filters are run by that machine, from the first that is registered on.
+    #[must_use]
+    pub fn with_machine(self, machine: Machine) -> Self {
+        Self { machine, ..self }
     }
 
     /// The filters of that set and nothing else.
@@ -60,6 +73,7 @@ impl Limits {
             restrictions: self.restrictions,
             filters: self.filters.clone(),
             copy_on_write: shared,
+            machine: self.machine,
         }
     }
 
@@ -74,7 +88,7 @@ impl Limits {
         }
         let mut set = match &self.filters {
             Some(shared) => FilterSet::clone(&shared.load()),
-            None => FilterSet::new(self.model),
+            None => FilterSet::new(self.model).with_machine(self.machine),
         };
         change(&mut set)?;
         self.filters = Some(Arc::new(SharedFilters::new(set)));

@@ -2,10 +2,12 @@
 
 use crate::register::{RegisterError, Registration};
 use crate::stack::{Filter, Stack};
+use crate::words;
 use crate::{Context, Errno, KernelModel, payload};
-use ringwarden_cbpf::Program;
+use ringwarden_cbpf::{Machine, Program};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::{FilterFlags, MAX_INSNS};
+use ringwarden_uapi::ring::Sqe;
 use std::sync::Arc;
 
 /// An immutable snapshot of filters for every opcode of one kernel. A clone costs one reference
@@ -17,6 +19,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct FilterSet {
     model: KernelModel,
+    machine: Machine,
     stacks: Arc<[Stack]>,
 }
 
@@ -70,7 +73,19 @@ impl Denial {
 impl FilterSet {
     /// No filters: every opcode that the kernel has is allowed.
     pub fn new(model: KernelModel) -> Self {
-        Self { model, stacks: (0..model.facts().opcodes).map(|_| Stack::EMPTY).collect() }
+        let stacks =
+            (0..model.facts().opcodes).map(|opcode| Stack::new(model.payload_size(Opcode(opcode)))).collect();
+        Self { model, machine: Machine::default(), stacks }
+    }
+
+    /// The same, whose programs are run by that machine, those that are yet to be registered included. Code of those that
+    /// there are is together in one piece of memory, that of later ones in a page each.
+    #[must_use]
+    pub fn with_machine(self, machine: Machine) -> Self {
+        let programs = self.stacks.iter().flat_map(Stack::filters).map(|filter| filter.program.clone());
+        let mut programs = Program::all_with_machine(programs.collect(), machine).into_iter();
+        let stacks = self.stacks.iter().map(|stack| stack.with_programs(&mut programs)).collect();
+        Self { machine, stacks, ..self }
     }
 
     /// The kernel whose filters these are.
@@ -96,7 +111,7 @@ impl FilterSet {
             return Err(RegisterError::Length { len: insns.len() });
         }
         self.check_payload_size(opcode, flags, pdu_size)?;
-        let program = Program::new(&insns, self.model.facts().context_size)?;
+        let program = Program::new(&insns, self.model.facts().context_size)?.with_machine(self.machine);
         let bits = payload::bits(opcode, self.model.payload_size(opcode));
         let reads_payload = !bits.is_empty() && program.depends_on(bits);
         self.push(opcode, Filter { program, tag, reads_payload }, flags.contains(FilterFlags::DENY_REST));
@@ -106,16 +121,34 @@ impl FilterSet {
     /// What becomes of the request that shows this context.
     #[inline]
     pub fn verdict(&self, context: &Context) -> Verdict {
-        // Most opcodes have no filter: those must cost next to nothing.
-        if self.outright(context.opcode()) == Some(true) { Verdict::Allow } else { self.judge(context) }
+        let opcode = context.opcode();
+        self.judge(opcode, |stack| {
+            if context.is_complete() {
+                stack.refusal(context.words())
+            } else {
+                stack.refusal_without(context.words())
+            }
+        })
     }
 
-    fn judge(&self, context: &Context) -> Verdict {
-        let opcode = context.opcode();
+    /// What becomes of a request that stands alone in its submission, as far as its SQE says it: the verdict on
+    /// its [header](Context::header), of which no more is made than the programs load.
+    #[inline]
+    pub fn verdict_on(&self, sqe: &Sqe) -> Verdict {
+        self.judge(Opcode(sqe.opcode), |stack| {
+            words::lend(self.model, sqe, stack, |words| {
+                // Where no program depends on it, it does not matter that the payload is missing.
+                if stack.reads_payload() { stack.refusal_without(words) } else { stack.refusal(words) }
+            })
+        })
+    }
+
+    #[inline]
+    fn judge(&self, opcode: Opcode, refusal: impl FnOnce(&Stack) -> Option<DeniedBy>) -> Verdict {
         let by = match self.stacks.get(usize::from(opcode.0)) {
             None => Some(DeniedBy::UnknownOpcode),
-            Some(stack) if context.is_complete() => stack.refusal(context.words()),
-            Some(stack) => stack.refusal_without(context.words()),
+            // Most opcodes have no filter: those must cost next to nothing.
+            Some(stack) => stack.settled().unwrap_or_else(|| refusal(stack)),
         };
         by.map_or(Verdict::Allow, |by| Verdict::Deny(Denial { opcode, by }))
     }

@@ -34,6 +34,10 @@ pub(crate) struct Stack {
     newest: Option<Arc<Node>>,
     rest: bool,
     outright: Option<bool>,
+    /// Who refuses every request, if anyone does, where that is known without running a program.
+    settled: Option<Option<DeniedBy>>,
+    loads: u32,
+    payload_size: u8,
     reads_payload: bool,
     instructions: usize,
 }
@@ -45,9 +49,31 @@ struct Node {
 }
 
 impl Stack {
-    /// No filters: allows.
-    pub(crate) const EMPTY: Self =
-        Self { newest: None, rest: false, outright: Some(true), reads_payload: false, instructions: 0 };
+    /// No filters: allows. For an opcode with so many bytes of payload.
+    pub(crate) fn new(payload_size: u8) -> Self {
+        Self {
+            newest: None,
+            rest: false,
+            outright: Some(true),
+            settled: Some(None),
+            loads: 0,
+            payload_size,
+            reads_payload: false,
+            instructions: 0,
+        }
+    }
+
+    /// The same with other programs in the place of its own, the newest first.
+    pub(crate) fn with_programs(&self, programs: &mut impl Iterator<Item = Program>) -> Self {
+        let mut stack = Self::new(self.payload_size);
+        if self.rest {
+            stack.deny_if_empty();
+        }
+        let filters: Vec<_> =
+            self.filters().zip(programs).map(|(filter, program)| Filter { program, ..*filter }).collect();
+        filters.into_iter().rev().for_each(|filter| stack.push(filter));
+        stack
+    }
 
     pub(crate) fn push(&mut self, filter: Filter) {
         self.outright = match (self.outright, filter.program.constant()) {
@@ -55,6 +81,12 @@ impl Stack {
             (outright, Some(_)) => outright,
             (_, None) => None,
         };
+        self.settled = match filter.program.constant() {
+            Some(0) => Some(Some(filter.blame())),
+            Some(_) => self.settled,
+            None => None,
+        };
+        self.loads |= filter.program.loads();
         self.reads_payload |= filter.reads_payload;
         let instructions = filter.program.insns().len();
         self.instructions += instructions;
@@ -67,6 +99,7 @@ impl Stack {
         if self.newest.is_none() {
             self.rest = true;
             self.outright = Some(false);
+            self.settled = Some(Some(DeniedBy::Rest));
         }
     }
 
@@ -76,7 +109,26 @@ impl Stack {
         self.outright
     }
 
+    /// Who refuses every request, if anyone does, where that is known without running a program.
+    #[inline]
+    pub(crate) fn settled(&self) -> Option<Option<DeniedBy>> {
+        self.settled
+    }
+
+    /// The words of a context that its programs load: bit *n* is the word at byte 4*n*.
+    #[inline]
+    pub(crate) fn loads(&self) -> u32 {
+        self.loads
+    }
+
+    /// How many bytes of payload there are for its opcode.
+    #[inline]
+    pub(crate) fn payload_size(&self) -> u8 {
+        self.payload_size
+    }
+
     /// Whether the verdict of some program depends on what is in memory that the SQE points at.
+    #[inline]
     pub(crate) fn reads_payload(&self) -> bool {
         self.reads_payload
     }
@@ -96,12 +148,14 @@ impl Stack {
     }
 
     /// Who refuses that context, if anyone does.
+    #[inline]
     pub(crate) fn refusal(&self, words: &[u32]) -> Option<DeniedBy> {
         self.filters().find(|filter| filter.refuses(words)).map(Filter::blame).or(self.rest())
     }
 
     /// The same where what is in memory is not known: filters that depend on it cannot be asked, so that
     /// somebody refuses if there is one.
+    #[inline(never)]
     pub(crate) fn refusal_without(&self, words: &[u32]) -> Option<DeniedBy> {
         let mut askable = self.filters().filter(|filter| !filter.reads_payload);
         let certain = askable.find(|filter| filter.refuses(words)).map(Filter::blame).or(self.rest());
@@ -114,6 +168,7 @@ impl Stack {
 }
 
 impl Filter {
+    #[inline]
     fn refuses(&self, words: &[u32]) -> bool {
         self.program.run(words) == 0
     }

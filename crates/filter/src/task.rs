@@ -70,7 +70,7 @@ impl Task {
     pub fn exec(&mut self) {
         let model = self.limits.model();
         if self.used_io_uring && model.facts().exec_drops_restrictions {
-            self.limits = Limits::new(model);
+            self.limits = Limits::new(model).with_machine(self.limits.machine);
         }
         self.used_io_uring = false;
     }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ringwarden_cbpf::{Insn, insn::*};
 use ringwarden_filter::register::register;
 use ringwarden_filter::{
-    Batch, Context, DeniedBy, Errno, Example, Fate, FilterSet, KernelModel, Limits, Payload, Registration,
-    Request, UserMemory, Verdict,
+    Batch, Context, DeniedBy, Errno, Example, Fate, FilterSet, KernelModel, Limits, Machine, Payload,
+    Registration, Request, UserMemory, Verdict,
 };
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::{BpfFilter, FilterFlags};
@@ -124,6 +124,7 @@ fn denied_by(verdict: Verdict) -> Option<DeniedBy> {
 fn any_sqe() -> impl Strategy<Value = Sqe> {
     let opcodes = prop_oneof![
         any::<u8>(),
+        0..Opcode::LAST,
         prop::sample::select(&[Opcode::BIND.0, Opcode::CONNECT.0, Opcode::OPENAT2.0, Opcode::SOCKET.0][..]),
     ];
     (any::<[u8; 64]>(), opcodes)
@@ -131,6 +132,39 @@ fn any_sqe() -> impl Strategy<Value = Sqe> {
 }
 
 proptest! {
+    /// A verdict on an SQE is the one on what its header shows, whatever programs load of it and whatever runs them.
+    #[test]
+    fn a_verdict_needs_no_more_than_what_is_loaded(
+        model in prop::sample::select(&KernelModel::WITH_GUARD[..]),
+        machine in prop::sample::select(&Machine::ALL[..]),
+        bits in prop::collection::vec((any::<prop::sample::Index>(), 0..32u32, any::<bool>()), 0..4),
+        always in any::<Option<bool>>(),
+        sqe in any_sqe(),
+    ) {
+        let words = model.facts().context_size / 4;
+        let opcode = Opcode(sqe.opcode);
+        let (mut set, mut later) = (FilterSet::new(model).with_machine(machine), FilterSet::new(model));
+        let bits = bits.into_iter().map(|(word, bit, inverse)| {
+            let load = Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 4 * word.index(words) as u32);
+            let jump = Insn::jump(BPF_JMP | BPF_JSET | BPF_K, 1 << bit, inverse.into(), (!inverse).into());
+            vec![load, jump, Insn::stmt(BPF_RET | BPF_K, 1), Insn::stmt(BPF_RET | BPF_K, 0)]
+        });
+        let always = always.map(|allow| Rule::Always(allow.into()).insns());
+        for (tag, insns) in bits.chain(always).enumerate().filter(|_| model.has_opcode(opcode)) {
+            for set in [&mut set, &mut later] {
+                set.register(Registration { tag: tag as u32, ..Registration::new(opcode, &insns) }).unwrap();
+            }
+        }
+        let verdict = later.verdict(&Context::header(model, &sqe));
+        for set in [&set, &later, &later.clone().with_machine(machine)] {
+            prop_assert_eq!(set.verdict_on(&sqe), verdict);
+            prop_assert_eq!(set.verdict(&Context::header(model, &sqe)), verdict);
+            let are_on = |machine| set.filters(opcode).all(|filter| filter.program.machine() == machine);
+            prop_assert!(are_on(machine) || are_on(Machine::Decoded));
+        }
+        prop_assert!(set.filters(opcode).all(|filter| filter.program.machine() == machine));
+    }
+
     /// Filters that programs have of their own see what the kernel shows them, though the guard sees more.
     #[test]
     fn what_the_guard_shows_holds_what_its_kernel_shows(

@@ -81,19 +81,17 @@ impl Judge<'_> {
             Rule::PassAsUnknown => {
                 let sqe = slots::sqe(&words);
                 if rules.permissive {
-                    self.weigh(&mut judged, &sqe, Context::header(rules.filters.model(), &sqe));
+                    self.weigh(&mut judged, &sqe, None);
                 }
                 judged.is_now(rules.unknown(&sqe));
             }
             Rule::Refuse => {
                 let sqe = slots::sqe(&words);
                 let context = self.shown(&sqe, read)?;
-                self.weigh(&mut judged, &sqe, context);
+                self.weigh(&mut judged, &sqe, Some(context));
             }
             Rule::Weigh => {
-                let sqe = slots::sqe(&words);
-                let context = Context::header(rules.filters.model(), &sqe);
-                self.weigh(&mut judged, &sqe, context);
+                self.weigh(&mut judged, &slots::sqe(&words), None);
             }
             Rule::WeighArgument => self.weigh_argument(&mut judged, slot, read)?,
         }
@@ -137,20 +135,25 @@ impl Judge<'_> {
 
     /// Leaves an allowed SQE as it is and turns a refused one into its refusal, or into a malformed
     /// one if it is so itself: an operation looks at its SQE before its filters run. Gives whether it passes.
-    fn weigh(&self, judged: &mut Judged, sqe: &Sqe, context: Context) -> bool {
-        let verdict = self.rules.filters.verdict(&context);
-        let own = self.own_verdict(&context);
+    /// Without a `context` it is weighed by what its SQE says; most that pass need none.
+    fn weigh(&self, judged: &mut Judged, sqe: &Sqe, context: Option<Context>) -> bool {
+        let filters = &self.rules.filters;
+        let verdict =
+            context.as_ref().map_or_else(|| filters.verdict_on(sqe), |shown| filters.verdict(shown));
+        let own = self.own_verdict(sqe, context.as_ref());
+        let context = || context.unwrap_or_else(|| Context::header(filters.model(), sqe));
         if (verdict, own) == (Verdict::Allow, Verdict::Allow) {
-            if let Some(kept) = without_dropped(self.rules.filters.model(), sqe) {
+            if let Some(kept) = without_dropped(filters.model(), sqe) {
                 judged.is_now(kept);
             }
-            judged.note = self.observed.then_some(Note::Allowed(*sqe, context));
+            judged.note = self.observed.then(|| Note::Allowed(*sqe, context()));
             return true;
         }
         if prep::is_malformed(sqe, self.setup) {
             judged.is_now(self.rules.unknown(sqe));
             return false;
         }
+        let context = context();
         let passes = self.rules.permissive && own == Verdict::Allow;
         if !passes {
             judged.is_now(self.rules.refusal(sqe, context.words()));
@@ -163,15 +166,19 @@ impl Judge<'_> {
 
     /// Refuses what the program's own filters do, which do not look at its argument.
     fn weigh_by_own(&self, judged: &mut Judged, sqe: &Sqe) {
-        let context = Context::header(self.rules.filters.model(), sqe);
-        if self.own_verdict(&context) != Verdict::Allow {
+        if self.own_verdict(sqe, None) != Verdict::Allow {
+            let context = Context::header(self.rules.filters.model(), sqe);
             judged.is_now(self.rules.refusal(sqe, context.words()));
         }
     }
 
     /// Programs' filters see what kernels show, whatever the rules see.
-    fn own_verdict(&self, context: &Context) -> Verdict {
-        self.filters.as_deref().map_or(Verdict::Allow, |filters| filters.verdict(&context.as_kernels_show()))
+    fn own_verdict(&self, sqe: &Sqe, context: Option<&Context>) -> Verdict {
+        let Some(filters) = self.filters.as_deref() else { return Verdict::Allow };
+        match context {
+            Some(context) => filters.verdict(&context.as_kernels_show()),
+            None => filters.verdict_on(sqe),
+        }
     }
 
     /// Whether the verdict on requests of an operation whose argument is looked at depends on it.
@@ -216,13 +223,13 @@ impl Judge<'_> {
         if !self.depends_on_argument(opcode) {
             // The kernel reads it where the program has it, as natively: perhaps another by then.
             match context {
-                Ok(context) => drop(self.weigh(judged, &written, context)),
+                Ok(context) => drop(self.weigh(judged, &written, Some(context))),
                 Err(_) => self.weigh_by_own(judged, &written),
             }
             return Ok(());
         }
         let (pointer, len) = match (context, self.arguments) {
-            (Ok(context), _) if !self.weigh(judged, &written, context) => return Ok(()),
+            (Ok(context), _) if !self.weigh(judged, &written, Some(context)) => return Ok(()),
             // Nobody judged it, so it must fail whatever the kernel knows.
             (Err(error), _) if readable && error != KernelErrno::E2BIG => {
                 judged.is_now(self.rules.unknown(&written));

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 const PRIVILEGES: Privileges = Privileges { no_new_privs: true, sys_admin: false };
 
 /// The most instructions that the filters of all programs of a tree may have together: 16 MiB as programs
-/// write them.
+/// write them, 80 MiB as they are kept.
 const MOST_INSNS: usize = 1 << 21;
 /// The most that judge one request, but for those of one last program: some ten microseconds.
 const MOST_INSNS_A_REQUEST: usize = 2 * MAX_INSNS as usize;

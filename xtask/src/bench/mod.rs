@@ -7,6 +7,7 @@ pub(crate) mod client;
 mod fio;
 mod memory;
 mod start;
+mod verdicts;
 
 use crate::guard::Guard;
 use anyhow::{Context, bail};
@@ -16,7 +17,10 @@ use std::process::Command;
 
 /// Measure the guard against native io_uring
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// The ringwarden binary [default: built from this tree with --release]
     #[arg(long, value_name = "PATH")]
     guard: Option<PathBuf>,
@@ -38,6 +42,12 @@ pub(crate) struct Args {
     /// Print Markdown tables
     #[arg(long)]
     markdown: bool,
+}
+
+/// What else is measured.
+#[derive(clap::Subcommand)]
+enum What {
+    Verdicts(verdicts::Args),
 }
 
 /// Something that happens so and so often in a second.
@@ -117,6 +127,9 @@ const MEASUREMENTS: [Measurement; 12] = [
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(What::Verdicts(args)) = &args.what {
+        return verdicts::run(args);
+    }
     let guard = Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane);
     let guard_without_sqpoll =
         Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane).without_sqpoll()?;

@@ -40,6 +40,15 @@ impl Case {
         };
         Self { insns, context_bytes, context }
     }
+
+    /// Further contexts for it, as many as the bytes make up.
+    pub(super) fn contexts(&self, bytes: &[u8]) -> impl Iterator<Item = Vec<u32>> {
+        let (mut source, words) = (Source { bytes }, self.context.len());
+        core::iter::from_fn(move || {
+            let enough = words > 0 && source.bytes.len() > words;
+            enough.then(|| (0..words).map(|_| source.number()).collect())
+        })
+    }
 }
 
 /// Bytes that are used up from the front; zeros follow.

@@ -5,7 +5,7 @@ mod registration;
 mod world;
 
 use ringwarden_conformance::{ContextCase, Kernels, ScriptCase, Table, tables};
-use ringwarden_filter::KernelModel;
+use ringwarden_filter::{KernelModel, Machine};
 use ringwarden_uapi::ring::SetupFlags;
 use world::World;
 
@@ -34,9 +34,12 @@ fn scripts() {
         if case.natively {
             return Ok(());
         }
-        let mut world = World::new(model);
-        for step in &case.steps {
-            world.act(step).map_err(|error| format!("\"{}\": `{}`: {error}", case.name, step.text))?;
+        for machine in Machine::ALL {
+            let mut world = World::with_machine(model, machine);
+            for step in &case.steps {
+                let at = |error| format!("{machine:?}, \"{}\": `{}`: {error}", case.name, step.text);
+                world.act(step).map_err(at)?;
+            }
         }
         Ok(())
     };

@@ -3,7 +3,7 @@
 use crate::memory::Memory;
 use ringwarden_cbpf::asm::assemble;
 use ringwarden_conformance::{Action, Entries, Filter, Request, Res, Step, Target};
-use ringwarden_filter::{Batch, Errno, Fate, KernelModel, Privileges, Refusal, Ring, Task};
+use ringwarden_filter::{Batch, Errno, Fate, KernelModel, Limits, Machine, Privileges, Refusal, Ring, Task};
 use ringwarden_uapi::bpf::{Bpf, BpfFilter, CMD_FILTER};
 use ringwarden_uapi::restriction::TaskRestriction;
 use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
@@ -31,8 +31,13 @@ struct Queue {
 
 impl World {
     pub(crate) fn new(model: KernelModel) -> Self {
+        Self::with_machine(model, Machine::default())
+    }
+
+    pub(crate) fn with_machine(model: KernelModel, machine: Machine) -> Self {
         let root = Privileges { no_new_privs: false, sys_admin: true };
-        let tasks = HashMap::from([("main".to_owned(), Task::new(model, root))]);
+        let task = Task::with_limits(Limits::new(model).with_machine(machine), root);
+        let tasks = HashMap::from([("main".to_owned(), task)]);
         Self { model, tasks, rings: HashMap::new(), memory: Memory::default() }
     }
 

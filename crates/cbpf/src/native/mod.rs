@@ -1,0 +1,72 @@
+//! Programs as code of the processor, for those that want verdicts in a few nanoseconds.
+//!
+//! What is here may be run on programs of somebody who is not trusted, for these reasons:
+//!
+//! - The code is made of a *checked* program, instruction by instruction, and can do no more than that:
+//!   it jumps forwards only, to beginnings of instructions, and its last one returns, so that it ends.
+//! - The only memory that it reads are words of the context, each at a distance that the check has found to be
+//!   inside and that stands in the code. No address depends on a value, so that nothing else is
+//!   read speculatively either.
+//! - It writes no memory and has no stack: A, X and the sixteen cells are registers that callers
+//!   do not expect to be kept. It calls nothing.
+//! - The pages are writable first and executable then, never both ([`memory`]).
+//!
+//! A program chooses its constants, and they stand in the code as they are (they are not *blinded*). What they would
+//! do if somebody jumped into their middle is of no use to whoever has no way to make this process jump anywhere: a
+//! program's own jumps lead only to its own instructions, and whose request is judged runs in another process.
+//! A process that holds other people's data, and may have other holes, should know that it has such pages; that
+//! is one of the reasons why this is to be asked for ([`Machine::Native`](crate::Machine::Native)).
+//!
+//! That the code does what the interpreter does, random programs say (`check_machines` among the crate's properties).
+
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
+mod aarch64;
+mod backwards;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod memory;
+#[cfg(test)]
+mod tests;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+use aarch64 as processor;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as processor;
+
+use crate::op::Op;
+use alloc::vec::Vec;
+
+/// A program as code of this processor.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) struct Native(memory::Function);
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+impl Native {
+    /// The code of checked programs, each of which loads none but so many first words of its context. Nothing where no
+    /// memory is to be had for it or none that may become executable.
+    pub(crate) fn all(programs: &[(&[Op], usize)]) -> Option<Vec<Self>> {
+        Some(memory::Function::all(programs)?.into_iter().map(Self).collect())
+    }
+
+    /// The program's value; 0 where the context is too short.
+    #[inline]
+    pub(crate) fn run(&self, context: &[u32]) -> u32 {
+        self.0.call(context)
+    }
+}
+
+/// No code: of this processor nothing is known here.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) enum Native {}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+impl Native {
+    pub(crate) fn all(_: &[(&[Op], usize)]) -> Option<Vec<Self>> {
+        None
+    }
+
+    pub(crate) fn run(&self, _: &[u32]) -> u32 {
+        match *self {}
+    }
+}
