@@ -9,6 +9,7 @@ mod launch;
 use client::{lines, policy};
 use launch::{Stage, finish, is_root};
 use ringwarden::kernel::Facts;
+use ringwarden_testring::{Ring, SetupFlags};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -69,6 +70,7 @@ fn attempts(mut command: Command) -> serde_json::Map<String, Value> {
 
 #[test]
 fn only_refused_requests_and_their_chains_change() {
+    let _alone = alone();
     for stage in stages() {
         let client = stage.example("uring_client");
         let native = finish(stage.native(&client));
@@ -102,6 +104,7 @@ fn ways(stage: &Stage) -> Vec<String> {
 
 #[test]
 fn there_is_no_way_out() {
+    let _alone = alone();
     for stage in stages() {
         let captive = stage.example("captive");
         let policy = policy("allow", &format!("{}\nmsg_ring = \"deny\"", no_nop(&stage)));
@@ -121,6 +124,7 @@ fn there_is_no_way_out() {
 /// A ring without a list takes the place of one that is being enabled.
 #[test]
 fn no_ring_is_enabled_in_place_of_another() {
+    let _alone = alone();
     // Where filters hold rings, there are none without.
     for stage in stages().into_iter().filter(|stage| stage.backend() == "restricted") {
         for (rule, result) in [("nop = \"deny\"", DENIED), ("read = \"deny\"", 0)] {
@@ -138,6 +142,7 @@ fn no_ring_is_enabled_in_place_of_another() {
 /// The attempts prove something only if they work where nothing is refused.
 #[test]
 fn the_attempts_succeed_where_nop_is_allowed() {
+    let _alone = alone();
     for stage in stages() {
         let captive = stage.example("captive");
         let allowed = attempts(stage.guarded(&policy("allow", "read = \"deny\""), &captive));
@@ -149,6 +154,7 @@ fn the_attempts_succeed_where_nop_is_allowed() {
 
 #[test]
 fn a_policy_with_a_condition_is_refused_by_name() {
+    let _alone = alone();
     let stage = Stage::new().with_backend("restricted");
     let output = finish(stage.guarded(&policy("allow", "socket = \"family == AF_UNIX\""), "true"));
     assert_eq!(output.status.code(), Some(125));
@@ -161,6 +167,7 @@ fn a_policy_with_a_condition_is_refused_by_name() {
 /// Where rings are not split, what needs that is refused, and why no other lane would do is said.
 #[test]
 fn without_split_rings_nothing_is_held_in_part() {
+    let _alone = alone();
     if ringwarden::guard::SPLITS_RINGS {
         return;
     }
@@ -192,6 +199,7 @@ fn without_split_rings_nothing_is_held_in_part() {
 /// What a policy says of new rings holds for those that are resized, too.
 #[test]
 fn a_limited_ring_stays_as_it_is() {
+    let _alone = alone();
     for stage in stages() {
         let captive = stage.example("captive");
         let mut native = stage.native(&captive);
@@ -231,13 +239,22 @@ fn ran(reports: &[Value]) -> BTreeMap<String, u64> {
     sums
 }
 
-/// Whoever holds this has all processors, and all the memory that rings of an ordinary user may take.
-static RACE: Mutex<()> = Mutex::new(());
+/// Whoever has this has all processors, and all the memory that rings of an ordinary user may take, which is all users'
+/// whom these tests play: one test after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // What the rings of the one before had comes back in the background: until a large one has room, for those that
+    // it counts for.
+    const LARGE: u32 = 8192;
+    drop(Ring::when_there_is_room(LARGE, SetupFlags::empty()));
+    alone
+}
 
 /// The adversary of `testprograms/examples/ring_adversary`: what it can do natively, and what here.
 #[test]
 fn every_race_is_won_natively_and_none_for_rings_that_are_made() {
-    let _alone = RACE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     // What races can be won is the program's doing, not the kernel's: one machine will do, a fast one.
     if !is_guest() {
         let stage = Stage::unprivileged();
@@ -269,11 +286,11 @@ fn every_race_is_won_natively_and_none_for_rings_that_are_made() {
 /// that does not look which of its threads traces it, where the call is made in place of another of the maker's.
 #[test]
 fn who_takes_the_place_of_a_single_issuer_enables_nothing() {
+    let _alone = alone();
     // Where filters hold rings, there are none without. An emulated machine has no second processor to keep busy.
     if is_guest() {
         return;
     }
-    let _alone = RACE.lock().unwrap_or_else(PoisonError::into_inner);
     let stage = Stage::unprivileged().alone().with_backend("restricted");
     let replaced: &[_] = if cfg!(target_arch = "x86_64") { &["replaced"; 8] } else { &[] };
     for how in ["openly"; 2].iter().chain(replaced) {
@@ -289,7 +306,7 @@ fn who_takes_the_place_of_a_single_issuer_enables_nothing() {
 /// it was making a call does not live to tell.
 #[test]
 fn rings_stay_held_when_the_maker_is_killed() {
-    let _alone = RACE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     for stage in stages() {
         let (mut killed, mut told) = (0, 0);
         while killed < if is_guest() { 1 } else { 4 } || told == 0 {
@@ -324,6 +341,7 @@ fn rings_stay_held_when_the_maker_is_killed() {
 /// As the entry point of a container does.
 #[test]
 fn the_first_process_of_a_namespace_collects_orphans() {
+    let _alone = alone();
     const ORPHANS: &str = "for _ in 1 2 3 4 5 6 7 8; do (true &); done; tries=100
         while [ $tries -gt 0 ] && cat /proc/[0-9]*/stat | grep -q ' Z '; do tries=$((tries - 1)); sleep 0.05; done
         echo $tries";
@@ -343,6 +361,7 @@ fn the_first_process_of_a_namespace_collects_orphans() {
 /// one waits others cannot be restricted, and once one could be there are no single issuers.
 #[test]
 fn a_disabled_ring_belongs_to_whoever_enables_it() {
+    let _alone = alone();
     const DIFFER: [(&str, &str); 2] = [("a list while it waits", "-16"), ("second used by another", "0")];
     for stage in stages() {
         let client = stage.example("single_issuer");
@@ -364,6 +383,7 @@ fn a_disabled_ring_belongs_to_whoever_enables_it() {
 /// Daemons make rings, too, where Yama lets nobody but ancestors look into a process.
 #[test]
 fn orphans_get_rings_where_only_ancestors_may_look_into_them() {
+    let _alone = alone();
     const SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
     // The second is an orphan when it is let go on.
     const DAEMON: &str = r#"(sh -c 'read x; exec "$0" 2' "$0" <"$1" >"$2" &); echo go >"$1""#;
@@ -390,6 +410,7 @@ fn orphans_get_rings_where_only_ancestors_may_look_into_them() {
 /// Only who makes the rings can hold `[setup]`, and only filters a condition.
 #[test]
 fn filters_and_rules_for_new_rings_go_together() {
+    let _alone = alone();
     let text = format!(
         "{}[setup]\ndeny_flags = [\"SQE128\"]\n",
         policy("allow", "openat2 = \"flags & O_CREAT != 0\"\n")
