@@ -34,5 +34,6 @@ fn a_frozen_process_goes_on_when_it_is_thawed_and_others_all_the_while() {
     }
     assert_eq!((&attempts["status"], &attempts["sibling: status"]), (&0.into(), &0.into()), "{attempts}");
     let longest = attempts["sibling: longest pause"].as_u64().expect("a number");
-    assert!(longest < 1000, "{attempts}");
+    // The guard gives up a call after five seconds: whoever waited for that one waited as long.
+    assert!(longest < 2500, "{attempts}");
 }

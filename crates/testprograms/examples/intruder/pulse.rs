@@ -16,11 +16,14 @@ const REST: Duration = Duration::from_millis(1);
 /// Time between two rings: locked memory is given back a moment after a ring is closed.
 const LONG_REST: Duration = Duration::from_millis(10);
 
-/// A process that submits one NOP after the other.
+/// A process that submits one NOP after the other; beside it another that only looks at the time.
 pub(crate) struct Pulse {
     child: i32,
+    bystander: i32,
     stop: &'static AtomicU64,
     longest: &'static AtomicU64,
+    /// For how long the bystander had no processor at most: then nobody may have had one.
+    without_processor: &'static AtomicU64,
     count: &'static AtomicU64,
 }
 
@@ -69,10 +72,19 @@ impl Pulse {
             }
             Ok(0)
         })?;
+        let without_processor = shared_number()?;
+        let bystander = fork(|| {
+            while stop.load(Ordering::Relaxed) == 0 {
+                let start = Instant::now();
+                std::thread::sleep(REST);
+                without_processor.fetch_max(start.elapsed().as_millis() as u64, Ordering::Relaxed);
+            }
+            Ok(0)
+        })?;
         while count.load(Ordering::Relaxed) == 0 {
             std::thread::sleep(REST);
         }
-        Ok(Self { child, stop, longest, count })
+        Ok(Self { child, bystander, stop, longest, without_processor, count })
     }
 
     /// Stops it and records what it has noted.
@@ -80,7 +92,10 @@ impl Pulse {
         self.stop.store(1, Ordering::Relaxed);
         let status = wait(self.child, Duration::from_secs(20))?;
         attempts.count("sibling: status", status.map_or(100, |status| status as usize));
-        attempts.count("sibling: longest pause", self.longest.load(Ordering::Relaxed) as usize);
+        wait(self.bystander, Duration::from_secs(20))?;
+        // Of the guard's making: it and the sibling each have to wait for a processor, too.
+        let [longest, without] = [self.longest, self.without_processor].map(|ms| ms.load(Ordering::Relaxed));
+        attempts.count("sibling: longest pause", longest.saturating_sub(2 * without) as usize);
         attempts.count("sibling: requests", self.count.load(Ordering::Relaxed) as usize);
         Ok(())
     }
