@@ -198,17 +198,11 @@ fn ret(code: &mut Backwards, value: impl FnOnce(&mut Backwards)) {
 
 /// Goes on where `to` says, by a condition on what `test` finds.
 fn branch(code: &mut Backwards, index: usize, to: Branch, condition: u32, test: impl FnOnce(&mut Backwards)) {
-    let [jt, jf] = [to.jt, to.jf].map(|skip| index + 1 + usize::from(skip));
-    if jt == jf {
-        return jump(code, jt);
-    }
-    if to.jt == 0 {
-        jump_if(code, condition ^ 1, jf);
-    } else {
-        jump(code, jf);
-        jump_if(code, condition, jt);
-    }
-    test(code);
+    let jump_if = |code: &mut Backwards, holds, target| {
+        // The opposite differs in the lowest bit.
+        jump_if(code, if holds { condition } else { condition ^ 1 }, target);
+    };
+    code.branch(index, to, jump, jump_if, test);
 }
 
 fn jump(code: &mut Backwards, target: usize) {

@@ -1,5 +1,6 @@
 //! Code written from its end to its beginning.
 
+use crate::op::Branch;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -33,6 +34,29 @@ impl Backwards {
     /// How far it is to the beginning of an instruction from the code that is there.
     pub(super) fn distance(&self, instruction: usize) -> usize {
         self.bytes.len() - self.begins[instruction]
+    }
+
+    /// Goes on from that instruction where `to` says, by a condition on what `test` finds. `jump` leads to an
+    /// instruction always, `jump_if` where the condition holds or, for `false`, where it does not.
+    pub(super) fn branch(
+        &mut self,
+        index: usize,
+        to: Branch,
+        jump: impl Fn(&mut Self, usize),
+        jump_if: impl Fn(&mut Self, bool, usize),
+        test: impl FnOnce(&mut Self),
+    ) {
+        let [jt, jf] = [to.jt, to.jf].map(|skip| index + 1 + usize::from(skip));
+        if jt == jf {
+            return jump(self, jt);
+        }
+        if to.jt == 0 {
+            jump_if(self, false, jf);
+        } else {
+            jump(self, jf);
+            jump_if(self, true, jt);
+        }
+        test(self);
     }
 
     /// The code from its beginning to its end.
