@@ -73,7 +73,7 @@ impl Context {
         if let Some(shown) = payload::of_sqe(model, sqe) {
             context.show(&shown);
         }
-        if sqe.flags & SqeFlags::IO_DRAIN.bits() != 0 || forces_async(opcode, sqe) {
+        if forces_async(opcode, sqe) {
             context = context.with_flags(SqeFlags::ASYNC);
         }
         context
@@ -143,10 +143,11 @@ impl Context {
     }
 }
 
-/// Whether the operation's preparation always sends the request to a worker thread, so that it
-/// shows IOSQE_ASYNC. Where a payload decides, [`payload`] says so.
+/// Whether a request waits in a queue, as a drain does, or the operation's preparation always sends it to a worker
+/// thread, so that it shows IOSQE_ASYNC. Where a payload decides, [`payload`] says so.
 pub(crate) fn forces_async(opcode: Opcode, sqe: &Sqe) -> bool {
     match opcode {
+        _ if sqe.flags & SqeFlags::IO_DRAIN.bits() != 0 => true,
         Opcode::FADVISE => !FADVISE_INLINE.contains(&sqe.op_flags),
         Opcode::FSYNC
         | Opcode::SYNC_FILE_RANGE

@@ -35,7 +35,7 @@ pub(crate) fn lend<T>(model: KernelModel, sqe: &Sqe, stack: &Stack, judge: impl 
     let shown = if loads & (HEAD | PAYLOAD) != 0 { payload::of_sqe(model, sqe) } else { None };
     if loads & HEAD != 0 {
         let mut flags = SqeFlags::from_bits_truncate(sqe.flags);
-        if flags.contains(SqeFlags::IO_DRAIN) || forces_async(opcode, sqe) {
+        if forces_async(opcode, sqe) {
             flags |= SqeFlags::ASYNC;
         }
         flags |= shown.map_or(SqeFlags::empty(), |shown| shown.flags);
