@@ -3,6 +3,7 @@
 use crate::architecture::Architecture;
 use crate::cache;
 use crate::debian::Suite;
+use crate::target_folder::target_folder;
 use anyhow::{Context, ensure};
 use std::ffi::OsString;
 use std::fs;
@@ -69,8 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Has cargo do something, and gives the folder that has one for each profile.
 pub(crate) fn cargo(arguments: &[impl AsRef<std::ffi::OsStr>]) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let target = own.ancestors().nth(2).context("xtask is not in a target folder")?.join("aarch64");
+    let target = target_folder()?.join("aarch64");
     fs::create_dir_all(&target)?;
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
     let root = root()?;

@@ -4,6 +4,7 @@
 //! takes; only the sanitizers, which `cargo fuzz` adds, need a nightly one.
 
 use crate::architecture::Architecture;
+use crate::target_folder::target_folder;
 use anyhow::{Context, bail, ensure};
 use std::env;
 use std::ffi::OsStr;
@@ -49,8 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(unknown) = wanted.iter().find(|target| !all.contains(target)) {
         bail!("there is no target `{unknown}`; there are {}", all.join(", "));
     }
-    let own = env::current_exe()?;
-    let folder = own.ancestors().nth(2).context("xtask is not in a target folder")?.join("fuzz");
+    let folder = target_folder()?.join("fuzz");
     let built = build(&folder)?;
     for target in wanted {
         let mut fuzzer = Command::new(built.join(target));

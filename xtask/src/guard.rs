@@ -1,5 +1,6 @@
 //! Commands run under `ringwarden run` with a policy of our own.
 
+use crate::target_folder::target_folder;
 use anyhow::{Context, ensure};
 use std::ffi::OsStr;
 use std::io::Write;
@@ -65,7 +66,6 @@ fn build_release() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo).args(["build", "--release", "-p", "ringwarden-cli"]).status()?;
     ensure!(status.success(), "building ringwarden failed");
-    let own = std::env::current_exe()?;
-    let target = own.ancestors().nth(2).context("xtask is not in a target folder")?;
+    let target = target_folder()?;
     Ok(target.join("release/ringwarden"))
 }

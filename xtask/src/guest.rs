@@ -2,7 +2,8 @@
 
 use crate::architecture::Architecture;
 use crate::cross;
-use anyhow::{Context, ensure};
+use crate::target_folder::target_folder;
+use anyhow::ensure;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -33,8 +34,7 @@ impl Programs {
 /// the target folder: other flags would have everything else built anew each time. Gives the folder that
 /// has one for each profile.
 pub(crate) fn build(arguments: &[&str]) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let target = own.ancestors().nth(2).context("xtask is not in a target folder")?.join("guest");
+    let target = target_folder()?.join("guest");
     if !target.exists() {
         eprintln!("building what runs in virtual machines");
     }

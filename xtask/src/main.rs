@@ -22,6 +22,7 @@ mod presets;
 mod programs;
 mod report;
 mod static_program;
+mod target_folder;
 mod transparency;
 mod vm;
 

@@ -4,6 +4,7 @@ use crate::architecture::Architecture;
 use crate::cross;
 use crate::debian::succeed;
 use crate::empty_root::EmptyRoot;
+use crate::target_folder::target_folder;
 use anyhow::{Context, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,8 +46,7 @@ pub(crate) fn run(Args { kind }: &Args) -> anyhow::Result<()> {
 
 /// The program, stripped.
 pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own.ancestors().nth(2).context("xtask is not in a target folder")?.join("static");
+    let folder = target_folder()?.join("static");
     // Where Cargo puts what it builds with its two oldest profiles.
     let output = if profile == "dev" { "debug" } else { profile };
     let built = match architecture {
