@@ -6,6 +6,7 @@ pub(crate) use form::Report;
 
 use crate::{UNUSABLE, kernels, layers, output, style};
 use clap::{Args, ValueEnum};
+use ringwarden::Enforcement;
 use ringwarden::policy::{self, Compiled, TWINS, closest};
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
 use std::path::PathBuf;
@@ -80,7 +81,7 @@ impl Compile {
                 return ExitCode::from(UNUSABLE);
             }
         };
-        let kernel = self.kernel.unwrap_or_else(|| layers::needed(&policies));
+        let kernel = self.kernel.unwrap_or_else(|| Enforcement::needed(&policies));
         let mut compiled = match policy::compile(&policies, kernel) {
             Ok(compiled) => compiled,
             Err(errors) => {

@@ -129,6 +129,7 @@ fn watch(
     let changes = Arrivals::of_children().map_err(raw)?;
     started.go().map_err(raw)?;
 
+    let mut executing = guard.executed.is_some();
     let mut job = getppid().map(|watchdog| Job::new(started.pid, watchdog, reports));
     let mut status = None;
     let mut nobody_left = false;
@@ -156,6 +157,7 @@ fn watch(
                 // No guarded task is left when the listener hangs up.
                 Some(_) => PollFd::new(&listener, PollFlags::empty()),
             },
+            if executing { started.exec_fd() } else { PollFd::from_borrowed_fd(life, PollFlags::empty()) },
         ];
         let soon = tidy_at.or_else(|| changed.then(|| Instant::now() + TICK));
         match poll(&mut fds, Some(&until(soon.map_or(second, |soon| soon.min(second))))) {
@@ -164,9 +166,16 @@ fn watch(
         }
         let [life, served_or_failed, child, untidy, ends, last] =
             [0, 1, 2, 3, 4, 5].map(|index: usize| !fds[index].revents().is_empty());
+        let exec = fds[6].revents();
         let now = Instant::now();
         if life {
             return Err(libc::EPIPE);
+        }
+        if executing && !exec.is_empty() {
+            executing = false;
+            if Started::was_executed(exec) {
+                let _ = rustix::io::write(reports, &Report::Executed.to_bytes());
+            }
         }
         if now >= second {
             second = now + SECOND;

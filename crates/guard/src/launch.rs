@@ -20,6 +20,7 @@ pub struct Guard {
     pub(crate) observer: Option<Arc<dyn Observe>>,
     pub(crate) own_filters: bool,
     pub(crate) permissive: bool,
+    pub(crate) executed: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// Why a program could not be run, or not to its end.
@@ -110,6 +111,7 @@ impl Guard {
             observer: None,
             own_filters: false,
             permissive: false,
+            executed: None,
         }
     }
 
@@ -153,6 +155,13 @@ impl Guard {
     #[must_use]
     pub fn with_permission(mut self) -> Self {
         self.permissive = true;
+        self
+    }
+
+    /// Calls `executed`, in the calling process, when the program was executed, and never where that failed.
+    #[must_use]
+    pub fn told_of_exec(mut self, executed: impl FnOnce() + Send + 'static) -> Self {
+        self.executed = Some(Box::new(executed));
         self
     }
 

@@ -9,6 +9,8 @@ pub(crate) enum Report {
     Started { pid: i32 },
     /// The program never ran; `status` says what kind of failure.
     NotStarted { status: u8, errno: i32 },
+    /// The program was executed.
+    Executed,
     /// That signal has stopped the program.
     Stopped { signal: i32 },
     /// The program runs on.
@@ -33,6 +35,7 @@ impl Report {
             Self::ProgramEnded { status } => (4, status.to_number(), 0),
             Self::Stopped { signal } => (5, signal, 0),
             Self::Continued => (6, 0, 0),
+            Self::Executed => (7, 0, 0),
         };
         let mut bytes = [0; Self::SIZE];
         for (chunk, value) in bytes.chunks_mut(4).zip([kind, a, b]) {
@@ -52,6 +55,7 @@ impl Report {
             4 => Self::ProgramEnded { status: Status::from_number(a) },
             5 => Self::Stopped { signal: a },
             6 => Self::Continued,
+            7 => Self::Executed,
             _ => return None,
         })
     }

@@ -16,7 +16,7 @@ use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use std::ffi::OsStr;
 
 /// See [`Guard::run`].
-pub(crate) fn run(guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
+pub(crate) fn run(mut guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
     check_needs(guard.when())?;
     let kernel = machine()?;
     let (argv, program) = command(argv)?;
@@ -42,9 +42,10 @@ pub(crate) fn run(guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status, Er
     };
     drop(life_out);
     drop(reports_in);
+    let executed = guard.executed.take();
     descriptors::close_for_own_part();
     let tree = Tree { guard: pid, children, spared: &earlier_children };
-    watchdog::watch(&tree, held, &reports_out, life_in, &program)
+    watchdog::watch(&tree, held, &reports_out, life_in, &program, executed)
 }
 
 /// What there is to be known of this machine.

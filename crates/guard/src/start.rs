@@ -4,6 +4,7 @@ use crate::child::{Child, read_i32};
 use crate::seccomp::{Listener, listener_of};
 use libc::sock_filter;
 use ringwarden_launch::{Argv, FAILED, HeldSignals, Status, descriptors, wait};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -26,6 +27,17 @@ impl Started {
     /// `EPIPE` when it has died.
     pub(crate) fn go(&self) -> Result<(), Errno> {
         rustix::io::write(&self.handshake, b"x").map(drop)
+    }
+
+    /// Ready when the program was executed or never will be: see [`was_executed`](Self::was_executed).
+    pub(crate) fn exec_fd(&self) -> PollFd<'_> {
+        PollFd::new(&self.exec_failure, PollFlags::IN)
+    }
+
+    /// Whether [`exec_fd`](Self::exec_fd) is ready because of the exec: that closes the pipe, into which nothing was
+    /// written.
+    pub(crate) fn was_executed(ready: PollFlags) -> bool {
+        ready.contains(PollFlags::HUP) && !ready.contains(PollFlags::IN)
     }
 
     /// The status of the program, whose pidfd says that it has ended. `None` while a descendant that traces it

@@ -20,7 +20,7 @@ pub(crate) struct Tree<'a> {
 }
 
 /// Waits until all is over, and gives the program's status. `reports` comes from the guard's process, and
-/// dropping `life` tells it that the watchdog is gone. The signals `held` until the program exists are for
+/// dropping `life` tells it that the watchdog is gone. `executed` is called when the program was executed. The signals `held` until the program exists are for
 /// the program.
 pub(crate) fn watch(
     tree: &Tree<'_>,
@@ -28,13 +28,24 @@ pub(crate) fn watch(
     reports: &OwnedFd,
     life: OwnedFd,
     program: &str,
+    executed: Option<Box<dyn FnOnce() + Send>>,
 ) -> Result<Status, Error> {
     let outcome = match StandIn::new(Some(tree.guard)) {
         Ok(stand_in) => {
             let guard = State::open(tree.guard).ok();
             let (program_runs, ended, stopped, cut_short) = (None, None, None, false);
-            Watch { tree, reports, stand_in, guard, program: program_runs, ended, stopped, cut_short }
-                .until_the_end(program)
+            Watch {
+                tree,
+                reports,
+                stand_in,
+                guard,
+                program: program_runs,
+                ended,
+                stopped,
+                cut_short,
+                executed,
+            }
+            .until_the_end(program)
         }
         Err(error) => Err(Error::Start(error.into())),
     };
@@ -59,6 +70,8 @@ struct Watch<'a> {
     stopped: Option<i32>,
     /// A signal has ended the tree that the program left behind.
     cut_short: bool,
+    /// Who is told when the program was executed.
+    executed: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Watch<'_> {
@@ -116,6 +129,7 @@ impl Watch<'_> {
                     Some((pidfd_open(pid, PidfdFlags::empty()).ok()?, State::open(pid).ok()))
                 });
             }
+            Report::Executed => self.executed.take().into_iter().for_each(|executed| executed()),
             Report::Stopped { signal } => self.stopped = Some(signal),
             Report::Continued => self.stopped = None,
             Report::ProgramEnded { status } => {

@@ -90,6 +90,22 @@ impl Policy {
         let name = path.to_str().ok_or_else(|| unreadable(Unreadable::Name))?;
         Ok(parse(&read(name).map_err(unreadable)?, name)?)
     }
+
+    /// The policy whose [`files`](Self::files) these are, names and texts: no file is read, so that it is the same in another
+    /// process, user or folder. The first is the policy's own.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; that it extends a file which is not among these is one of them.
+    pub fn from_files(files: &[(impl AsRef<str>, impl AsRef<str>)]) -> Result<Self, Diagnostics> {
+        let files = files.iter().map(|(name, text)| (name.as_ref(), text.as_ref()));
+        let (name, text) = files.clone().next().unwrap_or_default();
+        Self::parse_with(text, name, |base, file| {
+            let named = named_beside(base, file).map_err(|reason| reason.to_string())?;
+            let found = files.clone().find(|(name, _)| *name == named);
+            let (_, text) = found.ok_or_else(|| format!("there is no `{named}` among the policy's files"))?;
+            Ok(Base { file: named, text: text.to_owned() })
+        })
+    }
 }
 
 /// The policy of a text, as it is in the file of that name: others that it names are relative to it.
@@ -102,11 +118,15 @@ pub fn parse(text: &str, name: &str) -> Result<Policy, Diagnostics> {
 
 /// The policy that `file` names `base`. Relative to the file, so that a folder of policies can be moved.
 fn beside(base: &str, file: &str) -> Result<Base, Unreadable> {
-    let path = Path::new(file).parent().map_or_else(|| PathBuf::from(base), |folder| folder.join(base));
-    lasting(&path)?;
-    let file = path.into_os_string().into_string().map_err(|_| Unreadable::Name)?;
+    let file = named_beside(base, file)?;
+    lasting(Path::new(&file))?;
     let text = read(&file)?;
     Ok(Base { file, text })
+}
+
+fn named_beside(base: &str, file: &str) -> Result<String, Unreadable> {
+    let path = Path::new(file).parent().map_or_else(|| PathBuf::from(base), |folder| folder.join(base));
+    path.into_os_string().into_string().map_err(|_| Unreadable::Name)
 }
 
 /// Refuses a pipe or a device, which would be waited for, and has nothing to say the second time.

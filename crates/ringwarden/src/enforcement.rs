@@ -3,7 +3,7 @@
 use crate::operations::at;
 use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError};
 use ringwarden_guard::{Guard, Maker};
-use ringwarden_kernel::Kernel;
+use ringwarden_kernel::{Kernel, Lacking};
 use ringwarden_policy::{Decision, Diagnostics, Policy, Rule, RuleOrigin, compile};
 use ringwarden_uapi::ring::{Params, Sqe};
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
@@ -38,6 +38,12 @@ pub enum EnforceError {
     /// There is no policy, and nothing that would refuse a request.
     #[error("there is no policy to enforce")]
     NoLayer,
+    /// A policy only gives names, for policies that extend it.
+    #[error("{file} only gives names, for policies that extend it: there is nothing to enforce")]
+    OnlyNames {
+        /// The policy's file.
+        file: String,
+    },
     /// A rule cannot be compiled for the kernel.
     #[error(transparent)]
     Policy(#[from] Diagnostics),
@@ -49,6 +55,24 @@ pub enum EnforceError {
         /// Why.
         error: RegisterError,
     },
+}
+
+/// Why policies cannot be left to the kernel's filters for tasks: the flags of a new ring are behind a pointer, which
+/// neither filters nor seccomp look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("only who makes the rings can hold what `[setup]` says of them")]
+pub struct BeyondTasks;
+
+/// Why the kernel's own filters do not hold policies.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoFilters {
+    /// They cannot be relied on here.
+    #[error(transparent)]
+    Lacking(#[from] Lacking),
+    /// They do not show what some rule looks at.
+    #[error("this kernel's filters, those of Linux {0}, do not see what the policy asks for")]
+    Unseen(KernelModel),
 }
 
 impl Enforcement {
@@ -83,6 +107,22 @@ impl Enforcement {
         Ok(Self { filters, calls: compiled.calls, rules, layers: layers.to_vec(), rest, unproved })
     }
 
+    /// The model whose filters see all that rules of the policies look at: the newest kernel's wherever that will do.
+    pub fn needed<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> KernelModel {
+        policies.into_iter().map(Policy::needs).fold(KernelModel::default(), KernelModel::max)
+    }
+
+    /// Compiles `layers` for the kernel's own filters, where those are `usable` as filters of a model:
+    /// [`Facts::usable`](ringwarden_kernel::Facts::usable) says so, or
+    /// [`Facts::usable_on_rings`](ringwarden_kernel::Facts::usable_on_rings).
+    ///
+    /// # Errors
+    /// Why they do not hold the policies.
+    pub fn for_filters(usable: Result<KernelModel, Lacking>, layers: &[Policy]) -> Result<Self, NoFilters> {
+        let model = usable?;
+        Self::new(layers, model).map_err(|_| NoFilters::Unseen(model))
+    }
+
     /// The rules of which it could not be proved that their programs are what they say; `None` where there are
     /// none, as nearly always.
     pub fn unproved(&self) -> Option<&Diagnostics> {
@@ -103,11 +143,16 @@ impl Enforcement {
         Guard::new(self.filters.clone()).with_calls(self.calls)
     }
 
-    /// The kernel's own filters, for a kernel that keeps to the model that this was compiled for; `None`
-    /// where `[setup]` asks for what filters and seccomp cannot hold: the flags of a new ring are
-    /// behind a pointer. Those for [`KernelModel::Guard`] no kernel takes.
-    pub fn kernel(&self) -> Option<Kernel> {
-        self.calls.setup.allow_everything().then(|| Kernel::new(&self.filters, self.calls.register))
+    /// The kernel's own filters, for a kernel that keeps to the model that this was compiled for. Those for
+    /// [`KernelModel::Guard`] no kernel takes.
+    ///
+    /// # Errors
+    /// `[setup]` asks for what filters and seccomp cannot hold.
+    pub fn kernel(&self) -> Result<Kernel, BeyondTasks> {
+        match self.calls.setup.allow_everything() {
+            true => Ok(Kernel::new(&self.filters, self.calls.register)),
+            false => Err(BeyondTasks),
+        }
     }
 
     /// What only a guard can hold, for people: a rule, and what it asks for that no kernel shows its filters. `None`
