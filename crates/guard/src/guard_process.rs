@@ -3,9 +3,9 @@
 
 use crate::audit::SharedAudit;
 use crate::child::read_i32;
+use crate::guard::Guard;
 use crate::job::Job;
 use crate::kernel_ring::KernelRing;
-use crate::launch::Guard;
 use crate::report::Report;
 use crate::rlimits::{raise, raise_open_files};
 use crate::rules::Rules;

@@ -1,6 +1,7 @@
 //! Rings are split on x86-64 alone: the order of stores that `slots` rests on is proven for no other processor.
 
-use crate::launch::{Error, Guard};
+use crate::error::Error;
+use crate::guard::Guard;
 use ringwarden_launch::Status;
 use std::ffi::OsStr;
 

@@ -1,9 +1,11 @@
 //! From one process to three: the watchdog, the guard, and the program whose rings are split.
 
+use crate::error::Error;
+use crate::guard::Guard;
 use crate::guard_process;
 use crate::hazards::Hazards;
 use crate::kernel_ring::KernelRing;
-use crate::launch::{Error, Guard, check_needs, check_yama, command};
+use crate::preconditions::{check_needs, check_yama, command};
 use crate::seccomp::split::Traps;
 use crate::watchdog::{self, Tree};
 use ringwarden_launch::tree::{self, Children};
@@ -54,7 +56,7 @@ pub(crate) fn run(guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status, Er
 pub(crate) fn machine() -> Result<KernelRing, Error> {
     check_yama()?;
     let mut kernel = KernelRing::probe().map_err(Error::NoIoUring)?;
-    kernel.hazards = Hazards::find(&kernel);
+    kernel.hazards = Hazards::find(kernel.filters_tasks());
     Ok(kernel)
 }
 
