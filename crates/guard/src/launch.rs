@@ -13,7 +13,7 @@ impl Guard {
     /// # Errors
     /// The first thing that is missing.
     pub fn check_machine() -> Result<(), Error> {
-        split_start::machine().map(drop)
+        split_start::check_machine()
     }
 
     /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it and all its

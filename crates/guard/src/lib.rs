@@ -45,6 +45,8 @@ mod guard;
 #[allow(unsafe_code)] // _exit
 mod guard_process;
 pub mod hazards;
+#[cfg(target_arch = "x86_64")]
+mod host;
 #[allow(unsafe_code)] // kcmp
 mod identity;
 #[allow(unsafe_code)] // ptrace

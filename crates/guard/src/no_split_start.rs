@@ -9,6 +9,6 @@ pub(crate) fn run(_: Guard, _: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
     Err(Error::Architecture)
 }
 
-pub(crate) fn machine() -> Result<(), Error> {
+pub(crate) fn check_machine() -> Result<(), Error> {
     Err(Error::Architecture)
 }
