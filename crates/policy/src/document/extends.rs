@@ -1,10 +1,10 @@
 //! Other policies that a policy names: `extends`, those that it starts from, and `within`.
 
 use super::Document;
+use crate::data::preset::Preset;
 use crate::diagnostic::Code;
+use crate::diagnostic::source::{Source, Span};
 use crate::policy::Policy;
-use crate::preset::Preset;
-use crate::source::{Source, Span};
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;

@@ -1,12 +1,12 @@
 //! Rings and register calls that tests and questions are about.
 
 use super::{Document, word};
-use crate::call::SetupCall;
+use crate::data::register_group::RegisterGroup;
+use crate::data::setup_flag::SetupFlag;
+use crate::diagnostic::source::{Source, Span};
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostics};
-use crate::register_group::RegisterGroup;
-use crate::setup_flag::SetupFlag;
-use crate::source::{Source, Span};
-use crate::suggest;
+use crate::policy::call::SetupCall;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{MAX_ENTRIES, SetupFlags};
 use std::sync::Arc;
