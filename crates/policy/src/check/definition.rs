@@ -5,8 +5,8 @@
 use crate::check::cond::Width;
 use crate::data::constant::Constant;
 use crate::data::kind::Kind;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::{Source, Span};
-use crate::policy::RuleOrigin;
 use crate::syntax::ast::Arithmetic;
 use crate::syntax::network::Network;
 use std::collections::BTreeMap;

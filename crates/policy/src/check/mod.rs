@@ -15,9 +15,9 @@ mod value;
 
 use crate::data::field::Field;
 use crate::data::kind::Kind;
+use crate::data::value::FieldValue;
 use crate::diagnostic::source::{Excerpt, Source, Span};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::policy::request::FieldValue;
 use crate::syntax::ast::{Comparison, Element, Expr, ExprKind};
 use crate::syntax::parse;
 use cond::{Cond, Value, Width};

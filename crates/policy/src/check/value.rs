@@ -4,8 +4,8 @@ use super::Checker;
 use crate::check::cond::{Value, Width};
 use crate::data::field::Field;
 use crate::data::kind::Kind;
+use crate::data::value::FieldValue;
 use crate::diagnostic::Code;
-use crate::policy::request::FieldValue;
 use crate::syntax::ast::Expr;
 use std::net::IpAddr;
 

@@ -1,6 +1,6 @@
 //! Every compilation is proved: what the filters allow is what the policies mean, for all requests at once.
 
-use crate::compile::Compiled;
+use crate::compile::compiled::Compiled;
 use crate::compile::meaning;
 use crate::data::field::Field;
 use crate::diagnostic::source::{Source, Span};
@@ -72,8 +72,15 @@ fn differs(layers: &[Policy], operation: Opcode, words: &[u32]) -> Diagnostics {
     wrong(by, operation, message)
 }
 
+impl Compiled {
+    /// What is not [proved](Self::unproved), as warnings at the rules of the layers that this was compiled from.
+    pub fn warnings(&self, layers: &[Policy]) -> Option<Diagnostics> {
+        unproved(layers, &self.unproved)
+    }
+}
+
 /// A warning for each rule of those operations, of which it was not found out whether their programs are right.
-pub(crate) fn unproved(layers: &[Policy], operations: &[Opcode]) -> Option<Diagnostics> {
+fn unproved(layers: &[Policy], operations: &[Opcode]) -> Option<Diagnostics> {
     let mut warnings: Vec<Diagnostic> = Vec::new();
     for (policy, &operation) in layers.iter().flat_map(|policy| operations.iter().map(move |op| (policy, op)))
     {

@@ -5,9 +5,10 @@ mod calls;
 
 use crate::check::cond::Cond;
 use crate::compile::meaning;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::{Excerpt, Source};
 use crate::policy::eval;
-use crate::policy::{Decision, Effect, Policy, RuleOrigin};
+use crate::policy::{Decision, Effect, Policy};
 use crate::syntax::ast::{Expr, ExprKind};
 use crate::syntax::parse;
 pub use calls::CallBranch;

@@ -11,4 +11,6 @@ pub(crate) mod release;
 pub(crate) mod setup_flag;
 pub(crate) mod show;
 pub(crate) mod twin;
+pub(crate) mod value;
+pub(crate) mod view;
 pub(crate) mod vulnerability;

@@ -3,8 +3,8 @@
 use crate::data::constant::{CONSTANTS, Constant};
 use crate::data::field::{Field, Form};
 use crate::data::kind::Kind;
-use crate::policy::eval::View;
-use crate::policy::request::FieldValue;
+use crate::data::value::FieldValue;
+use crate::data::view::View;
 use ringwarden_uapi::{Opcode, PayloadKind};
 use std::net::IpAddr;
 

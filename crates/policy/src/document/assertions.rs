@@ -2,11 +2,12 @@
 
 use super::{Document, Library};
 use crate::diagnostic::Code;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::Span;
 use crate::diagnostic::suggest;
 use crate::policy::assertion::{Assertion, Claim};
 use crate::policy::calls::Calls;
-use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement, RuleOrigin};
+use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement};
 use ringwarden_uapi::OPCODES;
 use std::sync::Arc;
 use toml::Spanned;

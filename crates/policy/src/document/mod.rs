@@ -15,6 +15,7 @@ mod tests;
 
 use crate::check::definition::Names;
 use crate::data::group::Group;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::{Excerpt, Source, Span};
 use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -22,12 +23,11 @@ use crate::lint::{self, Entry};
 use crate::policy::assertion::Assertion;
 use crate::policy::calls::Calls;
 use crate::policy::request::Request;
-use crate::policy::{Decision, Policy, RuleOrigin};
+use crate::policy::{Decision, Policy};
 use crate::syntax::ast::Expr;
 use crate::syntax::parse;
 pub use extends::Base;
-pub(crate) use extends::Library;
-pub(crate) use ring::{register, ring};
+use extends::Library;
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,8 +43,34 @@ const KEYS: &[&str] = &[
 /// The keys of a file that only gives names, to be extended by others.
 const DEFINING: &[&str] = &["version", "name", "define"];
 
+impl Policy {
+    /// Reads a policy file's text; `file_name` is what diagnostics and origins call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file. One that extends other files is wrong here:
+    /// [`from_file`](Self::from_file) and [`parse_with`](Self::parse_with) read those.
+    pub fn parse(source: &str, file_name: &str) -> Result<Self, Diagnostics> {
+        Self::parse_with(source, file_name, |_, _| Err("there is no folder to find it in".to_owned()))
+    }
+
+    /// The same for a policy that may extend others. `read` gives the policy of a name, and is told
+    /// the name of the file that the name is written in; or says why there is none. It is not asked for
+    /// [presets](crate::PRESETS), whose names begin with `@`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file and with those that it extends.
+    pub fn parse_with(
+        source: &str,
+        file_name: &str,
+        mut read: impl FnMut(&str, &str) -> Result<Base, String>,
+    ) -> Result<Self, Diagnostics> {
+        let mut library = Library { read: &mut read, count: 0, open: Vec::new() };
+        policy(&Arc::new(Source::new(file_name, source)), &mut library)
+    }
+}
+
 /// Reads a policy.
-pub(crate) fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
+fn policy(source: &Arc<Source>, library: &mut Library<'_>) -> Result<Policy, Diagnostics> {
     let (table, faults) = DeTable::parse_recoverable(&source.text);
     let faults: Vec<_> = faults.iter().map(|fault| not_toml(source, fault)).collect();
     let mut document = Document::new(source);
@@ -121,10 +147,17 @@ fn leading_zero(text: &str, at: usize) -> Option<String> {
     })
 }
 
-/// Reads `field=value` lines as a request.
-pub(crate) fn question(source: &Arc<Source>, operation: Opcode) -> Result<Request, Diagnostics> {
-    let mut document = Document::new(source);
-    document.question(operation).ok_or_else(|| Diagnostics::new(document.errors))
+impl Request {
+    /// Reads a request from the values of its fields, each `field=value` as in a test: `port=443`,
+    /// `flags=O_WRONLY|O_CREAT`. Diagnostics call them the file `request`, a value a line.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn parse(operation: Opcode, values: &[String]) -> Result<Self, Diagnostics> {
+        let source = Arc::new(Source::new("request", &values.join("\n")));
+        let mut document = Document::new(&source);
+        document.question(operation).ok_or_else(|| Diagnostics::new(document.errors))
+    }
 }
 
 struct Document<'s> {

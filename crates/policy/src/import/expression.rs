@@ -6,7 +6,7 @@ use super::ranges::Ranges;
 use crate::data::field::Field;
 use crate::data::kind::Kind;
 use crate::data::twin::Argument;
-use crate::policy::request::FieldValue;
+use crate::data::value::FieldValue;
 use ringwarden_uapi::Opcode;
 
 /// Parts that all hold. Brackets that nobody needs are left to the printer.

@@ -2,9 +2,10 @@
 
 use crate::data::group::GROUPS;
 use crate::data::register_group::REGISTER_GROUPS;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::layout::{File, Table, Value};
 use crate::policy::calls::Register;
-use crate::policy::{Decision, Policy, RuleOrigin};
+use crate::policy::{Decision, Policy};
 use ringwarden_uapi::register::REGISTER_OPS;
 use ringwarden_uapi::{OPCODES, Opcode, RegisterOp};
 

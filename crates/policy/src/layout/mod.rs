@@ -12,11 +12,11 @@ mod read;
 mod rows;
 
 use crate::data::field::Field;
+use crate::data::value::FieldValue;
 use crate::diagnostic::Diagnostics;
 use crate::diagnostic::source::{Excerpt, Source};
 use crate::document;
 use crate::policy::call::SetupCall;
-use crate::policy::request::FieldValue;
 use crate::syntax::ast::Meaning;
 use crate::syntax::parse;
 use ringwarden_uapi::ring::SetupFlags;

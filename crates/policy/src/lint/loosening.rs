@@ -4,9 +4,10 @@
 //! calls are compared here.
 
 use crate::data::setup_flag::SETUP_FLAGS;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::{Source, Span};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::policy::{Decision, Policy, Rule, RuleOrigin};
+use crate::policy::{Decision, Policy, Rule};
 use ringwarden_uapi::register::REGISTER_OPS;
 use ringwarden_uapi::ring::Params;
 use std::sync::Arc;

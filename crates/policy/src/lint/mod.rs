@@ -5,9 +5,10 @@ mod opening;
 
 use crate::data::equivalent::Equivalent;
 use crate::data::group::Group;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::Span;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::policy::{Decision, Effect, OperationRule, Policy, RuleOrigin};
+use crate::policy::{Decision, Effect, OperationRule, Policy};
 use ringwarden_uapi::Opcode;
 
 /// A key of `[ops]` and where it stands.

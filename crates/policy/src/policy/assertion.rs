@@ -2,9 +2,10 @@
 //!
 //! Whether it is so is for others to find out, who compare programs.
 
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::{Source, Span};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::policy::{Policy, RuleOrigin};
+use crate::policy::Policy;
 use std::sync::Arc;
 
 /// How many other operations one error names.

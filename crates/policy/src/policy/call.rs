@@ -1,14 +1,11 @@
 //! Calls that a program may make, as tests and questions write them: for a ring, or about one.
 
-use crate::diagnostic::Diagnostics;
-use crate::diagnostic::source::Source;
-use crate::document;
+use crate::diagnostic::origin::RuleOrigin;
 use crate::policy::request::Request;
-use crate::policy::{Decision, Policy, Rule, RuleOrigin};
+use crate::policy::{Decision, Policy, Rule};
 use ringwarden_uapi::ring::{Params, SetupFlags};
 use ringwarden_uapi::{Opcode, RegisterOp};
 use std::fmt;
-use std::sync::Arc;
 
 /// What a test is about, or a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,25 +52,6 @@ impl SetupCall {
             cq_entries: self.cq_entries.unwrap_or_default(),
             ..Params::default()
         }
-    }
-}
-
-impl Call {
-    /// Reads a ring from `field=value` lines: `entries=64`, `cq_entries=4096`, `flags=SQPOLL|SQ_AFF`. Diagnostics
-    /// call them the file `ring`, a value a line.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them.
-    pub fn parse_setup(values: &[String]) -> Result<Self, Diagnostics> {
-        document::ring(&Arc::new(Source::new("ring", &values.join("\n")))).map(Self::Setup)
-    }
-
-    /// Reads register calls from the name of an opcode, or its number.
-    ///
-    /// # Errors
-    /// That there is none.
-    pub fn parse_register(name: &str) -> Result<Self, Diagnostics> {
-        document::register(&Arc::new(Source::new("register", name))).map(Self::Register)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[setup]` and `[register]`: what a policy says of the calls themselves.
 
-use crate::policy::{Decision, Policy, Rule, RuleOrigin};
+use crate::diagnostic::origin::RuleOrigin;
+use crate::policy::{Decision, Policy, Rule};
 use ringwarden_filter::{CallRules, RegisterRules, SetupRules};
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::register::REGISTER_OPS;

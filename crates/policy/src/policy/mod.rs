@@ -9,9 +9,9 @@ pub(crate) mod request;
 use crate::check::cond::Cond;
 use crate::check::definition::Names;
 use crate::data::field::{FIELDS, Field};
+use crate::diagnostic::origin::RuleOrigin;
 use crate::diagnostic::source::{Source, Span};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::document::{self, Base, Library};
 use assertion::Assertion;
 use call::Question;
 use calls::Calls;
@@ -116,47 +116,7 @@ impl<'p> Rule<'p> {
     }
 }
 
-/// Where a rule is written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RuleOrigin {
-    /// The file, as it was named to [`Policy::parse`].
-    pub file: String,
-    /// The line of the key, from 1.
-    pub line: usize,
-    /// The column of the key, from 1, in characters.
-    pub column: usize,
-    /// The key: an operation, a group with its `@`, `default`, `require` of `[all]`; or a key of
-    /// `[setup]` or `[register]` with its table, such as `register.default`.
-    pub key: String,
-    /// The value: `allow`, `deny` or an expression; of the lists of `[register]` the name that decides.
-    pub text: String,
-}
-
 impl Policy {
-    /// Reads a policy file's text; `file_name` is what diagnostics and origins call it.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the file. One that extends other files is wrong here:
-    /// [`from_file`](Self::from_file) and [`parse_with`](Self::parse_with) read those.
-    pub fn parse(source: &str, file_name: &str) -> Result<Self, Diagnostics> {
-        Self::parse_with(source, file_name, |_, _| Err("there is no folder to find it in".to_owned()))
-    }
-
-    /// The same for a policy that may extend others. `read` gives the policy of a name, and is told
-    /// the name of the file that the name is written in; or says why there is none. It is not asked for
-    /// [presets](crate::PRESETS), whose names begin with `@`.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the file and with those that it extends.
-    pub fn parse_with(
-        source: &str,
-        file_name: &str,
-        mut read: impl FnMut(&str, &str) -> Result<Base, String>,
-    ) -> Result<Self, Diagnostics> {
-        let mut library = Library { read: &mut read, count: 0, open: Vec::new() };
-        document::policy(&Arc::new(Source::new(file_name, source)), &mut library)
-    }
-
     /// The policy's `name`, if it gives itself one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()

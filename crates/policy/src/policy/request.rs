@@ -2,16 +2,13 @@
 
 use crate::data::field::{AF_INET, AF_INET6, Field};
 use crate::data::kind::Kind;
-use crate::diagnostic::Diagnostics;
-use crate::diagnostic::source::Source;
-use crate::document;
+use crate::data::value::FieldValue;
 use ringwarden_filter::{Context, Example};
 use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::{Errno, KernelModel, Opcode, PayloadKind};
 use std::fmt;
 use std::mem::offset_of;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// A request that a program may make: the operation, and the fields that are not 0.
 ///
@@ -21,16 +18,6 @@ use std::sync::Arc;
 pub struct Request {
     operation: Opcode,
     values: Vec<(&'static Field, FieldValue)>,
-}
-
-/// The value of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FieldValue {
-    /// A number within [`Field::bits`].
-    Number(u64),
-    /// An address, of a field of [`Kind::Address`].
-    Address(IpAddr),
 }
 
 /// Why no program can make a request.
@@ -105,15 +92,6 @@ impl Request {
     /// The fields that are not 0, each with its value.
     pub fn values(&self) -> &[(&'static Field, FieldValue)] {
         &self.values
-    }
-
-    /// Reads a request from the values of its fields, each `field=value` as in a test: `port=443`,
-    /// `flags=O_WRONLY|O_CREAT`. Diagnostics call them the file `request`, a value a line.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them.
-    pub fn parse(operation: Opcode, values: &[String]) -> Result<Self, Diagnostics> {
-        document::question(&Arc::new(Source::new("request", &values.join("\n"))), operation)
     }
 
     /// The operation.
