@@ -48,6 +48,7 @@ mod enforcement;
 mod exposure;
 pub mod oci;
 mod operations;
+mod rule;
 
 pub use assertions::{Breach, Finding};
 pub use enforcement::{EnforceError, Enforcement, Origin};
