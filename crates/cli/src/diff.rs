@@ -3,6 +3,7 @@
 mod apart;
 pub(crate) mod calls;
 pub(crate) mod example;
+mod relation;
 pub(crate) mod report;
 pub(crate) mod side;
 

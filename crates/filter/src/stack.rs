@@ -1,6 +1,6 @@
 //! The filters of one opcode.
 
-use crate::set::DeniedBy;
+use crate::verdict::DeniedBy;
 use ringwarden_cbpf::Program;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,17 +3,18 @@
 
 use crate::audit::SharedAudit;
 use crate::child::read_i32;
+use crate::guard::Guard;
+use crate::host::Host;
 use crate::job::Job;
-use crate::kernel_ring::KernelRing;
-use crate::launch::Guard;
 use crate::report::Report;
 use crate::rlimits::{raise, raise_open_files};
 use crate::rules::Rules;
-use crate::seccomp::{Listener, split};
+use crate::seccomp::{Listener, split, split::Traps};
 use crate::serve::{Server, serve};
 use crate::shared::Shared;
 use crate::start::{Started, start};
 use crate::supervisor::{Parts, Supervisor};
+use ringwarden_filter::RegisterRules;
 use ringwarden_launch::tree::{self, Children};
 use ringwarden_launch::{Argv, Arrivals, FAILED, HeldSignals, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,7 +38,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Signals are `held`, for good: those meant for the group do not touch the guard.
 pub(crate) fn run(
     mut guard: Guard,
-    kernel: KernelRing,
+    host: Host,
     argv: &Argv,
     held: &HeldSignals,
     life: OwnedFd,
@@ -48,7 +49,7 @@ pub(crate) fn run(
     };
     tree::adopt_orphans();
     let started = Children::open().map_err(|error| (FAILED, error)).and_then(|children| {
-        let filter = split::program(&guard.traps(&kernel));
+        let filter = split::program(&guard.traps(&host));
         let (started, listener) = start(argv, held, &filter)?;
         // One SIGKILL to the group that the user started (`timeout -k`, `kill -KILL -PGID`) must not end both
         // the watchdog and the guard. A session of its own and not only a group: the program's parent would
@@ -70,7 +71,7 @@ pub(crate) fn run(
             let audit = SharedAudit::new(std::mem::replace(&mut guard.audit, Box::new(())));
             guard.audit = Box::new(audit.clone());
             let ended =
-                watch(guard, kernel, (&started, listener), &children, life.as_fd(), &reports, program_ended);
+                watch(guard, host, (&started, listener), &children, life.as_fd(), &reports, program_ended);
             // Whatever the reason, nobody runs on without the guard.
             children.kill_all_but(&[]);
             if let Some(observer) = observer {
@@ -94,11 +95,26 @@ pub(crate) fn run(
     unsafe { libc::_exit(status.into()) }
 }
 
+impl Guard {
+    /// What has to stop at the guard.
+    pub(crate) fn traps(&self, host: &Host) -> Traps<'_> {
+        let follow = self.own_filters || host.kernel.filters_tasks();
+        let looks = self.holds_arguments();
+        Traps {
+            register: if self.permissive { &RegisterRules::ALL } else { &self.calls.register },
+            clones: follow,
+            execs: follow || looks,
+            bpf: host.hazards.bpf_ops,
+            udmabuf: host.hazards.udmabuf && (follow || looks),
+        }
+    }
+}
+
 /// Serves and watches until the program and all its descendants have ended; gives the program's
 /// status. `program_ended` is told it at once.
 fn watch(
     guard: Guard,
-    kernel: KernelRing,
+    host: Host,
     (started, serving): (&Started, Listener),
     children: &Children,
     life: BorrowedFd<'_>,
@@ -107,8 +123,8 @@ fn watch(
 ) -> Result<Status, i32> {
     let raw = |error: Errno| error.raw_os_error();
     let shared = Shared::new().map_err(raw)?;
-    let own_filters = guard.traps(&kernel).clones;
-    let mut rules = Rules::new(guard.filters, guard.calls, guard.permissive, kernel.opcodes);
+    let own_filters = guard.traps(&host).clones;
+    let mut rules = Rules::new(guard.filters, guard.calls, guard.permissive, host.kernel.opcodes);
     if guard.observer.is_some() {
         rules.show_all();
     }
@@ -116,7 +132,7 @@ fn watch(
     let listener = serving.as_fd().try_clone_to_owned().map_err(|_| libc::EMFILE)?;
     let parts = Parts {
         listener: serving,
-        kernel,
+        kernel: host.kernel,
         rules,
         max_rings,
         own_filters,

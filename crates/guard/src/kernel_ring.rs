@@ -1,6 +1,5 @@
 //! What this kernel's rings are like, found out once by making one.
 
-use crate::hazards::Hazards;
 use ringwarden_uapi::restriction::{REGISTER_OP, Restriction, SQE_FLAGS_ALLOWED, SQE_OP};
 use ringwarden_uapi::ring::{Params, SetupFlags, SqeFlags};
 use ringwarden_uapi::sys;
@@ -36,8 +35,6 @@ pub(crate) struct KernelRing {
     pub(crate) opcodes: u8,
     /// The first register opcode that this kernel lacks.
     pub(crate) registers: u8,
-    /// What else is to be known of this machine; nothing before it has been looked for.
-    pub(crate) hazards: Hazards,
 }
 
 /// The restrictions of every real ring, ready for the kernel.
@@ -61,7 +58,6 @@ impl KernelRing {
             cqes_offset: params.cq_off.cqes as usize,
             opcodes: probe.last_op.saturating_add(1),
             registers: count_registers(ring.as_fd())?,
-            hazards: Hazards::default(),
         })
     }
 

@@ -18,7 +18,7 @@
 //!   reach; `identity` knows rings without holding them; `tasks` knows processes and threads.
 //! - `limits` knows what programs hold themselves to, by filters and restrictions of their own.
 //! - `supervisor` answers one notification after the other.
-//! - `launch` starts three processes: the watchdog (the one that the user started), the guard, and
+//! - `launch` runs a program under a `guard`, and `split_start` starts three processes: the watchdog (the one that the user started), the guard, and
 //!   the program. Whichever of the first two dies takes the program with it.
 //!
 //! Split rings need Linux 6.10, x86-64, and the right to trace one's own children; no privilege. [`Maker`] does
@@ -38,11 +38,15 @@ mod child;
 #[allow(unsafe_code)] // ids of one thread
 mod credentials;
 mod deadline;
+mod error;
 mod frozen;
+mod guard;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // _exit
 mod guard_process;
 pub mod hazards;
+#[cfg(target_arch = "x86_64")]
+mod host;
 #[allow(unsafe_code)] // kcmp
 mod identity;
 #[allow(unsafe_code)] // ptrace
@@ -74,6 +78,7 @@ mod overdue;
 mod pidfd_info;
 #[cfg(target_arch = "x86_64")]
 mod plan;
+mod preconditions;
 mod proc;
 mod profile;
 #[cfg(target_arch = "x86_64")]
@@ -123,7 +128,8 @@ mod watchdog;
 pub const SPLITS_RINGS: bool = cfg!(target_arch = "x86_64");
 
 pub use audit::{Audit, Refusal, Refused};
-pub use launch::{Error, Guard};
+pub use error::Error;
+pub use guard::Guard;
 pub use maker::{ControlGroups, Limits, Maker, RingCount, is_abandoned, refuse_all};
 pub use observe::Observe;
 pub use profile::{Distrust, Profile};

@@ -1,6 +1,7 @@
 //! Rings are split on x86-64 alone: the order of stores that `slots` rests on is proven for no other processor.
 
-use crate::launch::{Error, Guard};
+use crate::error::Error;
+use crate::guard::Guard;
 use ringwarden_launch::Status;
 use std::ffi::OsStr;
 
@@ -8,6 +9,6 @@ pub(crate) fn run(_: Guard, _: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
     Err(Error::Architecture)
 }
 
-pub(crate) fn machine() -> Result<(), Error> {
+pub(crate) fn check_machine() -> Result<(), Error> {
     Err(Error::Architecture)
 }

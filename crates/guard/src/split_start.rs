@@ -1,14 +1,13 @@
 //! From one process to three: the watchdog, the guard, and the program whose rings are split.
 
+use crate::error::Error;
+use crate::guard::Guard;
 use crate::guard_process;
-use crate::hazards::Hazards;
-use crate::kernel_ring::KernelRing;
-use crate::launch::{Error, Guard, check_needs, check_yama, command};
-use crate::seccomp::split::Traps;
+use crate::host::Host;
+use crate::preconditions::{check_needs, command};
 use crate::watchdog::{self, Tree};
 use ringwarden_launch::tree::{self, Children};
 
-use ringwarden_filter::RegisterRules;
 use ringwarden_launch::{HeldSignals, Status, descriptors};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -18,7 +17,7 @@ use std::ffi::OsStr;
 /// See [`Guard::run`].
 pub(crate) fn run(mut guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status, Error> {
     check_needs(guard.when())?;
-    let kernel = machine()?;
+    let host = Host::probe()?;
     let (argv, program) = command(argv)?;
     let start = |error: Errno| Error::Start(error.into());
     let (life_out, life_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
@@ -36,7 +35,7 @@ pub(crate) fn run(mut guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status
         0 => {
             drop(life_in);
             drop(reports_out);
-            guard_process::run(guard, kernel, &argv, &held, life_out, reports_in)
+            guard_process::run(guard, host, &argv, &held, life_out, reports_in)
         }
         pid => Pid::from_raw(pid).ok_or_else(|| start(Errno::SRCH))?,
     };
@@ -48,28 +47,7 @@ pub(crate) fn run(mut guard: Guard, argv: &[impl AsRef<OsStr>]) -> Result<Status
     watchdog::watch(&tree, held, &reports_out, life_in, &program, executed)
 }
 
-/// What there is to be known of this machine.
-///
-/// # Errors
-/// What it lacks.
-pub(crate) fn machine() -> Result<KernelRing, Error> {
-    check_yama()?;
-    let mut kernel = KernelRing::probe().map_err(Error::NoIoUring)?;
-    kernel.hazards = Hazards::find(&kernel);
-    Ok(kernel)
-}
-
-impl Guard {
-    /// What has to stop at the guard.
-    pub(crate) fn traps(&self, kernel: &KernelRing) -> Traps<'_> {
-        let follow = self.own_filters || kernel.filters_tasks();
-        let looks = self.holds_arguments();
-        Traps {
-            register: if self.permissive { &RegisterRules::ALL } else { &self.calls.register },
-            clones: follow,
-            execs: follow || looks,
-            bpf: kernel.hazards.bpf_ops,
-            udmabuf: kernel.hazards.udmabuf && (follow || looks),
-        }
-    }
+/// See [`Guard::check_machine`].
+pub(crate) fn check_machine() -> Result<(), Error> {
+    Host::probe().map(drop)
 }

@@ -1,6 +1,6 @@
 //! The process that the user started: stands in for the program, and waits for the guard's reports.
 
-use crate::launch::{Error, not_executed, not_started};
+use crate::error::{Error, not_executed, not_started};
 use crate::report::Report;
 use ringwarden_launch::tree::Children;
 use ringwarden_launch::wait::State;

@@ -34,6 +34,7 @@ mod event;
 mod format;
 mod processors;
 mod record;
+mod sampler;
 mod stream;
 mod tracefs;
 mod tree;

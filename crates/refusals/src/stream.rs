@@ -2,11 +2,11 @@
 
 use crate::format::Format;
 use crate::record::{Layout, REFUSED, Refused};
+use crate::sampler::{builder, on_all};
 use crate::tree::Tree;
-use crate::{Unavailable, event, processors, tracefs};
+use crate::{Unavailable, event, tracefs};
+use perf_event::Sampler;
 use perf_event::data::Record;
-use perf_event::events::Tracepoint;
-use perf_event::{Builder, Clock, SampleFlag, Sampler};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -216,26 +216,6 @@ impl Stream {
     }
 }
 
-/// Opens an event on every processor, disabled, each with a buffer of so many bytes.
-pub(crate) fn on_all(builder: &mut Builder<'_>, buffer: usize) -> Result<Vec<Sampler>, Unavailable> {
-    let processors = processors::online()?.into_iter();
-    processors
-        .map(|processor| Ok(builder.one_cpu(processor).build().map_err(explain)?.sampled(buffer)?))
-        .collect()
-}
-
-/// An event whose records this crate understands, by the tracepoint's number.
-pub(crate) fn builder(tracepoint: u64) -> Builder<'static> {
-    let mut builder = Builder::new(Tracepoint::with_id(tracepoint));
-    builder
-        .include_kernel()
-        .sample_period(1)
-        .wakeup_events(1)
-        .sample(SampleFlag::RAW | SampleFlag::TID | SampleFlag::TIME)
-        .clockid(Clock::MONOTONIC);
-    builder
-}
-
 /// Both clocks at one moment.
 struct Clocks {
     monotonic: Duration,
@@ -254,19 +234,6 @@ impl Clocks {
     fn at(&self, nanoseconds: u64) -> SystemTime {
         let then = Duration::from_nanos(nanoseconds);
         self.real + then.saturating_sub(self.monotonic) - self.monotonic.saturating_sub(then)
-    }
-}
-
-/// Why an event cannot be had.
-pub(crate) fn explain(error: io::Error) -> Unavailable {
-    match Errno::from_io_error(&error) {
-        Some(Errno::ACCESS | Errno::PERM) => {
-            let setting = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok();
-            Unavailable::Denied { error, paranoid: setting.and_then(|level| level.trim().parse().ok()) }
-        }
-        // The type is not known, or the call.
-        Some(Errno::NOSYS | Errno::NOENT) => Unavailable::NoPerf(error),
-        _ => Unavailable::Failed(error),
     }
 }
 

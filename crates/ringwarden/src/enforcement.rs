@@ -1,6 +1,6 @@
 //! From policies to filters, and from a refusal back to the rule.
 
-use crate::operations::at;
+use crate::rule::at;
 use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError};
 use ringwarden_guard::{Guard, Maker};
 use ringwarden_kernel::{Kernel, Lacking};

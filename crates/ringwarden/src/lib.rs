@@ -57,6 +57,7 @@ mod exposure;
 mod lane;
 pub mod oci;
 mod operations;
+mod rule;
 mod run;
 mod supervisor;
 

@@ -1,13 +1,14 @@
 //! `[ops]`: operations and groups with their rules.
 
 use super::{Document, KEYS, Key};
+use crate::check;
+use crate::data::group::{GROUPS, Group};
+use crate::data::twin::TWINS;
+use crate::diagnostic::source::{Excerpt, Span};
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::group::{GROUPS, Group};
 use crate::lint::Entry;
 use crate::policy::{Effect, OperationRule};
-use crate::source::{Excerpt, Span};
-use crate::twin::TWINS;
-use crate::{check, suggest};
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::Spanned;

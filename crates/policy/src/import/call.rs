@@ -3,7 +3,7 @@
 //! From the kernel's headers (`asm/unistd_64.h`, `unistd_32.h`, `unistd_x32.h`, `asm-generic/unistd.h` and
 //! the tables of other architectures), Linux 7.2.
 
-use crate::suggest;
+use crate::diagnostic::suggest;
 
 /// Whether some architecture has a system call of that name.
 pub(super) fn is_known(name: &str) -> bool {
@@ -93,7 +93,7 @@ const CALLS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twin::TWINS;
+    use crate::data::twin::TWINS;
 
     #[test]
     fn names_are_in_order_and_those_of_operations_among_them() {

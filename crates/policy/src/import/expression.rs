@@ -3,10 +3,10 @@
 use super::condition::{MOST, Values};
 use super::formula::{Formula, Match};
 use super::ranges::Ranges;
-use crate::field::Field;
-use crate::kind::Kind;
-use crate::request::FieldValue;
-use crate::twin::Argument;
+use crate::data::field::Field;
+use crate::data::kind::Kind;
+use crate::data::twin::Argument;
+use crate::data::value::FieldValue;
 use ringwarden_uapi::Opcode;
 
 /// Parts that all hold. Brackets that nobody needs are left to the printer.

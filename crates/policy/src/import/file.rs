@@ -2,11 +2,11 @@
 
 use super::verdict::{Verdict, decide};
 use super::{Import, Rule, Ruling, sample};
-use crate::field::Field;
-use crate::group::GROUPS;
+use crate::data::field::Field;
+use crate::data::group::GROUPS;
+use crate::data::twin::Argument;
+use crate::data::value::FieldValue;
 use crate::layout::{self, Table, Value};
-use crate::request::FieldValue;
-use crate::twin::Argument;
 use ringwarden_profile::{ARCHITECTURE, NATIVE, Profile, Setting};
 use ringwarden_uapi::Opcode;
 use std::collections::BTreeMap;

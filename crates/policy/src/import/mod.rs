@@ -2,7 +2,7 @@
 //! as a system call.
 //!
 //! The profile is read ([`Profile`]); its rules that apply ([`Setting`]) say of each call that an
-//! operation stands for ([`twin`](crate::twin)) whether it is allowed ([`verdict`]), under
+//! operation stands for ([`twin`](crate::data::twin)) whether it is allowed ([`verdict`]), under
 //! conditions that are sets of an argument's values ([`condition`], [`formula`]); those are written
 //! as expressions ([`expression`]), and all of it as a file ([`file`]).
 
@@ -20,10 +20,10 @@ pub use ringwarden_profile::{Capability, ReadError, kernel_version};
 
 use crate::check;
 use crate::compile::compile;
+use crate::data::twin::{StandsFor, TWINS, Twin};
 use crate::diagnostic::Code;
+use crate::diagnostic::source::Source;
 use crate::policy::Policy;
-use crate::source::Source;
-use crate::twin::{StandsFor, TWINS, Twin};
 use formula::Formula;
 use ringwarden_profile::{Profile, Setting};
 use ringwarden_uapi::{KernelModel, Opcode};

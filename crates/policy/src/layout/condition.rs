@@ -5,15 +5,15 @@
 
 use super::rows::{self, Cell};
 use super::{Condition, WIDTH};
-use crate::ast::{Arithmetic, Element, Expr, ExprKind, Meaning};
-use crate::field::FIELDS;
+use crate::data::field::FIELDS;
+use crate::syntax::ast::{Arithmetic, Element, Expr, ExprKind, Meaning};
 
 /// How tightly what an expression is made of holds together: more is tighter.
 mod tightness {
     pub(super) const ANY: u8 = 1;
     pub(super) const ALL: u8 = 2;
     pub(super) const COMPARISON: u8 = 3;
-    /// What operators of [`Arithmetic`](crate::ast::Arithmetic) have is counted from here.
+    /// What operators of [`Arithmetic`](crate::syntax::ast::Arithmetic) have is counted from here.
     pub(super) const ARITHMETIC: u8 = 3;
     pub(super) const UNARY: u8 = 10;
 }

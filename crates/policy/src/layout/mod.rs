@@ -5,19 +5,20 @@
 //! [`print`] lays them out, conditions by [`condition`] and lists by [`rows`].
 
 mod condition;
+mod listing;
 mod order;
 mod print;
 mod read;
 mod rows;
 
-use crate::ast::Meaning;
-use crate::call::SetupCall;
+use crate::data::field::Field;
+use crate::data::value::FieldValue;
 use crate::diagnostic::Diagnostics;
+use crate::diagnostic::source::{Excerpt, Source};
 use crate::document;
-use crate::field::Field;
-use crate::parse;
-use crate::request::FieldValue;
-use crate::source::{Excerpt, Source};
+use crate::policy::call::SetupCall;
+use crate::syntax::ast::Meaning;
+use crate::syntax::parse;
 use ringwarden_uapi::ring::SetupFlags;
 use std::fmt::Display;
 use std::sync::Arc;
