@@ -20,6 +20,7 @@ mod metadata;
 mod package;
 mod presets;
 mod programs;
+mod public_api;
 mod report;
 mod static_program;
 mod target_folder;
@@ -46,6 +47,7 @@ enum Command {
     Presets(presets::Args),
     Containers(containers::Args),
     Report(report::Args),
+    PublicApi(public_api::Args),
     #[command(subcommand, hide = true)]
     BenchClient(bench::client::Client),
 }
@@ -61,6 +63,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Presets(args) => presets::run(&args)?,
         Command::Containers(args) => containers::run(&args)?,
         Command::Report(args) => report::run(&args)?,
+        Command::PublicApi(args) => public_api::run(&args)?,
         Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),
         Command::KernelFuzz(args) => return kernel_fuzz::run(&args),
