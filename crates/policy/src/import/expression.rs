@@ -5,7 +5,7 @@ use super::formula::{Formula, Match};
 use super::ranges::Ranges;
 use crate::data::field::Field;
 use crate::data::kind::Kind;
-use crate::data::twin::Argument;
+use crate::data::syscall_equivalent::Argument;
 use crate::data::value::FieldValue;
 use ringwarden_uapi::Opcode;
 

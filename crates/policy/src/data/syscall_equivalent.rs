@@ -13,7 +13,7 @@ use ringwarden_uapi::Opcode;
 /// What an operation is without io_uring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Twin {
+pub struct SyscallEquivalent {
     /// The operation.
     pub operation: Opcode,
     /// What it stands for.
@@ -63,10 +63,10 @@ impl Argument {
     }
 }
 
-impl Twin {
+impl SyscallEquivalent {
     /// The row of an operation; `None` for a number that no known kernel has.
     pub fn of(operation: Opcode) -> Option<&'static Self> {
-        TWINS.get(usize::from(operation.0))
+        SYSCALL_EQUIVALENTS.get(usize::from(operation.0))
     }
 
     /// The system calls; empty where there are none.
@@ -96,10 +96,10 @@ const WRITES: StandsFor = StandsFor::Calls(&["write", "pwrite64", "pwritev2"]);
 const READS_VECTORS: StandsFor = StandsFor::Calls(&["readv", "preadv", "preadv2"]);
 const WRITES_VECTORS: StandsFor = StandsFor::Calls(&["writev", "pwritev", "pwritev2"]);
 
-macro_rules! twins {
+macro_rules! equivalents {
     ($($operation:ident $(= $constant:ident)? $([$($call:literal)+])? $(is $kind:ident)? : $reason:literal;)*) => {
         /// Every operation, in numeric order without gaps.
-        pub const TWINS: &[Twin] = &[$(Twin {
+        pub const SYSCALL_EQUIVALENTS: &[SyscallEquivalent] = &[$(SyscallEquivalent {
             operation: Opcode::$operation,
             stands_for: $($constant)? $(StandsFor::Calls(&[$($call),+]))? $(StandsFor::$kind)?,
             reason: $reason,
@@ -107,7 +107,7 @@ macro_rules! twins {
     };
 }
 
-twins! {
+equivalents! {
     NOP is Harmless: "does nothing";
     READV = READS_VECTORS: "at the file's position, at an offset, and with the flags of one read";
     WRITEV = WRITES_VECTORS: "at the file's position, at an offset, and with the flags of one write";
@@ -183,24 +183,24 @@ mod tests {
 
     #[test]
     fn every_operation_has_its_row() {
-        let operations: Vec<_> = TWINS.iter().map(|twin| twin.operation).collect();
+        let operations: Vec<_> = SYSCALL_EQUIVALENTS.iter().map(|row| row.operation).collect();
         assert_eq!(operations, OPCODES.iter().map(|info| info.opcode).collect::<Vec<_>>());
-        for twin in TWINS {
-            assert_eq!(Twin::of(twin.operation), Some(twin));
-            assert_eq!(twin.calls().is_empty(), !matches!(twin.stands_for, StandsFor::Calls(_)));
+        for row in SYSCALL_EQUIVALENTS {
+            assert_eq!(SyscallEquivalent::of(row.operation), Some(row));
+            assert_eq!(row.calls().is_empty(), !matches!(row.stands_for, StandsFor::Calls(_)));
         }
-        assert_eq!(Twin::of(Opcode(Opcode::LAST)), None);
+        assert_eq!(SyscallEquivalent::of(Opcode(Opcode::LAST)), None);
     }
 
     /// The import joins what it learns of several calls, but conditions of one only.
     #[test]
     fn calls_with_arguments_stand_alone_and_their_fields_exist() {
         for (call, arguments) in ARGUMENTS {
-            let mut twins = TWINS.iter().filter(|twin| twin.calls().contains(call));
-            let twin = twins.next().expect("some operation stands for it");
-            assert_eq!((twin.calls(), twins.next()), (&[*call][..], None));
+            let mut rows = SYSCALL_EQUIVALENTS.iter().filter(|row| row.calls().contains(call));
+            let row = rows.next().expect("some operation stands for it");
+            assert_eq!((row.calls(), rows.next()), (&[*call][..], None));
             for field in arguments.iter().flat_map(|argument| argument.fields) {
-                assert!(Field::of(twin.operation, field).is_some(), "{field} of {call}");
+                assert!(Field::of(row.operation, field).is_some(), "{field} of {call}");
             }
         }
     }
