@@ -2,7 +2,7 @@
 //! program writes, and the private SQEs that the kernel reads.
 
 use crate::identity::{Watch, Watches};
-use crate::kernel_ring::{Confinement, KernelRing, errno};
+use crate::kernel_ring::{KernelRing, RingRestrictions, errno};
 use crate::mapping::Mapping;
 use crate::plan::{Plan, RINGS_OFFSET};
 use crate::queue::{Layout, Queue};
@@ -36,7 +36,7 @@ impl SplitRing {
         plan: Plan,
         asked: &Params,
         kernel: &KernelRing,
-        confinement: &Confinement,
+        restrictions: &RingRestrictions,
         sacrifice: u8,
         watches: &Watches,
         closer: &Closer,
@@ -65,7 +65,7 @@ impl SplitRing {
         {
             return Err(Errno::NOMEM);
         }
-        confinement.apply(ring.as_fd())?;
+        restrictions.apply(ring.as_fd())?;
         let watch = watches.watch(ring.as_fd())?;
 
         let layout = Layout {

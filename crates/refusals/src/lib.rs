@@ -40,7 +40,7 @@ mod tracefs;
 mod tree;
 mod usage;
 
-pub use record::Refused;
+pub use record::RefusedRequest;
 pub use stream::{Drained, Refusal, Scope, Stream};
 pub use usage::InUse;
 

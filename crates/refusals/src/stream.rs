@@ -1,7 +1,7 @@
 //! Perf events of the tracepoint, and their buffers.
 
 use crate::format::Format;
-use crate::record::{Layout, REFUSED, Refused};
+use crate::record::{Layout, REFUSED, RefusedRequest};
 use crate::sampler::{builder, on_all};
 use crate::tree::Tree;
 use crate::{Unavailable, event, tracefs};
@@ -50,7 +50,7 @@ pub struct Refusal {
     /// The thread, likewise.
     pub tid: i32,
     /// What was refused.
-    pub request: Refused,
+    pub request: RefusedRequest,
 }
 
 /// What has come since the last time.

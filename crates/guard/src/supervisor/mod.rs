@@ -18,7 +18,7 @@ use crate::audit::{Audit, Refusal, Refused};
 use crate::frozen::Freezers;
 use crate::identity::Watches;
 use crate::inject::{After, Injection};
-use crate::kernel_ring::{Confinement, KernelRing};
+use crate::kernel_ring::{KernelRing, RingRestrictions};
 use crate::limits::TaskLimits;
 use crate::memory::Caller;
 use crate::observe::Observe;
@@ -106,7 +106,7 @@ pub(crate) struct Supervisor {
     listener: Listener,
     kernel: KernelRing,
     rules: Rules,
-    confinement: Confinement,
+    restrictions: RingRestrictions,
     max_rings: usize,
     /// Programs may have filters of their own, on a kernel that has none.
     own_filters: bool,
@@ -194,7 +194,7 @@ impl Supervisor {
         };
         Ok(Self {
             listener,
-            confinement: kernel.confinement(|op| rules.confines(op)),
+            restrictions: kernel.restrictions(|op| rules.confines(op)),
             kernel,
             rules,
             max_rings,

@@ -68,7 +68,7 @@ impl Supervisor {
             plan,
             &wanted,
             &self.kernel,
-            &self.confinement,
+            &self.restrictions,
             sacrifice,
             &self.watches,
             &self.closer,
