@@ -9,7 +9,7 @@ use crate::data::syscall_equivalent::Argument;
 use crate::data::value::FieldValue;
 use ringwarden_uapi::Opcode;
 
-/// Parts that all hold. Brackets that nobody needs are left to the printer.
+/// Parts that all hold. Brackets that are not needed are left to the printer.
 fn all(parts: Vec<String>) -> String {
     series(parts, ") && (")
 }

@@ -92,7 +92,7 @@ enum Rule {
     When(&'static str, Formula, String),
     /// The call that is denied, and why.
     Deny(&'static str, String),
-    /// It stands for no call, and nobody asked for it.
+    /// It stands for no call, and was not asked for.
     Unasked,
 }
 

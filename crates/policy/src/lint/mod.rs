@@ -1,4 +1,4 @@
-//! What a policy may well say and hardly means: warnings about its rules as a whole.
+//! Warnings about a policy as a whole: valid rules that probably do not do what was intended.
 
 pub(crate) mod loosening;
 mod opening;
