@@ -36,7 +36,8 @@ pub enum DeniedBy {
     /// The kernel modelled does not have the opcode.
     UnknownOpcode,
     /// The context lacks what the verdict of some program for the opcode depends on
-    /// ([`FilterSet::reads_payload`](crate::FilterSet::reads_payload)) and no other refuses it: nobody can say what it would answer.
+    /// ([`FilterSet::reads_payload`](crate::FilterSet::reads_payload)), and no other program refuses it: what that one
+    /// would answer cannot be known.
     PayloadUnread,
 }
 

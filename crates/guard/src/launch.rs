@@ -2,7 +2,10 @@
 
 use crate::error::Error;
 use crate::guard::Guard;
-use crate::split_start;
+#[cfg(not(target_arch = "x86_64"))]
+use crate::no_split as split_start;
+#[cfg(target_arch = "x86_64")]
+use crate::split::start as split_start;
 use ringwarden_launch::Status;
 use std::ffi::OsStr;
 

@@ -86,7 +86,7 @@ pub use data::preset::{PRESETS, Preset, UnknownPreset};
 pub use data::register_group::{REGISTER_GROUPS, RegisterGroup};
 pub use data::release::{Release, UnknownRelease};
 pub use data::setup_flag::{SETUP_FLAGS, SetupFlag};
-pub use data::twin::{Argument, StandsFor, TWINS, Twin};
+pub use data::syscall_equivalent::{Argument, SYSCALL_EQUIVALENTS, StandsFor, SyscallEquivalent};
 pub use data::value::FieldValue;
 pub use data::vulnerability::{Flaw, KNOWN_UNTIL, VULNERABILITIES, Vulnerability, Way};
 pub use diagnostic::origin::RuleOrigin;

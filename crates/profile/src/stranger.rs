@@ -1,4 +1,4 @@
-//! What a file is that is no profile, where that can be told: then the reader knows what to do.
+//! Files that are no profiles, recognised as what they are, so that the error can say what to do.
 
 use crate::ReadError;
 

@@ -1,7 +1,7 @@
 //! Perf events of the tracepoint, and their buffers.
 
 use crate::format::Format;
-use crate::record::{Layout, REFUSED, Refused};
+use crate::record::{Layout, REFUSED, RefusedRequest};
 use crate::sampler::{builder, on_all};
 use crate::tree::Tree;
 use crate::{Unavailable, event, tracefs};
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Whose refusals are told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// One process, all its threads, and whoever descends from them, as far as their parents still tell.
+    /// One process, all its threads, and all that descend from them, as far as their parents still tell.
     Process(i32),
     /// The processes of a cgroup and of those below it. The path is that of its folder, in the hierarchy that has
     /// the `perf_event` controller, which is version 2's unless that of version 1 is mounted.
@@ -44,13 +44,13 @@ pub enum Scope {
 pub struct Refusal {
     /// When.
     pub time: SystemTime,
-    /// The process that submitted the request, in the pid namespace of whoever opened the stream; 0 or -1 for one
+    /// The process that submitted the request, in the pid namespace of the process that opened the stream; 0 or -1 for one
     /// that is not in it.
     pub pid: i32,
     /// The thread, likewise.
     pub tid: i32,
     /// What was refused.
-    pub request: Refused,
+    pub request: RefusedRequest,
 }
 
 /// What has come since the last time.
@@ -183,7 +183,7 @@ impl Stream {
             }
         }
         if let (Some(tree), Some(ended)) = (&mut self.tree, ended) {
-            // After the buffers, so that whoever was refused something is known.
+            // After the buffers, so that every process that was refused something is known.
             tree.catch_up();
             let all = drained.refusals.len();
             drained.refusals.retain(|refusal| tree.has(refusal.pid));
@@ -194,7 +194,7 @@ impl Stream {
         drained
     }
 
-    /// Whether nobody is left who could be refused anything; what was is still to be [drained](Self::drain). Never
+    /// Whether no process is left that could be refused anything; what was is still to be [drained](Self::drain). Never
     /// but for [`Scope::Process`].
     pub fn is_over(&self) -> bool {
         self.tree.as_ref().is_some_and(|tree| tree.watched().is_none())

@@ -1,4 +1,4 @@
-//! Who descends from a process.
+//! [`Tree`]: a process and its descendants.
 
 use crate::Unavailable;
 use crate::sampler::on_all;

@@ -8,7 +8,7 @@ use super::watch::Watch;
 use crate::error::Error;
 use crate::kernel_ring::KernelRing;
 use crate::preconditions::check_yama;
-use crate::profile::{Distrust, Profile};
+use crate::program::profile::{Distrust, Profile};
 use crate::rlimits::raise_open_files;
 use crate::seccomp::Listener;
 use ringwarden_uapi::RegisterOp;

@@ -1,5 +1,5 @@
-//! Expressions as written to conditions: resolves names, agrees on types, and refuses what can only
-//! be a mistake.
+//! The checker, which makes conditions of expressions as they are written: it resolves names, agrees on types, and
+//! refuses what can only be a mistake.
 
 mod address;
 pub(crate) mod cond;

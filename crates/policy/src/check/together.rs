@@ -1,4 +1,4 @@
-//! Conditions that each make sense, and together do not: parts of an `&&` of which one rules the
+//! Parts of a condition that make sense each, but not together: parts of an `&&` of which one rules the
 //! other out, parts of an `||` of which one always holds, and parts that change nothing beside another.
 
 use super::{Checker, outcome};

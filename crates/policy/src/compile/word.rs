@@ -144,7 +144,7 @@ impl Word {
         Self(Rc::new(Node::Op { op, left: left.clone(), right: right.clone(), size, maybe, needs_x }))
     }
 
-    /// The same with a constant on the right and none on the left.
+    /// The operation with a constant on the right and none on the left.
     fn op_const(op: Alu, left: &Self, right: u32) -> Self {
         let left = &if op == Alu::And { left.on_bits(right) } else { left.clone() };
         match (op, right) {

@@ -87,7 +87,7 @@ const WIDE: Field = Field { bits: 64, form: Form::U64, mask: u64::MAX, ..PLAIN }
 const fn of_payload(operations: &'static [Opcode], field: Field) -> Field {
     match KernelModel::first_to_show(operations[0]) {
         Some(since) => Field { operations, since, ..field },
-        None => panic!("nobody shows a payload of it"),
+        None => panic!("no kernel shows a payload of it"),
     }
 }
 

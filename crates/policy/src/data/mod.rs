@@ -10,7 +10,7 @@ pub(crate) mod register_group;
 pub(crate) mod release;
 pub(crate) mod setup_flag;
 pub(crate) mod show;
-pub(crate) mod twin;
+pub(crate) mod syscall_equivalent;
 pub(crate) mod value;
 pub(crate) mod view;
 pub(crate) mod vulnerability;

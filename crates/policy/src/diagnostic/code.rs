@@ -84,7 +84,7 @@ codes! {
 pub enum Severity {
     /// The policy cannot be used.
     Error,
-    /// The policy can be used, and hardly means what it says.
+    /// The policy can be used, but probably does not do what was intended.
     Warning,
 }
 

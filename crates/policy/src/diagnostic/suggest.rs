@@ -1,4 +1,4 @@
-//! What was perhaps meant.
+//! Suggestions: of some known names the one that an unknown name was probably meant to be.
 
 /// What was perhaps meant: the candidate closest to a word, if one is close enough for a slip of the fingers.
 pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

@@ -5,11 +5,11 @@ use super::formula::{Formula, Match};
 use super::ranges::Ranges;
 use crate::data::field::Field;
 use crate::data::kind::Kind;
-use crate::data::twin::Argument;
+use crate::data::syscall_equivalent::Argument;
 use crate::data::value::FieldValue;
 use ringwarden_uapi::Opcode;
 
-/// Parts that all hold. Brackets that nobody needs are left to the printer.
+/// Parts that all hold. Brackets that are not needed are left to the printer.
 fn all(parts: Vec<String>) -> String {
     series(parts, ") && (")
 }

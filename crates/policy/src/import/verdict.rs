@@ -8,7 +8,7 @@
 use super::condition::{Reading, Values};
 use super::formula::{Formula, Match, Simplified};
 use crate::data::field::Field;
-use crate::data::twin::Argument;
+use crate::data::syscall_equivalent::Argument;
 use ringwarden_profile::{Action, Profile, Rule, Setting};
 use ringwarden_uapi::Opcode;
 

@@ -135,7 +135,7 @@ impl File {
         self.key_with(key, value, "");
     }
 
-    /// The same with a comment behind it, unless that is empty.
+    /// Adds a comment behind it, unless that is empty.
     pub fn key_with(&mut self, key: &str, value: Value, comment: &str) {
         self.root.push(entry(key, value, comment));
     }
@@ -176,7 +176,7 @@ impl Table {
         self.key_with(key, value, "");
     }
 
-    /// The same with a comment behind it, unless that is empty.
+    /// Adds a comment behind it, unless that is empty.
     pub fn key_with(&mut self, key: &str, value: Value, comment: &str) {
         self.lines.push(entry(key, value, comment));
     }

@@ -1,4 +1,4 @@
-//! What a policy may well say and hardly means: warnings about its rules as a whole.
+//! Warnings about a policy as a whole: valid rules that probably do not do what was intended.
 
 pub(crate) mod loosening;
 mod opening;
@@ -48,24 +48,24 @@ fn bypassed(policy: &Policy, entry: &Entry, operation: Opcode) -> Option<Diagnos
         Effect::Deny => "denied",
         Effect::When(_) => "restricted",
     };
-    let is_open = |twin: &&Opcode| match policy.operation(**twin) {
+    let is_open = |other: &&Opcode| match policy.operation(**other) {
         Some(rule) => matches!(rule.effect, Effect::Allow),
         None => policy.default == Decision::Allow,
     };
     let Equivalent { others, does, .. } = Equivalent::of(operation).filter(|row| !row.in_part)?;
-    let twin = *others.iter().find(is_open)?;
-    let message = format!("`{operation}` is {what}, but `{twin}` is allowed and {does}");
+    let other = *others.iter().find(is_open)?;
+    let message = format!("`{operation}` is {what}, but `{other}` is allowed and {does}");
     let warning = Diagnostic::new(&policy.source, Code::Bypassed, entry.span.clone(), message)
         .label("a program can go around this rule");
-    Some(match policy.operation(twin) {
-        Some(rule) => warning.also_in(&rule.source, rule.span.clone(), format!("allows `{twin}`")),
+    Some(match policy.operation(other) {
+        Some(rule) => warning.also_in(&rule.source, rule.span.clone(), format!("allows `{other}`")),
         None => {
             let RuleOrigin { file, line, key, text, .. } = &policy.default_origin;
             let place = match *file == policy.source.name {
                 true => format!("in line {line}"),
                 false => format!("at {file}:{line}"),
             };
-            warning.note(format!("`{twin}` is allowed by `{key} = {text}` {place}"))
+            warning.note(format!("`{other}` is allowed by `{key} = {text}` {place}"))
         }
     })
 }

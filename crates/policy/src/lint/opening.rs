@@ -2,7 +2,7 @@
 //! reading, and `O_CREAT` makes one.
 //!
 //! What a rule refuses is asked of the rule, by requests; how it is written does not matter. A rule that
-//! lets some file be opened for writing is left alone: whoever may write may truncate.
+//! lets some file be opened for writing is left alone: a program that may write may truncate.
 
 use crate::check::cond::Cond;
 use crate::data::constant::Constant;

@@ -33,7 +33,7 @@ pub struct Policy {
     pub(crate) source: Arc<Source>,
     pub(crate) name: Option<String>,
     pub(crate) default: Decision,
-    /// It only gives names, to be extended by others: what it refuses is nobody's wish.
+    /// It only gives names, to be extended by others: what it refuses is not refused on purpose.
     pub(crate) defines_alone: bool,
     pub(crate) default_origin: RuleOrigin,
     /// Index: opcode. Operations without an entry follow the default.
@@ -208,7 +208,7 @@ impl Policy {
         self.decide(words).0
     }
 
-    /// The same with the rule that decides: where a request is refused the one that refuses it,
+    /// As [`evaluate`](Self::evaluate), with the rule that decides: where a request is refused the one that refuses it,
     /// which may be `require` of `[all]`, and else the operation's.
     pub fn decide(&self, words: &[u32]) -> (Decision, &RuleOrigin) {
         // The opcode is byte 8. Without one, what is left is what happens to unknown operations.
@@ -238,7 +238,7 @@ impl Policy {
         self.requirement.as_ref().map(|require| &require.origin)
     }
 
-    /// What the policy says and hardly means; `None` where there is nothing to warn of.
+    /// Warnings about valid rules that probably do not do what was intended; `None` where there are none.
     pub fn warnings(&self) -> Option<Diagnostics> {
         (!self.warnings.is_empty()).then(|| Diagnostics::new(self.warnings.clone()))
     }

@@ -200,7 +200,12 @@ impl Parser<'_> {
             items.push(item(self));
         }
         let span = items[0].span.start..items[items.len() - 1].span.end;
-        Expr { kind: kind(items), span }
+        // Brackets around parts of the same series say nothing, and hide none of them from the others.
+        let parts = items.into_iter().flat_map(|item| match (symbol, item.kind) {
+            ("&&", ExprKind::All(parts)) | ("||", ExprKind::Any(parts)) => parts,
+            (_, kind) => vec![Expr { kind, span: item.span }],
+        });
+        Expr { kind: kind(parts.collect()), span }
     }
 
     fn comparison(&mut self) -> Parsed<Expr> {
@@ -454,7 +459,7 @@ mod tests {
         let cases = [
             ("a == && b", "(BAD && b)", 1),
             ("(a == ) || b && !", "(BAD || (b && BAD))", 2),
-            ("(a == ) && (b && c) && d", "(BAD && (b && c) && d)", 1),
+            ("(a == ) && (b && c) && d", "(BAD && b && c && d)", 1),
             ("a in {1 2} || b", "(BAD || b)", 1),
             ("a in {1, 10.1.2.3/8} && b == 08", "((a in 1,10.0.0.0/8) && (b == BAD))", 2),
             ("a < b < c || d", "(BAD || d)", 1),
@@ -492,7 +497,8 @@ mod tests {
             ("a in 1..=2 && b", "((a in 1..=2) && b)"),
             ("a in fd00::/8 || b", "((a in fd00::/8) || b)"),
             ("(((a)))", "a"),
-            ("a && (b && c)", "(a && (b && c))"),
+            ("a && (b && c)", "(a && b && c)"),
+            ("((a || b) || c) && (d || e)", "((a || b || c) && (d || e))"),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text).map(|expr| tree(&expr)).ok().as_deref(), Some(expected), "{text}");

@@ -2,7 +2,7 @@
 //! (`include/uapi/linux/io_uring.h`) or, where the operation has a better one, by that.
 //!
 //! What operations make of their SQEs is in their preparation (`io_*_prep` in `io_uring/*.c`, Linux 6.18 to 7.3).
-//! Not here are pointers, of which nobody knows what will be behind them, and what kernels show already.
+//! Not here are pointers, since what is behind them can change until the kernel reads it, and what kernels show already.
 
 use super::{EVERY, Field, Form, PLAIN, WIDE};
 use crate::data::kind::Kind;
