@@ -40,6 +40,8 @@ impl Means {
 /// Why the caller is not confined, or only in part. Making one allocates nothing.
 #[derive(Debug)]
 pub(crate) enum Unconfined<'e> {
+    /// There is no enforcement.
+    Null,
     Setup(&'e str),
     OtherKernel(KernelModel),
     /// The number of threads.
@@ -68,16 +70,17 @@ impl Enforcement {
 /// it, which procfs counts by the threads (`proc_task_getattr`, `fs/proc/base.c`).
 ///
 /// # Errors
-/// There is no `/proc`.
+/// There is no `/proc`, or it does not count.
 fn threads() -> Result<u64, Errno> {
-    let links = rustix::fs::stat(c"/proc/self/task")?.st_nlink;
+    let links = rustix::fs::stat(c"/proc/self/task")?.st_nlink as u64;
     // One at least, who asks.
-    Ok((links as u64).saturating_sub(2).max(1))
+    links.checked_sub(2).filter(|count| *count > 0).ok_or(Errno::NOTSUP)
 }
 
 impl Fault for Unconfined<'_> {
     fn code(&self) -> Code {
         match self {
+            Self::Null => Code::Argument,
             Self::Setup(_) => Code::Beyond,
             Self::OtherKernel(_) => Code::Kernel,
             Self::Threads(_) => Code::Threads,
@@ -87,6 +90,7 @@ impl Fault for Unconfined<'_> {
 
     fn into_error(self) -> Error {
         let text = match &self {
+            Self::Null => return Error::argument("enforcement", "is null"),
             Self::Setup(rule) => format!("filters of a task do not see which rings are made{rule}"),
             Self::OtherKernel(model) => {
                 format!(

@@ -11,7 +11,7 @@ use ringwarden_capi::abi::{Code, Diagnostic, Filter, Reason, Rule, Verdict};
 use signature::{Function, of_c, of_rust, synopsis};
 use stage::{C99, Stage, source, sources, succeed};
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 use std::mem::offset_of;
 use std::path::Path;
 use std::process::Command;
@@ -21,6 +21,12 @@ use std::{env, fs};
 fn read(path: impl AsRef<Path>) -> String {
     let path = sources().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// That both are the same; else what is in one alone.
+fn agree<T: Ord + Debug>(one: &BTreeSet<T>, other: &BTreeSet<T>, which: &str) {
+    let apart: Vec<_> = one.symmetric_difference(other).collect();
+    assert!(apart.is_empty(), "{which}: {apart:#?}");
 }
 
 /// Exported functions with their versions, as `name@@VERSION`.
@@ -64,7 +70,7 @@ fn nothing_but_the_headers_functions_is_exported() {
         .into_iter()
         .map(|function| function.name + "@@RINGWARDEN_0.1")
         .collect();
-    assert_eq!(symbols(stage), header);
+    agree(&symbols(stage), &header, "the library and the header");
     let mut readelf = Command::new("readelf");
     let dynamic =
         succeed(readelf.args(["--dynamic", "--wide"]).arg(stage.libraries().join("libringwarden.so"))).stdout;
@@ -110,7 +116,8 @@ fn structs_and_numbers_are_the_same_in_both_languages() {
         let name = format!("{reason:?}").to_uppercase();
         writeln!(rust, "RINGWARDEN_{name}: {}", reason as u32).expect("text");
     }
-    assert_eq!(rust, layout(stage));
+    let [rust, c] = [&rust, layout(stage)].map(|lines| lines.lines().collect());
+    agree(&rust, &c, "Rust and C");
 }
 
 fn named(functions: Vec<Function>) -> BTreeSet<Function> {
@@ -123,8 +130,8 @@ fn signatures_are_the_same_in_both_languages_and_on_the_page() {
     assert!(header.len() > 20, "{header:?}");
     let exports = fs::read_dir(sources().join("src/export")).expect("the folder");
     let rust = exports.flatten().flat_map(|file| of_rust(&read(file.path())));
-    assert_eq!(named(rust.collect()), header);
-    assert_eq!(named(of_c(&synopsis(&read("man/ringwarden.3")))), header);
+    agree(&named(rust.collect()), &header, "Rust and the header");
+    agree(&named(of_c(&synopsis(&read("man/ringwarden.3")))), &header, "the page and the header");
 }
 
 #[test]

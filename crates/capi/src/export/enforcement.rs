@@ -1,6 +1,7 @@
 //! `ringwarden_enforcement_*`, `ringwarden_filter_*` and `ringwarden_confine`.
 
 use crate::abi::{Filter, Rule};
+use crate::confine::Unconfined;
 use crate::enforcement::Enforcement;
 use crate::error::Error;
 use crate::pointer::{self, Place, answer};
@@ -116,10 +117,8 @@ pub unsafe extern "C" fn ringwarden_confine(
     error: *mut *mut Error,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    match unsafe { enforcement.as_ref() } {
-        // SAFETY: the same. An error is made where there is somebody to tell.
-        Some(enforcement) => unsafe { answer(error, || enforcement.confine()) },
-        // SAFETY: the same.
-        None => unsafe { answer(error, || Err(Error::argument("enforcement", "is null"))) },
-    }
+    let enforcement = unsafe { enforcement.as_ref() };
+    let work = || enforcement.map_or(Err(Unconfined::Null), Enforcement::confine);
+    // SAFETY: the same. Only an error that is told is made, so that nothing is allocated without `error`.
+    unsafe { answer(error, work) }
 }

@@ -11,9 +11,42 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+#ifndef __SANITIZE_ADDRESS__
+/* Allocation of the whole process, which ends it where it was forbidden. */
+static int no_allocation;
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+
+void *malloc(size_t size)
+{
+    if (no_allocation)
+        abort();
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    if (no_allocation)
+        abort();
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    if (no_allocation)
+        abort();
+    return __libc_realloc(old, size);
+}
+#else
+static int no_allocation;
+#endif
 
 #define RULES(rules) "version = 1\ndefault = \"allow\"\n[ops]\n" rules
 
@@ -124,11 +157,13 @@ static void other_threads_would_go_free(void)
     FAILS(RINGWARDEN_E_THREADS, ringwarden_confine(enforcement, &error));
     CHECK(is_unchanged());
     ringwarden_error_free(error);
-    /* Of a fork there is one thread. */
+    /* Of a fork there is one thread; what the others were doing with the heap nobody knows. */
     child = fork();
     CHECK(child >= 0);
-    if (child == 0)
+    if (child == 0) {
+        no_allocation = 1;
         _exit(ringwarden_confine(enforcement, NULL) == RINGWARDEN_OK && nop() == -EACCES ? 0 : 1);
+    }
     CHECK(waitpid(child, &status, 0) == child && status == 0);
     CHECK(close(pipes[1]) == 0 && pthread_join(thread, NULL) == 0 && nop() == 0);
     ringwarden_enforcement_free(enforcement);
@@ -249,6 +284,22 @@ static void verdicts_are_the_kernels(void)
     ringwarden_enforcement_free(enforcement);
 }
 
+#ifndef __SANITIZE_ADDRESS__
+/* Else it would not be known that confinement does without. */
+static void allocation_can_be_forbidden(void)
+{
+    struct ringwarden_policy *policy;
+    int status;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        no_allocation = 1;
+        _exit(ringwarden_policy_from_file("@nothing", &policy, NULL) == RINGWARDEN_OK ? 0 : 1);
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+#endif
+
 /* What cannot be undone is done by a child. */
 static void in_child(void (*test)(void), const char *name)
 {
@@ -292,6 +343,9 @@ int main(int argc, char **argv)
     }
     printf("kernel %s\n", ringwarden_enforcement_kernel(enforcement));
     ringwarden_enforcement_free(enforcement);
+#ifndef __SANITIZE_ADDRESS__
+    IN_CHILD(allocation_can_be_forbidden);
+#endif
     IN_CHILD(refused_requests_fail_and_others_work);
     IN_CHILD(children_are_confined);
     IN_CHILD(the_second_time_only_tightens);
