@@ -9,7 +9,7 @@ use std::process::Command;
 /// Build the C library and install it below a folder
 ///
 /// It is `libringwarden.so.0` with versions of symbols, `libringwarden.a`, `ringwarden.h`, `ringwarden.pc` and man pages.
-/// Needs a C compiler, `cc` or `CC`.
+/// Needs a C compiler, `cc` or `CC`, and binutils' strip.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
