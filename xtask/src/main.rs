@@ -4,6 +4,7 @@ mod architecture;
 mod bench;
 mod boot;
 mod cache;
+mod capi;
 mod conformance;
 mod containers;
 mod cross;
@@ -40,6 +41,7 @@ enum Command {
     KernelFuzz(kernel_fuzz::Args),
     Fuzz(fuzz::Args),
     Boot(boot::Args),
+    Capi(capi::Args),
     Cross(cross::Args),
     Static(static_program::Args),
     Package(package::Args),
@@ -56,6 +58,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Command::parse() {
         Command::Transparency(args) => transparency::run(&args)?,
         Command::Programs(args) => programs::run(&args)?,
+        Command::Capi(args) => capi::run(&args)?,
         Command::Cross(args) => cross::run(&args)?,
         Command::Static(args) => static_program::run(&args)?,
         Command::Package(args) => package::run(&args)?,

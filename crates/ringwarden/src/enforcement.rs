@@ -4,7 +4,7 @@ use crate::rule::at;
 use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError};
 use ringwarden_guard::{Guard, Maker};
 use ringwarden_kernel::{Kernel, Lacking};
-use ringwarden_policy::{Decision, Diagnostics, Policy, Rule, RuleOrigin, compile};
+use ringwarden_policy::{CompiledFilter, Decision, Diagnostics, Policy, Rule, RuleOrigin, compile};
 use ringwarden_uapi::ring::{Params, Sqe};
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 
@@ -12,6 +12,8 @@ use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 #[derive(Clone, Debug)]
 pub struct Enforcement {
     filters: FilterSet,
+    /// In the order of registration.
+    programs: Vec<CompiledFilter>,
     calls: CallRules,
     /// Index: tag.
     rules: Vec<Origin>,
@@ -104,7 +106,8 @@ impl Enforcement {
             .and_then(|tag| rules.get(tag as usize))
             .zip(rest_layer)
             .map(|(origin, layer)| Origin { rule: origin.rule.clone(), layer });
-        Ok(Self { filters, calls: compiled.calls, rules, layers: layers.to_vec(), rest, unproved })
+        let (programs, calls) = (compiled.filters, compiled.calls);
+        Ok(Self { filters, programs, calls, rules, layers: layers.to_vec(), rest, unproved })
     }
 
     /// The model whose filters see all that rules of the policies look at: the newest kernel's wherever that will do.
@@ -132,6 +135,12 @@ impl Enforcement {
     /// The filters.
     pub fn filters(&self) -> &FilterSet {
         &self.filters
+    }
+
+    /// The same as programs that are registered one by one, in this order, on a task or ring that has none; each with
+    /// the rule that it is.
+    pub fn programs(&self) -> impl Iterator<Item = (&CompiledFilter, &Origin)> {
+        self.programs.iter().filter_map(|filter| Some((filter, self.rules.get(filter.tag as usize)?)))
     }
 
     pub(crate) fn layers(&self) -> &[Policy] {
@@ -270,6 +279,29 @@ mod tests {
     #[test]
     fn no_policy_is_no_enforcement() {
         assert!(matches!(Enforcement::new(&[], KernelModel::default()), Err(EnforceError::NoLayer)));
+    }
+
+    /// Registered one by one, they are what backends get.
+    #[test]
+    fn programs_are_the_filters_in_order_with_their_rules() {
+        let policy = |text: &str| Policy::parse(text, "p.toml").expect("a policy");
+        let layers = [
+            policy(
+                "version = 1\ndefault = \"deny\"\n[ops]\nnop = \"allow\"\nsocket = \"family == AF_UNIX\"\n",
+            ),
+            policy("version = 1\ndefault = \"allow\"\n[ops]\nnop = \"deny\"\n"),
+        ];
+        let enforcement = Enforcement::new(&layers, KernelModel::default()).expect("enforceable");
+        let listed: Vec<_> = enforcement
+            .programs()
+            .map(|(filter, origin)| (filter.opcode, origin.rule.line, origin.layer, filter.deny_rest))
+            .collect();
+        let expected = [(Opcode::NOP, 4, 0, false), (Opcode::SOCKET, 5, 0, true), (Opcode::NOP, 4, 1, false)];
+        assert_eq!(listed, expected);
+        for (filter, _) in enforcement.programs() {
+            let mut registered = enforcement.filters().filters(filter.opcode);
+            assert!(registered.any(|known| known.program.insns() == filter.insns), "{filter:?}");
+        }
     }
 
     #[test]
