@@ -1,7 +1,6 @@
 //! The caller, put under its policies by the kernel's own filters.
 
 use crate::abi::Code;
-use crate::enforcement::Enforcement;
 use crate::error::{Error, Fault};
 use ringwarden::kernel::{ConfineError, Confinement};
 use ringwarden::uapi::KernelModel;
@@ -51,13 +50,13 @@ pub(crate) enum Unconfined<'e> {
     Part(ConfineError),
 }
 
-impl Enforcement {
+impl Means {
     /// Confines the calling process, for good. Allocates nothing.
     pub(crate) fn confine(&self) -> Result<(), Unconfined<'_>> {
-        let confinement = match &self.means {
-            Means::Ready(confinement) => confinement,
-            Means::Setup(rule) => return Err(Unconfined::Setup(rule)),
-            Means::OtherKernel(model) => return Err(Unconfined::OtherKernel(*model)),
+        let confinement = match self {
+            Self::Ready(confinement) => confinement,
+            Self::Setup(rule) => return Err(Unconfined::Setup(rule)),
+            Self::OtherKernel(model) => return Err(Unconfined::OtherKernel(*model)),
         };
         match threads().map_err(Unconfined::NoProc)? {
             1 => confinement.apply().map_err(Unconfined::Part),
@@ -115,6 +114,7 @@ impl Fault for Unconfined<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Enforcement;
     use std::sync::mpsc::channel;
     use std::thread;
 
@@ -141,7 +141,7 @@ mod tests {
         let policy =
             ringwarden::policy::Policy::parse("version = 1\ndefault = \"deny\"\n", "p").expect("a policy");
         let other = Enforcement::new(vec![policy], Some(c"7.2")).expect("enforceable");
-        let refusal = other.confine().expect_err("refused");
+        let refusal = other.means.confine().expect_err("refused");
         assert_eq!(refusal.code(), Code::Kernel);
         assert!(!rustix::thread::no_new_privs().expect("prctl"), "nothing was done");
     }
