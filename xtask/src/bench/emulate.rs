@@ -1,0 +1,215 @@
+//! `cargo xtask bench emulate`: what requests of an emulated ring cost, from raw SQE to CQE, where many threads have a
+//! ring each and judge by the same filters, while one registers or nobody does.
+//!
+//! Figures are processor time of the threads that judge, medians over rounds that alternate. There may be more threads
+//! than processors: what a thread waits for its turn is not in them.
+
+use super::{median, print_table};
+use anyhow::{Context as _, ensure};
+use ringwarden_cbpf::asm::assemble;
+use ringwarden_filter::{
+    Errno, FilterSet, KernelModel, Next, Registration, Requests, Rules, SharedFilters, UserMemory,
+};
+use ringwarden_uapi::Opcode;
+use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
+use rustix::time::{ClockId, clock_gettime};
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const MODEL: KernelModel = KernelModel::V7_3;
+const BATCHES: [usize; 3] = [1, 64, 1024];
+const THREADS: [usize; 4] = [1, 2, 8, 64];
+
+/// How long requests of emulated rings take, with and without registrations meanwhile
+///
+/// Every thread has a ring of its own and submits to it, by the same filters. What is submitted reads, writes, opens and
+/// makes sockets, some of which are denied, some linked; what is let through succeeds at once. Builds itself with
+/// --release.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Rounds of each measurement
+    #[arg(long, default_value_t = 21)]
+    rounds: usize,
+    /// Milliseconds that each round lasts
+    #[arg(long, default_value_t = 50)]
+    millis: u64,
+    /// Print Markdown tables
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// What came of a round.
+struct Round {
+    /// Nanoseconds a request, of each thread.
+    times: Vec<f64>,
+    /// Registrations meanwhile.
+    registered: u64,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        return super::run_optimised();
+    }
+    let filters = filters()?;
+    let mut rows = vec![["ns a request", "registering", "1 thread", "2", "8", "64"].map(str::to_owned)];
+    let mut registrations = vec!["registrations a second".to_owned(), String::new()];
+    let mut registered = [0; THREADS.len()];
+    for batch in BATCHES {
+        let mut cells = [const { [const { Vec::new() }; 2] }; THREADS.len()];
+        for _ in 0..args.rounds.max(1) {
+            for (at, threads) in THREADS.into_iter().enumerate() {
+                for registering in [false, true] {
+                    let length = Duration::from_millis(args.millis);
+                    let round = round(&filters, batch, threads, registering, length)?;
+                    cells[at][usize::from(registering)].extend(round.times);
+                    registered[at] += round.registered;
+                }
+            }
+        }
+        for (registering, say) in ["no", "yes"].into_iter().enumerate() {
+            let mut row = [format!("batch {batch}"), say.to_owned()].to_vec();
+            row.extend(
+                cells.iter_mut().map(|cell| format!("{:.0}", median(std::mem::take(&mut cell[registering])))),
+            );
+            rows.push(row.try_into().map_err(|_| anyhow::anyhow!("a row of another length"))?);
+        }
+    }
+    let seconds = (args.rounds.max(1) * BATCHES.len()) as f64 * args.millis as f64 / 1000.0;
+    registrations.extend(registered.map(|count| format!("{:.0}", count as f64 / seconds)));
+    rows.push(registrations.try_into().map_err(|_| anyhow::anyhow!("a row of another length"))?);
+    print_table(&rows, args.markdown);
+    Ok(())
+}
+
+/// Only some sockets; files only to be read.
+fn filters() -> anyhow::Result<FilterSet> {
+    let mut set = FilterSet::new(MODEL);
+    for (opcode, text) in [
+        (Opcode::SOCKET, "ld [16]\njeq #1, yes\njeq #2, yes\nret #0\nyes: ret #1"),
+        (Opcode::OPENAT, "ld [16]\njset #0x243, no\nret #1\nno: ret #0"),
+    ] {
+        set.register(Registration::new(opcode, &assemble(text)?))?;
+    }
+    Ok(set)
+}
+
+/// Requests as they come one after the other.
+fn submission() -> [Sqe; 16] {
+    let sqe = |opcode: Opcode| Sqe { opcode: opcode.0, ..Sqe::default() };
+    std::array::from_fn(|number| {
+        let mut sqe = match number {
+            0..8 => Sqe { addr: 0x1000, len: 4096, ..sqe(Opcode::READ) },
+            8..12 => Sqe { addr: 0x1000, len: 512, ..sqe(Opcode::WRITE) },
+            12 | 13 => Sqe { fd: 1, off: 1, ..sqe(Opcode::SOCKET) },
+            14 => Sqe { fd: 16, off: 3, ..sqe(Opcode::SOCKET) },
+            _ => Sqe { fd: -100, addr: 0x1000, ..sqe(Opcode::OPENAT) },
+        };
+        sqe.user_data = number as u64;
+        // Two links of two.
+        if number == 3 || number == 9 {
+            sqe.flags = SqeFlags::IO_LINK.bits();
+        }
+        sqe
+    })
+}
+
+/// A path, wherever it is looked for.
+struct Path;
+
+impl UserMemory for Path {
+    fn read(&self, _: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        const PATH: &[u8] = b"/etc/hostname\0";
+        let len = bytes.len().min(PATH.len());
+        bytes[..len].copy_from_slice(&PATH[..len]);
+        Ok(())
+    }
+}
+
+fn round(
+    filters: &FilterSet,
+    batch: usize,
+    threads: usize,
+    registering: bool,
+    length: Duration,
+) -> anyhow::Result<Round> {
+    let shared = SharedFilters::new(filters.clone());
+    let (start, stop) = (Barrier::new(threads + 1 + usize::from(registering)), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    emulate(&shared, batch, &stop)
+                })
+            })
+            .collect();
+        let writer = registering.then(|| {
+            scope.spawn(|| {
+                start.wait();
+                register(&shared, filters, &stop)
+            })
+        });
+        start.wait();
+        thread::sleep(length);
+        stop.store(true, Ordering::Relaxed);
+        let times: Vec<f64> = readers.into_iter().filter_map(|reader| reader.join().ok()).collect();
+        ensure!(times.len() == threads, "a thread that judges has ended");
+        let registered =
+            writer.map_or(Ok(0), |writer| writer.join().ok().context("nobody has registered"))?;
+        Ok(Round { times, registered })
+    })
+}
+
+/// Submits to a ring until it is told to stop, and gives nanoseconds a request.
+fn emulate(shared: &SharedFilters, batch: usize, stop: &AtomicBool) -> f64 {
+    let mut requests = Requests::new(MODEL, SetupFlags::SUBMIT_ALL);
+    let mut coming = submission().into_iter().cycle();
+    let mut count = 0;
+    let start = spent();
+    while !stop.load(Ordering::Relaxed) || count == 0 {
+        let filters = shared.load();
+        let rules = Rules::from(&*filters);
+        for sqe in coming.by_ref().take(batch) {
+            black_box(requests.submit(&rules, black_box(sqe), &Path));
+            act(&mut requests);
+        }
+        count += u64::from(requests.end());
+        act(&mut requests);
+    }
+    (spent() - start) / count as f64
+}
+
+fn act(requests: &mut Requests) {
+    while let Some(next) = requests.next() {
+        match black_box(next) {
+            Next::Start(started) => {
+                let over = requests.complete(started.id, 0);
+                debug_assert!(over.is_ok());
+            }
+            Next::Post(cqe) => drop(black_box(cqe)),
+        }
+    }
+}
+
+/// Adds a filter to what there was in the beginning, over and over: no stack grows.
+fn register(shared: &SharedFilters, first: &FilterSet, stop: &AtomicBool) -> u64 {
+    let allow = assemble("ret #1").unwrap_or_default();
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let registered = shared.update(|set| {
+            *set = first.clone();
+            set.register(Registration::new(Opcode::SOCKET, &allow))
+        });
+        count += u64::from(registered.is_ok());
+    }
+    count
+}
+
+/// Processor time of this thread, in nanoseconds.
+fn spent() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
