@@ -38,7 +38,7 @@
 //! ```
 //!
 //! `examples/hold.rs` takes what the kernel itself has where it has it, and the guard elsewhere; `examples/judge.rs` names
-//! the rules behind verdicts.
+//! the rules behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::requests`].
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

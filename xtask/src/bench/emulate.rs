@@ -1,8 +1,9 @@
 //! `cargo xtask bench emulate`: what requests of an emulated ring cost, from raw SQE to CQE, where many threads have a
 //! ring each and judge by the same filters, while one registers or nobody does.
 //!
-//! Figures are processor time of the threads that judge, medians over rounds that alternate. There may be more threads
-//! than processors: what a thread waits for its turn is not in them.
+//! Figures are processor time of all threads that judge, by the requests of all of them; medians over rounds that
+//! alternate. There may be more threads than processors: what a thread waits for its turn is not in them, nor what it
+//! takes a thread to begin.
 
 use super::{median, print_table};
 use anyhow::{Context as _, ensure};
@@ -17,7 +18,7 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MODEL: KernelModel = KernelModel::V7_3;
 const BATCHES: [usize; 3] = [1, 64, 1024];
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Milliseconds that each round lasts
     #[arg(long, default_value_t = 50)]
     millis: u64,
+    /// Microseconds between two registrations
+    #[arg(long, value_name = "MICROS", default_value_t = 0)]
+    pause: u64,
     /// Print Markdown tables
     #[arg(long)]
     markdown: bool,
@@ -43,10 +47,10 @@ pub(crate) struct Args {
 
 /// What came of a round.
 struct Round {
-    /// Nanoseconds a request, of each thread.
-    times: Vec<f64>,
-    /// Registrations meanwhile.
-    registered: u64,
+    /// Nanoseconds a request.
+    time: f64,
+    /// Registrations a second meanwhile.
+    registered: f64,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -55,16 +59,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let filters = filters()?;
     let mut rows = vec![["ns a request", "registering", "1 thread", "2", "8", "64"].map(str::to_owned)];
-    let mut registered = [0; THREADS.len()];
+    let mut registered = [const { Vec::new() }; THREADS.len()];
     for batch in BATCHES {
         let mut times = [const { [const { Vec::new() }; 2] }; THREADS.len()];
         for _ in 0..args.rounds.max(1) {
             for (at, threads) in THREADS.into_iter().enumerate() {
-                for registering in [false, true] {
+                for registering in [None, Some(Duration::from_micros(args.pause))] {
                     let length = Duration::from_millis(args.millis);
                     let round = round(&filters, batch, threads, registering, length)?;
-                    times[at][usize::from(registering)].extend(round.times);
-                    registered[at] += round.registered;
+                    times[at][usize::from(registering.is_some())].push(round.time);
+                    if registering.is_some() {
+                        registered[at].push(round.registered);
+                    }
                 }
             }
         }
@@ -75,8 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             rows.push(row(&format!("batch {batch}"), say, cells));
         }
     }
-    let seconds = (args.rounds.max(1) * BATCHES.len()) as f64 * args.millis as f64 / 1000.0;
-    let cells = registered.map(|count| format!("{:.0}", count as f64 / seconds));
+    let cells = registered.map(|rates| format!("{:.0}", median(rates)));
     rows.push(row("registrations a second", "", cells));
     print_table(&rows, args.markdown);
     Ok(())
@@ -134,40 +139,45 @@ fn round(
     filters: &FilterSet,
     batch: usize,
     threads: usize,
-    registering: bool,
+    registering: Option<Duration>,
     length: Duration,
 ) -> anyhow::Result<Round> {
     let shared = SharedFilters::new(filters.clone());
-    let (start, stop) = (Barrier::new(threads + 1 + usize::from(registering)), AtomicBool::new(false));
+    let (start, stop) =
+        (Barrier::new(threads + 1 + usize::from(registering.is_some())), AtomicBool::new(false));
     thread::scope(|scope| {
         let readers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| {
+                    let mut requests = Requests::new(MODEL, SetupFlags::SUBMIT_ALL);
+                    // Whatever is made for a thread and its ring is there when it counts.
+                    emulate(&mut requests, &shared, batch, &AtomicBool::new(true));
                     start.wait();
-                    emulate(&shared, batch, &stop)
+                    emulate(&mut requests, &shared, batch, &stop)
                 })
             })
             .collect();
-        let writer = registering.then(|| {
-            scope.spawn(|| {
+        let writer = registering.map(|pause| {
+            let (shared, start, stop) = (&shared, &start, &stop);
+            scope.spawn(move || {
                 start.wait();
-                register(&shared, filters, &stop)
+                register(shared, filters, pause, stop)
             })
         });
         start.wait();
         thread::sleep(length);
         stop.store(true, Ordering::Relaxed);
-        let times: Vec<f64> = readers.into_iter().filter_map(|reader| reader.join().ok()).collect();
-        ensure!(times.len() == threads, "a thread that judges has ended");
+        let spent: Vec<_> = readers.into_iter().filter_map(|reader| reader.join().ok()).collect();
+        ensure!(spent.len() == threads, "a thread that judges has ended");
         let registered =
-            writer.map_or(Ok(0), |writer| writer.join().ok().context("nobody has registered"))?;
-        Ok(Round { times, registered })
+            writer.map_or(Ok(0.0), |writer| writer.join().ok().context("nobody has registered"))?;
+        let (time, requests) = spent.into_iter().fold((0.0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
+        Ok(Round { time: time / requests as f64, registered })
     })
 }
 
-/// Submits to a ring until it is told to stop, and gives nanoseconds a request.
-fn emulate(shared: &SharedFilters, batch: usize, stop: &AtomicBool) -> f64 {
-    let mut requests = Requests::new(MODEL, SetupFlags::SUBMIT_ALL);
+/// Submits to a ring until it is told to stop, once at least. Gives nanoseconds and requests.
+fn emulate(requests: &mut Requests, shared: &SharedFilters, batch: usize, stop: &AtomicBool) -> (f64, u64) {
     let mut coming = submission().into_iter().cycle();
     let mut count = 0;
     let start = spent();
@@ -176,12 +186,12 @@ fn emulate(shared: &SharedFilters, batch: usize, stop: &AtomicBool) -> f64 {
         let rules = Rules::from(&*filters);
         for sqe in coming.by_ref().take(batch) {
             let _ = black_box(requests.submit(&rules, black_box(sqe), &Path));
-            act(&mut requests);
+            act(requests);
         }
         count += u64::from(requests.end());
-        act(&mut requests);
+        act(requests);
     }
-    (spent() - start) / count as f64
+    (spent() - start, count)
 }
 
 fn act(requests: &mut Requests) {
@@ -196,18 +206,21 @@ fn act(requests: &mut Requests) {
     }
 }
 
-/// Adds a filter to what there was in the beginning, over and over: no stack grows.
-fn register(shared: &SharedFilters, first: &FilterSet, stop: &AtomicBool) -> u64 {
+/// Adds a filter to what there was in the beginning, over and over: no stack grows. Gives how many a second.
+fn register(shared: &SharedFilters, first: &FilterSet, pause: Duration, stop: &AtomicBool) -> f64 {
     let allow = assemble("ret #1").unwrap_or_default();
-    let mut count = 0;
+    let (mut count, start) = (0u64, Instant::now());
     while !stop.load(Ordering::Relaxed) {
         let registered = shared.update(|set| {
             *set = first.clone();
             set.register(Registration::new(Opcode::SOCKET, &allow))
         });
         count += u64::from(registered.is_ok());
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
     }
-    count
+    count as f64 / start.elapsed().as_secs_f64()
 }
 
 /// Processor time of this thread, in nanoseconds.

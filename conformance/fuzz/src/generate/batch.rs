@@ -5,7 +5,7 @@ use crate::case::{Object, Registration, Request, Step, Target};
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::insn::{BPF_K, BPF_RET};
 use ringwarden_uapi::Opcode;
-use ringwarden_uapi::ring::{Pointer, Sqe, SqeFlags};
+use ringwarden_uapi::ring::{Pointer, SetupFlags, Sqe, SqeFlags};
 
 /// The most requests of a submission.
 const MOST: u8 = 20;
@@ -15,7 +15,10 @@ const FAILURE: u32 = (-5i32) as u32;
 impl Writer<'_> {
     /// A ring that denies SOCKET, and NOPs by what a filter sees of them.
     pub(super) fn batches(&mut self) {
-        let setup = self.setup();
+        let mut setup = self.setup();
+        if self.rng.u8(..3) == 0 {
+            setup |= SetupFlags::SUBMIT_ALL;
+        }
         self.ring(setup);
         let denied = Registration {
             opcode: Opcode::SOCKET.0.into(),
