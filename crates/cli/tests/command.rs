@@ -135,7 +135,7 @@ fn signals_reach_the_program_and_a_kill_ends_it() {
         unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
         assert_eq!(child.wait().expect("its end").code(), Some(5), "{lane}");
 
-        let mut child = ready(&mut shell("echo; exec cat", &choice).stdin(Stdio::piped()));
+        let mut child = ready(shell("echo; exec cat", &choice).stdin(Stdio::piped()));
         child.kill().expect("a signal");
         assert_eq!(child.wait().expect("its end").signal(), Some(libc::SIGKILL), "{lane}");
         // The program is the only one who can write into it.

@@ -419,7 +419,7 @@ fn units_are_such_as_systemd_takes() {
         (&["--service", "/bin/sleep 1", "none.toml"], "none.toml"),
         (&["--service", "/bin/sleep 1"], "required"),
         (&["web.toml"], "--service"),
-        (&["--output-dir", "none"], "none is no folder"),
+        (&["--output-dir", "none"], "none is not a folder"),
     ] {
         let output = ringwarden(folder.path(), &[&["export", "systemd"], arguments].concat());
         assert_eq!(output.status.code(), Some(2), "{output:?}");

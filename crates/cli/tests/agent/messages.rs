@@ -56,8 +56,8 @@ fn what_is_no_message_is_told_of_and_forgotten() {
         (text(MESSAGE), 10, "names 1 descriptors, and 10 came"),
         (text(MESSAGE), 32, "descriptors"),
         (ten, 10, "names no seccompFd"),
-        (text(MESSAGE), 1, "is no seccomp listener"),
-        (negative, 1, "is no seccomp listener"),
+        (text(MESSAGE), 1, "is not a seccomp listener"),
+        (negative, 1, "is not a seccomp listener"),
     ] {
         say(&node.socket(), message.as_bytes(), sent);
         let line = agent.expect("a connection was refused");
