@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod case;
+mod comparison;
 mod context;
 mod descriptor;
 mod entries;
@@ -22,6 +23,7 @@ mod script;
 mod step;
 
 pub use case::{Case, Check};
+pub use comparison::Comparison;
 pub use context::ContextCase;
 pub use descriptor::{Descriptor, DescriptorCase};
 pub use entries::Entries;

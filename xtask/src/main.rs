@@ -4,6 +4,7 @@ mod architecture;
 mod bench;
 mod boot;
 mod cache;
+mod capi;
 mod conformance;
 mod containers;
 mod cross;
@@ -20,6 +21,7 @@ mod metadata;
 mod package;
 mod presets;
 mod programs;
+mod public_api;
 mod report;
 mod static_program;
 mod target_folder;
@@ -39,6 +41,7 @@ enum Command {
     KernelFuzz(kernel_fuzz::Args),
     Fuzz(fuzz::Args),
     Boot(boot::Args),
+    Capi(capi::Args),
     Cross(cross::Args),
     Static(static_program::Args),
     Package(package::Args),
@@ -46,6 +49,7 @@ enum Command {
     Presets(presets::Args),
     Containers(containers::Args),
     Report(report::Args),
+    PublicApi(public_api::Args),
     #[command(subcommand, hide = true)]
     BenchClient(bench::client::Client),
 }
@@ -54,6 +58,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Command::parse() {
         Command::Transparency(args) => transparency::run(&args)?,
         Command::Programs(args) => programs::run(&args)?,
+        Command::Capi(args) => capi::run(&args)?,
         Command::Cross(args) => cross::run(&args)?,
         Command::Static(args) => static_program::run(&args)?,
         Command::Package(args) => package::run(&args)?,
@@ -61,6 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Presets(args) => presets::run(&args)?,
         Command::Containers(args) => containers::run(&args)?,
         Command::Report(args) => report::run(&args)?,
+        Command::PublicApi(args) => public_api::run(&args)?,
         Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Conformance(args) => return conformance::run(&args),
         Command::KernelFuzz(args) => return kernel_fuzz::run(&args),

@@ -1,4 +1,4 @@
-//! The form in which programs run.
+//! Decoded programs: the form in which they run, unless another is asked for.
 //!
 //! Filters mostly load a word, perhaps mask it, and jump by what it is. Taken one by one these are three instructions,
 //! of which each has to be told from all others; here they are one step. A program has as many steps as

@@ -1,4 +1,4 @@
-//! What programs can be run by.
+//! [`Machine`]: the ways in which a program can be run.
 
 /// What runs a program. They all compute the same; they differ in how long it takes, and in what they need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

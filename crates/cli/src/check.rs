@@ -29,7 +29,7 @@ use std::process::ExitCode;
 /// Say everything that is wrong with policies.
 ///
 /// Each policy is read and compiled by itself. Errors make it unusable; warnings are about rules that are
-/// well-formed and hardly meant. What a policy says of all requests at once, by `[[never]]`, `[[always]]` and
+/// valid but probably do not do what was intended. What a policy says of all requests at once, by `[[never]]`, `[[always]]` and
 /// `within`, is proved, or a request is shown that it does not hold for.
 ///
 /// Layers of policies, separated by commas, are held to the assertions of each of them together.

@@ -6,7 +6,8 @@ pub(crate) use form::Report;
 
 use crate::{UNUSABLE, kernels, layers, output, style};
 use clap::{Args, ValueEnum};
-use ringwarden::policy::{self, Compiled, TWINS, closest};
+use ringwarden::Enforcement;
+use ringwarden::policy::{self, Compiled, SYSCALL_EQUIVALENTS, closest};
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,8 +58,8 @@ pub(crate) fn operation(name: &str) -> Result<Opcode, String> {
     let plain = name.to_ascii_lowercase();
     let plain = plain.strip_prefix("ioring_op_").unwrap_or(&plain);
     Opcode::from_name(name).ok_or_else(|| {
-        let stand_for = TWINS.iter().filter(|twin| twin.calls().contains(&plain));
-        let stand_for: Vec<_> = stand_for.map(|twin| format!("`{}`", twin.operation)).collect();
+        let stand_for = SYSCALL_EQUIVALENTS.iter().filter(|row| row.calls().contains(&plain));
+        let stand_for: Vec<_> = stand_for.map(|row| format!("`{}`", row.operation)).collect();
         match closest(plain, OPCODES.iter().map(|info| info.name)) {
             _ if name.starts_with('@') => "a group, and one operation is asked for".to_owned(),
             Some(closest) if closest == plain => format!("did you mean `{closest}`?"),
@@ -80,7 +81,7 @@ impl Compile {
                 return ExitCode::from(UNUSABLE);
             }
         };
-        let kernel = self.kernel.unwrap_or_else(|| layers::needed(&policies));
+        let kernel = self.kernel.unwrap_or_else(|| Enforcement::needed(&policies));
         let mut compiled = match policy::compile(&policies, kernel) {
             Ok(compiled) => compiled,
             Err(errors) => {

@@ -1,17 +1,16 @@
 //! `ringwarden demo`: a small io_uring client, the program itself, under a policy.
 
-use crate::lane::{Choice, Lane, NoChoice, Wishes};
-use crate::layers::Unusable;
+use crate::lane::{Lane, Refused};
 use crate::style::{BAD, BOLD, DIM, GOOD, say};
 use crate::{FAILED, style};
 use clap::Args;
 use io_uring::{IoUring, opcode, squeue, types};
-use ringwarden::Enforcement;
 use ringwarden::filter::{Context, Payload};
-use ringwarden::guard::{Guard, Maker};
+use ringwarden::guard::Guard;
 use ringwarden::policy::{Decision, Policy};
 use ringwarden::uapi::ring::Sqe;
 use ringwarden::uapi::{KernelModel, Opcode};
+use ringwarden::{Choice, Wishes};
 use std::ffi::{CString, OsString};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -47,17 +46,13 @@ impl Demo {
 
     fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
         let policy = Policy::parse(POLICY, POLICY_NAME)?;
-        let load = |model: Option<KernelModel>| {
-            Enforcement::new(std::slice::from_ref(&policy), model.unwrap_or_default())
-                .map_err(|refused| Unusable::Wrong(refused.to_string()))
-        };
-        let choice = match Lane::Auto.choose(Wishes::default(), load) {
+        let choice = match Lane::Auto.choose(&Wishes::default(), std::slice::from_ref(&policy)) {
             Ok(choice) => choice,
-            Err(NoChoice::Policies { unusable, .. }) => {
+            Err(Refused::Policies { unusable, .. }) => {
                 unusable.print();
                 return Ok(ExitCode::from(FAILED));
             }
-            Err(NoChoice::Machine(reason)) => return Err(reason.into()),
+            Err(Refused::Machine(reason)) => return Err(reason.into()),
         };
         if matches!(choice, Choice::Split { .. }) {
             Guard::check_machine()?;
@@ -73,14 +68,7 @@ impl Demo {
             OsString::from("demo-client"),
             folder.0.clone().into(),
         ];
-        let status = match choice {
-            Choice::Tasks { kernel, .. } => kernel.run(&argv)?,
-            Choice::Restricted { enforcement, operations } => {
-                Maker::new(operations, enforcement.calls()).run(&argv)?
-            }
-            Choice::Filtered { enforcement, .. } => enforcement.filtering_maker().run(&argv)?,
-            Choice::Split { enforcement, .. } => enforcement.guard().run(&argv)?,
-        };
+        let status = choice.run(&argv)?;
         drop(folder);
         Ok(status.end())
     }

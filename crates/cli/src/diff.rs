@@ -3,14 +3,16 @@
 mod apart;
 pub(crate) mod calls;
 pub(crate) mod example;
+mod relation;
 pub(crate) mod report;
 pub(crate) mod side;
 
 use crate::format::{self, Format};
-use crate::{FAILED, UNUSABLE, compile, kernels, layers, style};
+use crate::{FAILED, UNUSABLE, compile, kernels, style};
 pub(crate) use apart::Apart;
 use clap::Args;
 pub(crate) use report::Report;
+use ringwarden::Enforcement;
 use ringwarden::diff::CompareError;
 use ringwarden::uapi::{KernelModel, OPCODES, Opcode};
 use side::{Read, Side};
@@ -61,7 +63,7 @@ impl Diff {
     pub(crate) fn execute(self) -> ExitCode {
         let read = [&self.old, &self.new].map(|name| Read::of(name, self.op));
         let needed = read.iter().flatten().flat_map(Read::policies);
-        let kernel = self.kernel.unwrap_or_else(|| layers::needed(needed));
+        let kernel = self.kernel.unwrap_or_else(|| Enforcement::needed(needed));
         let sides = read.map(|read| Side::new(read?, kernel, self.op));
         let (old, new) = match sides {
             [Ok(old), Ok(new)] => (old, new),

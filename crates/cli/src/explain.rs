@@ -154,7 +154,7 @@ impl Explain {
     pub(crate) fn execute(self) -> ExitCode {
         let names: Vec<_> = [&self.policy].into_iter().chain(&self.policies).cloned().collect();
         let loaded = layers::parse(&names).and_then(|policies| {
-            let kernel = self.kernel.unwrap_or_else(|| layers::needed(&policies));
+            let kernel = self.kernel.unwrap_or_else(|| Enforcement::needed(&policies));
             Ok((layers::enforce(&policies, kernel)?, policies))
         });
         let ((enforcement, policies), question) = match (loaded, self.question()) {

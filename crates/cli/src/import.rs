@@ -7,7 +7,7 @@ use crate::style::{self, BOLD, complain, say};
 use crate::{UNUSABLE, compile, input, output};
 use clap::{Args, Subcommand};
 use ringwarden::policy::import::{self, Capability, ImportError, ReadError};
-use ringwarden::policy::{Argument, StandsFor, TWINS};
+use ringwarden::policy::{Argument, SYSCALL_EQUIVALENTS, StandsFor};
 use ringwarden::uapi::Opcode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -162,14 +162,14 @@ impl Seccomp {
 
     fn map(self) -> ExitCode {
         if self.format == Format::Json {
-            let rows = TWINS.iter().map(|twin| Row {
-                name: twin.operation.to_string(),
-                decided_by: match twin.stands_for {
+            let rows = SYSCALL_EQUIVALENTS.iter().map(|row| Row {
+                name: row.operation.to_string(),
+                decided_by: match row.stands_for {
                     StandsFor::Harmless => "allow",
                     StandsFor::Unlike => "deny",
                     _ => "profile",
                 },
-                calls: twin
+                calls: row
                     .calls()
                     .iter()
                     .map(|name| Call {
@@ -180,17 +180,17 @@ impl Seccomp {
                             .collect(),
                     })
                     .collect(),
-                reason: twin.reason,
+                reason: row.reason,
             });
             return format::json(&Map { operations: rows.collect() }, ExitCode::SUCCESS);
         }
-        for twin in TWINS {
-            let calls = match twin.stands_for {
+        for row in SYSCALL_EQUIVALENTS {
+            let calls = match row.stands_for {
                 StandsFor::Harmless => "- allowed".to_owned(),
                 StandsFor::Unlike => "- denied".to_owned(),
-                _ => twin.calls().join(", "),
+                _ => row.calls().join(", "),
             };
-            say!("{BOLD}{:<17}{BOLD:#} {calls:<26} {}", twin.operation.to_string(), twin.reason);
+            say!("{BOLD}{:<17}{BOLD:#} {calls:<26} {}", row.operation.to_string(), row.reason);
         }
         ExitCode::SUCCESS
     }

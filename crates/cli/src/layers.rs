@@ -43,7 +43,7 @@ impl Unusable {
 /// Reads, parses and compiles the policies, for what they need where no model is given; the first is layer 0.
 pub(crate) fn load(names: &[String], model: impl Into<Option<KernelModel>>) -> Result<Enforcement, Unusable> {
     let layers = enforceable(names)?;
-    let model = model.into().unwrap_or_else(|| needed(&layers));
+    let model = model.into().unwrap_or_else(|| Enforcement::needed(&layers));
     enforce(&layers, model)
 }
 
@@ -51,17 +51,9 @@ pub(crate) fn load(names: &[String], model: impl Into<Option<KernelModel>>) -> R
 pub(crate) fn enforceable(names: &[String]) -> Result<Vec<Policy>, Unusable> {
     let layers = parse(names)?;
     if let Some(alone) = layers.iter().find(|layer| layer.defines_alone()) {
-        return Err(Unusable::Wrong(format!(
-            "error: {} only gives names, for policies that extend it: there is nothing to enforce\n",
-            alone.file()
-        )));
+        return Err(unenforceable(EnforceError::OnlyNames { file: alone.file().to_owned() }));
     }
     Ok(layers)
-}
-
-/// The model whose filters see all that rules of the policies look at.
-pub(crate) fn needed<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> KernelModel {
-    policies.into_iter().map(Policy::needs).fold(KernelModel::default(), KernelModel::max)
 }
 
 /// Whose filters those of a model are, for people.
@@ -72,10 +64,15 @@ pub(crate) fn whose(model: &impl std::fmt::Display) -> String {
 
 /// Compiles policies.
 pub(crate) fn enforce(layers: &[Policy], model: KernelModel) -> Result<Enforcement, Unusable> {
-    Enforcement::new(layers, model).map_err(|error| match error {
+    Enforcement::new(layers, model).map_err(unenforceable)
+}
+
+/// Why policies cannot be enforced, for people.
+pub(crate) fn unenforceable(error: EnforceError) -> Unusable {
+    match error {
         EnforceError::Policy(diagnostics) => Unusable::Wrong(diagnostics.render(style::stderr_is_coloured())),
         other => Unusable::Wrong(format!("error: {other}\n")),
-    })
+    }
 }
 
 /// Reads and parses the policies.

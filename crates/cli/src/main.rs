@@ -109,6 +109,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // For programs of the library that have no supervisor of their own.
+    ringwarden::supervise_if_asked();
     let CommandLine { command, color } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) => {

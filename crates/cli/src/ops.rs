@@ -4,7 +4,7 @@ use crate::format::{self, Document, Format};
 use crate::style::{self, BOLD, DIM, tell};
 use crate::{UNUSABLE, compile};
 use clap::Args;
-use ringwarden::policy::{FIELDS, Field, GROUPS, Twin};
+use ringwarden::policy::{FIELDS, Field, GROUPS, SyscallEquivalent};
 use ringwarden::uapi::{OPCODES, Opcode};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -199,7 +199,7 @@ impl Group {
             name: info.name,
             opcode: info.opcode.0,
             since: info.since,
-            calls: Twin::of(info.opcode).map_or(&[], Twin::calls),
+            calls: SyscallEquivalent::of(info.opcode).map_or(&[], SyscallEquivalent::calls),
             fields: Field::all_of(info.opcode)
                 .map(|field| Value {
                     name: field.name,

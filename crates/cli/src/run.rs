@@ -1,16 +1,16 @@
 //! `ringwarden run`.
 
 use crate::audit::{self, Log, Reader, SharedLog, Tally};
-use crate::lane::{Choice, Lane, NoChoice, Wishes};
+use crate::lane::{Lane, Refused};
 use crate::lines::Lines;
 use crate::permitted::Permitted;
 use crate::{FAILED, input, kernels, layers, style};
 use clap::{Args, ValueEnum};
-use ringwarden::Enforcement;
 use ringwarden::guard::{self, Maker, Status, needs::Confined};
 use ringwarden::kernel::{self, ConfineError, Facts, Kernel};
 use ringwarden::refusals::InUse;
 use ringwarden::uapi::{KernelModel, Opcode};
+use ringwarden::{Choice, Enforcement, Wishes};
 use rustix::process::{Pid, getpid};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -118,13 +118,14 @@ impl Run {
             );
         }
         let (hearing, unheard) = self.hearing();
-        let wishes = Wishes {
-            unheard: unheard.as_deref(),
-            model: self.model,
-            own_filters: self.own_filters,
-            permissive: self.permissive,
-        };
-        match self.lane.choose(wishes, |model| layers::load(&self.policies, model)) {
+        let mut wishes = Wishes::default();
+        wishes.unheard.clone_from(&unheard);
+        (wishes.model, wishes.own_filters, wishes.permissive) =
+            (self.model, self.own_filters, self.permissive);
+        let choice = layers::enforceable(&self.policies)
+            .map_err(|unusable| Refused::Policies { unusable, hint: None })
+            .and_then(|layers| self.lane.choose(&wishes, &layers));
+        match choice {
             Ok(Choice::Tasks { enforcement, kernel, .. }) => self.by_kernel(&enforcement, &kernel, hearing),
             Ok(Choice::Restricted { enforcement, operations }) => {
                 self.by_maker(Maker::new(operations, enforcement.calls()), &enforcement, hearing)
@@ -140,12 +141,12 @@ impl Run {
                 }
                 self.by_guard(enforcement, &why)
             }
-            Err(NoChoice::Policies { unusable, hint }) => {
+            Err(Refused::Policies { unusable, hint }) => {
                 unusable.print();
                 hint.into_iter().for_each(style::note);
                 ExitCode::from(FAILED)
             }
-            Err(NoChoice::Machine(reason)) => style::fail(reason, FAILED),
+            Err(Refused::Machine(reason)) => style::fail(reason, FAILED),
         }
     }
 

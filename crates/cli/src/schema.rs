@@ -1,10 +1,12 @@
 //! `ringwarden schema`: policy files for editors, and what commands write for scripts.
 
-use crate::format::schema;
+use crate::audit::{Line, Lost};
+use crate::format::{Document, schema};
 use crate::style::say;
-use crate::{audit, check, compile, diff, doctor, explain, import, ops, test};
+use crate::{agent, check, compile, diff, doctor, explain, import, ops, test};
 use clap::{Args, ValueEnum};
 use schemars::Schema as JsonSchema;
+use serde::Serialize;
 use std::process::ExitCode;
 
 /// Print the JSON Schema of policy files, with which editors complete and check them; or of what a command writes for
@@ -49,6 +51,23 @@ enum Of {
     Test,
 }
 
+/// A line of an audit.
+#[derive(schemars::JsonSchema, Serialize)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "lines are written as what they are")]
+enum AuditLine {
+    /// Something is refused.
+    Refused(Line),
+    /// More is refused than can be told of.
+    Lost(Lost),
+    /// A container is refused something.
+    RefusedToContainer(agent::Record<'static, Line>),
+    /// A container is refused more than can be told of.
+    LostOfContainer(agent::Record<'static, Lost>),
+}
+
+impl Document for AuditLine {}
+
 impl Schema {
     pub(crate) fn execute(self) -> ExitCode {
         match self.of.of_document() {
@@ -65,7 +84,7 @@ impl Of {
         let title = self.to_possible_value()?.get_help()?.to_string();
         Some(match self {
             Self::Policy => return None,
-            Self::Audit => schema::<audit::Record>(&title),
+            Self::Audit => schema::<AuditLine>(&title),
             Self::Check => schema::<check::Report>(&title),
             Self::Compile => schema::<compile::Report>(&title),
             Self::Diff => schema::<diff::Report>(&title),

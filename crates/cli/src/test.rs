@@ -116,7 +116,7 @@ impl Test {
     fn run(&self) -> Result<ExitCode, layers::Unusable> {
         let (mut tests, mut untested, mut coverage) = (Vec::new(), Vec::new(), Vec::new());
         let policies = layers::parse(&self.policies)?;
-        let kernel = self.kernel.unwrap_or_else(|| layers::needed(&policies));
+        let kernel = self.kernel.unwrap_or_else(|| Enforcement::needed(&policies));
         for policy in policies {
             let enforcement = layers::enforce(std::slice::from_ref(&policy), kernel)?;
             if self.generate {

@@ -1,4 +1,4 @@
-//! Filters against what they are meant to allow.
+//! Proofs that filters allow what they are meant to allow, and nothing else.
 
 use crate::bdd::{self, Bdd};
 use crate::circuit::{self, Answer, Circuit};

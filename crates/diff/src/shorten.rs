@@ -1,4 +1,4 @@
-//! Programs without questions whose answers are known where they are asked.
+//! Shortening of programs: tests are removed whose outcome is known where they stand.
 
 mod prune;
 

@@ -1,4 +1,4 @@
-//! From what filters see back to a request that shows it.
+//! Requests that show filters what a comparison found, for people to see and for the engine to confirm.
 
 use ringwarden_filter::{Context, Example, KernelModel};
 

@@ -8,6 +8,7 @@
 
 use crate::payload::{self, Payload, Shown};
 use crate::scalars;
+use crate::sqe_words;
 use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use ringwarden_uapi::{Errno, KernelModel, Opcode};
@@ -30,7 +31,7 @@ pub struct Context {
 #[repr(C)]
 struct Fields {
     ctx: BpfCtx,
-    behind: [u32; scalars::WORDS],
+    behind: [u32; sqe_words::WORDS],
 }
 
 impl Context {
@@ -95,7 +96,7 @@ impl Context {
             return self;
         }
         self.words = (to.facts().context_size / 4) as u8;
-        self.fields.behind = [0; scalars::WORDS];
+        self.fields.behind = [0; sqe_words::WORDS];
         let size = to.payload_size(self.opcode());
         if self.fields.ctx.pdu_size != size {
             self.fields.ctx.pdu_size = size;

@@ -1,4 +1,4 @@
-//! From what filters see back to a request that shows it.
+//! [`Example`]: a request that shows filters the given words of a context.
 
 use crate::payload;
 use crate::scalars::sqe_shown;

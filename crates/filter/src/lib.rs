@@ -47,14 +47,17 @@ mod operations;
 mod payload;
 pub mod prep;
 pub mod register;
+mod registration;
 pub mod requests;
 mod restriction;
 mod ring;
 mod scalars;
 mod set;
 mod shared;
+mod sqe_words;
 mod stack;
 mod task;
+mod verdict;
 mod versions;
 mod words;
 
@@ -66,7 +69,7 @@ pub use memory::UserMemory;
 pub use operations::OperationRules;
 pub use payload::{Payload, without_dropped};
 pub use prep::Copied;
-pub use register::{RegisterError, Registration};
+pub use registration::{RegisterError, Registration};
 pub use requests::{
     Next, NotRunning, Outcome, RawSqe, Refusal, RequestId, Requests, Rules, Started, Submitted,
 };
@@ -75,7 +78,8 @@ pub use ring::Ring;
 pub use ringwarden_cbpf::Machine;
 pub use ringwarden_uapi::{Errno, KernelModel};
 pub use scalars::{sqe_bits, sqe_shown};
-pub use set::{Denial, DeniedBy, FilterSet, Verdict};
+pub use set::FilterSet;
 pub use shared::{SharedFilters, Snapshot};
 pub use stack::{Filter, held_instructions};
 pub use task::{Privileges, Task};
+pub use verdict::{Denial, DeniedBy, Verdict};

@@ -1,4 +1,4 @@
-//! What a task or a ring is held to, and who shares it with whom.
+//! [`Limits`]: the filters and restrictions of a task or a ring, and which of them share theirs.
 
 use crate::{FilterSet, KernelModel, Machine, Restrictions, SharedFilters, Snapshot};
 use std::sync::Arc;

@@ -5,7 +5,8 @@
 //! is. A file here for each kind says what the kernel makes of it; nothing else of this crate, or of those that use
 //! it, asks an opcode for that.
 
-use crate::{Errno, KernelModel, scalars};
+use crate::sqe_words::{BESIDE_PAYLOAD, WORDS};
+use crate::{Errno, KernelModel};
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use ringwarden_uapi::{Opcode, PayloadKind};
 
@@ -116,10 +117,10 @@ pub(crate) fn bits(opcode: Opcode, size: u8) -> &'static [u32] {
 
 /// The bits of each word of an SQE that a payload says nothing of.
 #[inline]
-pub(crate) const fn beside(kind: PayloadKind) -> &'static [u32; scalars::WORDS] {
+pub(crate) const fn beside(kind: PayloadKind) -> &'static [u32; WORDS] {
     match kind {
         PayloadKind::Socket => &socket::BESIDE,
-        _ => &scalars::BESIDE_PAYLOAD,
+        _ => &BESIDE_PAYLOAD,
     }
 }
 

@@ -19,8 +19,16 @@ pub struct Ring {
     submitter: Option<TaskId>,
 }
 
+impl Task {
+    /// `io_uring_setup(2)`: a ring with this task's limits as they are now.
+    #[must_use]
+    pub fn ring(&mut self, setup: SetupFlags) -> Ring {
+        Ring::new(self.limits_of_ring(), setup, self.id)
+    }
+}
+
 impl Ring {
-    pub(crate) fn new(limits: Limits, setup: SetupFlags, maker: TaskId) -> Self {
+    fn new(limits: Limits, setup: SetupFlags, maker: TaskId) -> Self {
         let disabled = setup.contains(SetupFlags::R_DISABLED);
         let escapes = disabled && limits.model().facts().disabled_rings_escape_register_lists;
         let single = setup.contains(SetupFlags::SINGLE_ISSUER);

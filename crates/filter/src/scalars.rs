@@ -4,14 +4,12 @@
 //! context shows of the SQE already is left out here, and two words never say the same of one request:
 //! opcode, flags, `user_data`, and what the payloads of operations are made of.
 
+use crate::sqe_words::{ALL, IOPRIO, WORDS};
 use crate::{KernelModel, payload};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::ring::Sqe;
 use zerocopy::transmute;
-
-/// The words of an SQE.
-pub(crate) const WORDS: usize = size_of::<Sqe>() / 4;
 
 /// What is behind the 40 bytes that kernels show, of which the payload has that `size`.
 #[inline]
@@ -22,15 +20,6 @@ pub(crate) fn shown(model: KernelModel, sqe: &Sqe, size: u8) -> [u32; WORDS] {
     let (bits, words): (_, [u32; WORDS]) = (beside(Opcode(sqe.opcode), size), transmute!(*sqe));
     std::array::from_fn(|word| words[word] & bits[word])
 }
-
-/// Behind opcode and flags; `user_data` is words 8 and 9.
-const IOPRIO: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
-
-/// The same beside a payload: `off`, `addr`, `len` and the operation's flags are what it is made of, or lead to it.
-pub(crate) const BESIDE_PAYLOAD: [u32; WORDS] =
-    [IOPRIO, ALL, 0, 0, 0, 0, 0, 0, 0, 0, ALL, ALL, ALL, ALL, ALL, ALL];
-
-const ALL: u32 = !0;
 
 /// Words 2 to 7: `off`, `addr`, `len` and the operation's flags.
 const MOST: [u32; WORDS] = [IOPRIO, ALL, ALL, ALL, ALL, ALL, ALL, ALL, 0, 0, ALL, ALL, ALL, ALL, ALL, ALL];

@@ -1,9 +1,10 @@
 //! The filters of all opcodes, and the verdict.
 
-use crate::register::{RegisterError, Registration};
+use crate::registration::{RegisterError, Registration};
 use crate::stack::{Filter, Stack};
+use crate::verdict::{Denial, DeniedBy, Verdict};
 use crate::words;
-use crate::{Context, Errno, KernelModel, payload};
+use crate::{Context, KernelModel, payload};
 use ringwarden_cbpf::{Machine, Program};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::{FilterFlags, MAX_INSNS};
@@ -21,53 +22,6 @@ pub struct FilterSet {
     model: KernelModel,
     machine: Machine,
     stacks: Arc<[Stack]>,
-}
-
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// No filter objects.
-    Allow,
-    /// A filter objects.
-    Deny(Denial),
-}
-
-/// A request that is refused, and by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Denial {
-    /// The request's opcode.
-    pub opcode: Opcode,
-    /// Who refuses it.
-    pub by: DeniedBy,
-}
-
-/// Who refuses a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeniedBy {
-    /// A program, the newest of those that give 0.
-    Filter {
-        /// The tag it was registered with.
-        tag: u32,
-    },
-    /// `IO_URING_BPF_FILTER_DENY_REST`.
-    Rest,
-    /// The kernel modelled does not have the opcode.
-    UnknownOpcode,
-    /// The context lacks what the verdict of some program for the opcode depends on
-    /// ([`FilterSet::reads_payload`]) and no other refuses it: nobody can say what it would answer.
-    PayloadUnread,
-}
-
-impl Denial {
-    /// What `cqe.res` carries, negated: EACCES, but EINVAL for an opcode that does not exist.
-    pub const fn errno(&self) -> Errno {
-        match self.by {
-            DeniedBy::UnknownOpcode => Errno::EINVAL,
-            _ => Errno::EACCES,
-        }
-    }
 }
 
 impl FilterSet {
@@ -226,7 +180,7 @@ impl Default for FilterSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DeniedBy, Payload};
+    use crate::{Errno, Payload};
     use ringwarden_cbpf::asm::assemble;
     use ringwarden_uapi::ring::Sqe;
 

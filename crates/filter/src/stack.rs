@@ -1,6 +1,6 @@
 //! The filters of one opcode.
 
-use crate::set::DeniedBy;
+use crate::verdict::DeniedBy;
 use ringwarden_cbpf::Program;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ pub fn held_instructions() -> usize {
 pub struct Filter {
     /// The program: 0 refuses.
     pub program: Program,
-    /// Chosen by whoever registered it; a denial names it.
+    /// Chosen at the registration; a denial names it.
     pub tag: u32,
     /// Its verdict depends on what is in memory that the SQE points at.
     pub(crate) reads_payload: bool,
@@ -63,7 +63,7 @@ impl Stack {
         }
     }
 
-    /// The same with other programs in the place of its own, the newest first.
+    /// A stack like this one with `programs` in the place of its own, the newest first.
     pub(crate) fn with_programs(&self, programs: &mut impl Iterator<Item = Program>) -> Self {
         let mut stack = Self::new(self.payload_size);
         if self.rest {

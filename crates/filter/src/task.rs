@@ -1,9 +1,8 @@
 //! Tasks: who may filter itself, and what passes on to children and rings.
 
 use crate::register::register;
-use crate::{Errno, KernelModel, Limits, Restrictions, Ring, UserMemory};
+use crate::{Errno, KernelModel, Limits, Restrictions, UserMemory};
 use ringwarden_uapi::restriction::TaskRestriction;
-use ringwarden_uapi::ring::SetupFlags;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -75,11 +74,10 @@ impl Task {
         self.used_io_uring = false;
     }
 
-    /// `io_uring_setup(2)`: a ring with this task's limits as they are now.
-    #[must_use]
-    pub fn ring(&mut self, setup: SetupFlags) -> Ring {
+    /// The limits that a ring gets which it makes now.
+    pub(crate) fn limits_of_ring(&mut self) -> Limits {
         self.used_io_uring = true;
-        Ring::new(self.limits.inherit(), setup, self.id)
+        self.limits.inherit()
     }
 
     /// `io_uring_register(-1, IORING_REGISTER_BPF_FILTER, arg, nr_args)`.

@@ -5,7 +5,7 @@
 
 use crate::context::forces_async;
 use crate::stack::Stack;
-use crate::{KernelModel, payload, scalars};
+use crate::{KernelModel, payload, scalars, sqe_words};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::BpfCtx;
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
@@ -13,7 +13,7 @@ use ringwarden_uapi::ring::{Sqe, SqeFlags};
 /// Where the SQE begins in the context that shows it.
 const BEHIND: usize = size_of::<BpfCtx>() / 4;
 /// The words of the largest context.
-const MOST: usize = BEHIND + scalars::WORDS;
+const MOST: usize = BEHIND + sqe_words::WORDS;
 
 /// Sets of words, as [`Program::loads`](ringwarden_cbpf::Program::loads) gives them: the one with opcode and flags,
 /// the payload, and the SQE behind.

@@ -1,6 +1,5 @@
 //! What this kernel's rings are like, found out once by making one.
 
-use crate::hazards::Hazards;
 use ringwarden_uapi::restriction::{REGISTER_OP, Restriction, SQE_FLAGS_ALLOWED, SQE_OP};
 use ringwarden_uapi::ring::{Params, SetupFlags, SqeFlags};
 use ringwarden_uapi::sys;
@@ -36,13 +35,11 @@ pub(crate) struct KernelRing {
     pub(crate) opcodes: u8,
     /// The first register opcode that this kernel lacks.
     pub(crate) registers: u8,
-    /// What else is to be known of this machine; nothing before it has been looked for.
-    pub(crate) hazards: Hazards,
 }
 
 /// The restrictions of every real ring, ready for the kernel.
 #[derive(Debug)]
-pub(crate) struct Confinement(Vec<Restriction>);
+pub(crate) struct RingRestrictions(Vec<Restriction>);
 
 impl KernelRing {
     /// Makes a ring, asks it, and closes it.
@@ -61,7 +58,6 @@ impl KernelRing {
             cqes_offset: params.cq_off.cqes as usize,
             opcodes: probe.last_op.saturating_add(1),
             registers: count_registers(ring.as_fd())?,
-            hazards: Hazards::default(),
         })
     }
 
@@ -72,18 +68,18 @@ impl KernelRing {
 
     /// The restrictions that let through every known opcode but those that `denied` names, and
     /// every register call but `RESIZE_RINGS`, which would move the SQEs out of the guard's reach.
-    pub(crate) fn confinement(&self, denied: impl Fn(Opcode) -> bool) -> Confinement {
+    pub(crate) fn restrictions(&self, denied: impl Fn(Opcode) -> bool) -> RingRestrictions {
         let sqe_ops =
             (0..self.opcodes.min(Opcode::LAST)).filter(|&op| !denied(Opcode(op))).map(|op| entry(SQE_OP, op));
         let register_ops = (0..self.registers)
             .filter(|&op| RegisterOp(op.into()) != RegisterOp::REGISTER_RESIZE_RINGS)
             .map(|op| entry(REGISTER_OP, op));
         let flags = entry(SQE_FLAGS_ALLOWED, SqeFlags::all().bits());
-        Confinement(sqe_ops.chain(register_ops).chain([flags]).collect())
+        RingRestrictions(sqe_ops.chain(register_ops).chain([flags]).collect())
     }
 }
 
-impl Confinement {
+impl RingRestrictions {
     /// Restricts `ring`, which must still be disabled.
     pub(crate) fn apply(&self, ring: BorrowedFd<'_>) -> Result<(), Errno> {
         restrict(ring, &self.0)
@@ -158,9 +154,9 @@ mod tests {
         assert!(kernel.opcodes > 50 && kernel.registers > 25, "{kernel:?}");
         let mut params = Params { flags: SetupFlags::R_DISABLED.bits(), ..Params::default() };
         let ring = setup(4, &mut params).expect("a ring");
-        let confinement = kernel.confinement(|op| op == Opcode::TEE);
-        confinement.apply(ring.as_fd()).expect("restrictions");
-        assert_eq!(confinement.apply(ring.as_fd()), Err(Errno::BUSY));
+        let restrictions = kernel.restrictions(|op| op == Opcode::TEE);
+        restrictions.apply(ring.as_fd()).expect("restrictions");
+        assert_eq!(restrictions.apply(ring.as_fd()), Err(Errno::BUSY));
         enable(ring.as_fd()).expect("enable");
     }
 }

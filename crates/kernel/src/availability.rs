@@ -83,7 +83,9 @@ impl fmt::Display for Availability {
                 let whom = if sysctl.disabled == 1 { "only root may use it" } else { "nobody may use it" };
                 write!(f, "kernel.io_uring_disabled is {}: {whom}", sysctl.disabled)
             }
-            Self::Seccomp(TrialError::Killed(_)) => f.write_str("a seccomp filter kills whoever tries it"),
+            Self::Seccomp(TrialError::Killed(_)) => {
+                f.write_str("a seccomp filter kills every process that tries it")
+            }
             Self::Seccomp(error) => write!(f, "a seccomp filter blocks it ({error})"),
             Self::Missing => f.write_str("this kernel has none"),
             Self::LockedMemory(limit) => {

@@ -61,8 +61,8 @@ pub enum Lacking {
     /// The kernel has no filters for tasks, or a seccomp filter stands before them.
     #[error("a task cannot register io_uring filters ({0}){hint}", hint = lacking_hint(*.0))]
     Filters(TrialError),
-    /// The kernel's filters cannot be relied on: what they must do, and what came of it.
-    #[error("the self-test of this kernel's filters failed: that {0} {1}")]
+    /// The kernel's filters cannot be relied on: what they must do, and what the trial found.
+    #[error("the self-test of this kernel's filters failed: expected that {0}, but this {1}")]
     SelfTest(&'static str, Finding),
     /// What filters see is not what any known kernel shows.
     #[error("this kernel's filters see requests in a way that this version does not know")]
@@ -158,8 +158,8 @@ fn relied_on(what: &'static str, finding: Finding) -> Result<(), Lacking> {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Yes => f.write_str("is so"),
-            Self::No => f.write_str("is not so"),
+            Self::Yes => f.write_str("holds"),
+            Self::No => f.write_str("does not hold"),
             Self::Unknown(Some(error)) => write!(f, "could not be tried ({error})"),
             Self::Unknown(None) => f.write_str("could not be tried"),
         }

@@ -1,11 +1,11 @@
 //! Starting a program under filters.
 
 use crate::confinement::{ConfineError, Confinement};
+use crate::failure::Failure;
 use crate::wait::wait_for;
 use ringwarden_filter::{FilterSet, RegisterRules};
 use ringwarden_launch::{Argv, ArgvError, Bond, HeldSignals, Status, descriptors};
 use ringwarden_trial::last_errno;
-use ringwarden_uapi::Opcode;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -15,12 +15,12 @@ use rustix::process::{
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::io;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::IntoBytes;
 
 /// The kernel's own filters, for one program and everything it starts.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    confinement: Confinement,
+    pub(crate) confinement: Confinement,
 }
 
 /// Why a program could not be run.
@@ -61,6 +61,11 @@ impl Kernel {
     #[must_use]
     pub fn new(filters: &FilterSet, register: RegisterRules) -> Self {
         Self { confinement: Confinement::new(filters, register) }
+    }
+
+    /// What is put on programs.
+    pub fn confinement(&self) -> &Confinement {
+        &self.confinement
     }
 
     /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it has ended. Gives how it
@@ -111,7 +116,7 @@ impl Kernel {
         let status = wait_for(pid, bond).map_err(start)?;
         drop(signals);
         match failure {
-            Some(failure) => Err(failure.explain(program)),
+            Some(failure) => Err(explained(failure, program)),
             None => status.ok_or(Error::Parted),
         }
     }
@@ -149,66 +154,14 @@ impl Child<'_> {
     }
 }
 
-/// Why the program's process did not become the program, as it goes through the pipe.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Failure {
-    part: i32,
-    opcode: i32,
-    errno: i32,
-}
-
-impl Failure {
-    const START: i32 = 0;
-    const EXEC: i32 = 1;
-    const NO_NEW_PRIVS: i32 = 2;
-    const FILTER: i32 = 3;
-    const SECCOMP: i32 = 4;
-    const DESCRIPTORS: i32 = 5;
-    const GUARD: i32 = 6;
-
-    fn new(part: i32, error: Errno) -> Self {
-        Self { part, opcode: 0, errno: error.raw_os_error() }
+fn explained(failure: Failure, program: String) -> Error {
+    if let Some(error) = failure.of_confinement() {
+        return error.into();
     }
-
-    /// Waits until the program runs (`None`) or is known not to.
-    fn receive(pipe: &OwnedFd) -> Option<Self> {
-        let mut bytes = [0; size_of::<Self>()];
-        let count = loop {
-            match rustix::io::read(pipe, &mut bytes) {
-                Err(Errno::INTR) => {}
-                // Written in one piece, shorter than PIPE_BUF.
-                other => break other.unwrap_or(0),
-            }
-        };
-        Self::read_from_bytes(&bytes[..count]).ok()
-    }
-
-    fn explain(self, program: String) -> Error {
-        let errno = Errno::from_raw_os_error(self.errno);
-        match self.part {
-            Self::EXEC if errno == Errno::NOENT => Error::NotFound { program },
-            Self::EXEC => Error::CannotExecute { program, error: errno.into() },
-            Self::NO_NEW_PRIVS => ConfineError::NoNewPrivs(errno).into(),
-            Self::FILTER => ConfineError::Filter { opcode: Opcode(self.opcode as u8), error: errno }.into(),
-            Self::SECCOMP => ConfineError::Seccomp(errno).into(),
-            Self::DESCRIPTORS => ConfineError::Descriptors(errno).into(),
-            Self::GUARD => ConfineError::Guard.into(),
-            _ => Error::Start(errno.into()),
-        }
-    }
-}
-
-impl From<ConfineError> for Failure {
-    fn from(error: ConfineError) -> Self {
-        match error {
-            ConfineError::NoNewPrivs(errno) => Self::new(Self::NO_NEW_PRIVS, errno),
-            ConfineError::Filter { opcode, error } => {
-                Self { opcode: opcode.0.into(), ..Self::new(Self::FILTER, error) }
-            }
-            ConfineError::Seccomp(errno) => Self::new(Self::SECCOMP, errno),
-            ConfineError::Descriptors(errno) => Self::new(Self::DESCRIPTORS, errno),
-            ConfineError::Guard => Self::new(Self::GUARD, error.errno()),
-        }
+    let errno = failure.errno();
+    match failure.is_of_exec() {
+        true if errno == Errno::NOENT => Error::NotFound { program },
+        true => Error::CannotExecute { program, error: errno.into() },
+        false => Error::Start(errno.into()),
     }
 }

@@ -13,7 +13,7 @@
 //! - [`Supervision`] says whether a supervisor could trace its descendants, on kernels without filters.
 //! - [`RingSize`] and [`LockedMemory`] say what rings take, and what of it is left.
 //! - [`Confinement`] puts the calling thread, and with it all that it starts later, under filters.
-//! - [`Kernel`] runs a program so.
+//! - [`Kernel`] runs a program so, or has the standard library start one ([`Kernel::confine`]).
 //!
 //! What the filters hold against a hostile program, and what they cannot see, is in
 //! `docs/kernel-backend.md`.
@@ -28,8 +28,11 @@ mod confinement;
 #[allow(unsafe_code)] // execveat
 mod exec_image;
 mod facts;
+mod failure;
 #[allow(unsafe_code)] // fork
 mod launch;
+#[allow(unsafe_code)] // pre_exec
+mod pre_exec;
 #[allow(unsafe_code)] // io_uring_register
 mod registration;
 #[allow(unsafe_code)] // io_uring_setup and io_uring_enter
@@ -44,6 +47,7 @@ pub use availability::{Availability, Sysctl};
 pub use confinement::{ConfineError, Confinement};
 pub use facts::{Facts, Finding, Lacking};
 pub use launch::{Error, Kernel};
+pub use pre_exec::ConfineFailure;
 pub use ringwarden_launch::Status;
 pub use ringwarden_trial::TrialError;
 pub use room::{LockedMemory, RingSize, room_for_a_process};

@@ -1,4 +1,4 @@
-//! The few things that are asked of rings to find out whether, and how, they work.
+//! Rings as trials need them: made, asked and given a request, to find out whether and how they work.
 
 use io_uring::{IoUring, opcode};
 use ringwarden_trial::errno;

@@ -15,7 +15,7 @@ const FEAT_RW_ATTR: u32 = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingSize {
-    /// Of the kernel's memory, charged to the memory cgroup of whoever makes it.
+    /// Of the kernel's memory, charged to the memory cgroup of the task that makes it.
     pub memory: u64,
     /// Of RLIMIT_MEMLOCK, where rings count.
     pub locked: u64,

@@ -1,4 +1,4 @@
-//! A process beside the program's, which does something for whoever runs it.
+//! A companion: a process beside the program's, which works for the process that runs the program.
 
 use crate::tree::{self, Children};
 use crate::{descriptors, last_errno, leave_signals_to_others};
@@ -92,7 +92,7 @@ impl Bond {
         self.children.kill_all_but(&[self.companion]);
     }
 
-    /// Collects the dead but for `program`, whose status somebody wants, and those that `may` not be looked at;
+    /// Collects the dead but for `program`, whose status is still to be read, and those that `may` not be looked at;
     /// whether there were none of them.
     pub fn reap(&self, program: Pid, may: impl Fn(Pid) -> bool) -> bool {
         self.children.reap_all_but(|child| child == program || child == self.companion, may)

@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 /// The file system of io_urings, among others (`ANON_INODE_FS_MAGIC`).
 const ANONYMOUS: u64 = 0x0904_1934;
 
-/// Closes io_urings: whoever made them is not held to the policy of the calling task, or is held to another.
+/// Closes io_urings: the process that made them is not held to the policy of the calling task, or is held to another.
 /// What cannot be told apart is closed, too. Allocates nothing.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! - [`HeldSignals`] keeps signals from the calling thread and gives the program the ones that the caller
 //!   had set; [`StandIn`] passes on to the program what processes send, and [`stop_like`] stops the calling
 //!   process as the program was stopped, so that a shell sees it.
+//! - [`Handover`] is a plan for a process that is started to carry it out.
 //! - [`descriptors`] tells rings from other descriptors, by asking the kernel, and closes what a process
 //!   must not have.
 //! - [`Companion`] is a process that does something beside the program, [`Bond`] what ends the program where that
@@ -20,6 +21,8 @@ mod argv;
 mod companion;
 #[allow(unsafe_code)] // close
 pub mod descriptors;
+#[allow(unsafe_code)] // pre_exec, and descriptors by their numbers
+mod handover;
 #[allow(unsafe_code)] // sigaction
 mod held;
 #[allow(unsafe_code)] // rt_sigprocmask, rt_sigpending, rt_sigtimedwait
@@ -38,6 +41,7 @@ pub mod wait;
 
 pub use argv::{Argv, ArgvError};
 pub use companion::{Bond, Companion};
+pub use handover::Handover;
 pub use held::{HeldSignals, leave_signals_to_others};
 pub use signal::{Arrivals, Signal};
 pub use stand_in::StandIn;

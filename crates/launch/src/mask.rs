@@ -85,7 +85,7 @@ pub(crate) fn disposition(signal: i32, new: Option<&libc::sigaction>) -> Option<
     }
 }
 
-/// What a signal does that nobody has a wish about.
+/// What a signal does by default.
 pub(crate) fn default_action() -> libc::sigaction {
     // SAFETY: zero is a value of all its fields.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

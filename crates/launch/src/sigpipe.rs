@@ -1,4 +1,4 @@
-//! What the caller had set for SIGPIPE.
+//! SIGPIPE as the caller had set it.
 //!
 //! Before `main`, Rust's runtime sets it to "ignore", and nothing tells afterwards what it was. Service
 //! managers ignore it for their services, others do not, and the program is to have what the caller set. The

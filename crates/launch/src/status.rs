@@ -29,7 +29,7 @@ impl Status {
         }
     }
 
-    /// Ends the calling process as the program ended: after a signal by that signal, so that whoever waits
+    /// Ends the calling process as the program ended: after a signal by that signal, so that a process that waits
     /// for it sees what it would have seen of the program. Returns, for a return from `main`, where the
     /// program exited, or where the signal does nothing: to the first process of a pid namespace.
     ///

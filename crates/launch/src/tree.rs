@@ -7,7 +7,7 @@ use rustix::thread::Timespec;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// How long [`Children::kill_all_but`] waits for somebody to die before it looks again.
+/// How long [`Children::kill_all_but`] waits for a process to die before it looks again.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Makes the calling process the one that inherits every orphan below it.
@@ -74,7 +74,7 @@ impl Children {
         }
     }
 
-    /// Collects dead children but for those that are `kept`, whose status somebody wants. The look at a
+    /// Collects dead children but for those that are `kept`, whose status is still to be read. The look at a
     /// child that a thread of this process traces would take its stop away from the tracer, so those that
     /// `may` not be looked at are left, too; whether there were none of them.
     pub fn reap_all_but(&self, kept: impl Fn(Pid) -> bool, may: impl Fn(Pid) -> bool) -> bool {

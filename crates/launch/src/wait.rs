@@ -1,4 +1,4 @@
-//! What becomes of a child.
+//! Waiting for children: their ends, stops and starts.
 //!
 //! By `waitid`, and where a seccomp filter denies that by `wait4`: who cannot collect the dead waits for
 //! ever.

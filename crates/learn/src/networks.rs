@@ -1,4 +1,4 @@
-//! Few networks around many addresses.
+//! Many addresses summed up as a few networks.
 
 use crate::values::Values;
 use std::collections::BTreeSet;

@@ -14,7 +14,7 @@ use std::fmt;
 /// The longest name that a policy gets.
 const NAME: usize = 64;
 
-/// The flags of rings that are worth a denial although nobody asked for them: they make the kernel poll.
+/// The flags of rings that are worth a denial although the program never asked for them: they make the kernel poll.
 const COSTLY: SetupFlags = SetupFlags::SQPOLL.union(SetupFlags::IOPOLL);
 
 impl Observations {

@@ -23,93 +23,80 @@
 //! # Ok::<(), ringwarden_policy::Diagnostics>(())
 //! ```
 //!
-//! The text of a file becomes tokens ([`lex`]), an expression ([`parse`]), and a checked condition
-//! ([`check`]). What a condition means is defined three times, on purpose: by the evaluator ([`eval`]), by the
+//! A folder is a noun, and each stands on those above it only:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`diagnostic`] | the text of files, places in it, and what is said of them |
+//! | [`data`] | fields, constants, groups, presets, bugs, system calls that operations stand for |
+//! | [`syntax`] | the text of a condition, its tokens ([`lex`]), what those form ([`parse`]), and their colours ([`highlight`]) |
+//! | [`check`] | from a condition as written to one with names resolved and types agreed ([`cond`]) |
+//! | [`mod@policy`] | a policy as a value, and what it decides ([`eval`]) |
+//! | [`lint`] | warnings about a policy as a whole |
+//! | [`document`] | the file around the conditions, read |
+//! | [`layout`] | policy files printed: those that are made here, and those that people have written |
+//! | [`mod@compile`] | from policies to programs ([`lower`], [`emit`]), and the proof that they say the same ([`prove`]) |
+//! | [`coverage`] | which parts of a policy its tests decide |
+//! | [`import`] | policies made of seccomp profiles |
+//!
+//! What a condition means is defined three times, on purpose: by the evaluator ([`eval`]), by the
 //! compiler ([`lower`], [`emit`]), and for all requests at once by [`meaning`]. Every program is
-//! proved to be what is meant ([`prove`]) before anybody gets it; tests hold the evaluator against both.
-//! [`document`] reads the file around the expressions, and [`lint`] warns of what is hardly meant. Fields,
-//! constants and groups are data, and so are the system calls that operations stand for ([`twin`]),
-//! which [`import`] makes policies of seccomp profiles with, and the bugs that requests and calls led to
-//! ([`vulnerability`]). [`layout`] prints policy files: those that are made here, and those that people have written;
-//! [`highlight`] says what each part of one is.
+//! proved to be what is meant before anybody gets it; tests hold the evaluator against both.
 //!
 //! Nothing here depends on the machine, except that [`mod@file`] reads files and that `O_*` constants have
 //! the values of the architecture that this was built for.
+//!
+//! [`lex`]: syntax::lex
+//! [`parse`]: syntax::parse
+//! [`cond`]: check::cond
+//! [`eval`]: policy::eval
+//! [`lower`]: compile::lower
+//! [`emit`]: compile::emit
+//! [`prove`]: compile::prove
+//! [`meaning`]: compile::meaning
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 #![allow(rustdoc::private_intra_doc_links)]
 
-mod assertion;
-mod ast;
-mod call;
-mod calls;
 mod check;
 mod compile;
-mod cond;
-mod constant;
 mod coverage;
-mod define;
+mod data;
 mod diagnostic;
 mod document;
-mod emit;
-mod equivalent;
-mod eval;
-mod field;
-pub mod file;
-mod group;
-pub mod highlight;
 pub mod import;
-mod kind;
-mod known;
 pub mod layout;
-mod lex;
 mod lint;
-mod listing;
-mod logic;
-mod loosening;
-mod lower;
-mod meaning;
-mod network;
-mod parse;
 mod policy;
-mod preset;
 #[cfg(any(test, feature = "properties"))]
 #[doc(hidden)]
 pub mod properties;
-mod prove;
-mod register_group;
-mod release;
-mod render;
-mod request;
-mod schema;
-mod setup_flag;
-mod show;
-mod source;
-mod suggest;
-mod twin;
-mod vulnerability;
-mod word;
+mod syntax;
 
-pub use assertion::{Assertion, Claim};
-pub use call::{Call, Question, SetupCall};
-pub use compile::{Compiled, CompiledFilter, compile};
-pub use constant::{CONSTANTS, Constant};
+pub use compile::compile;
+pub use compile::compiled::{Compiled, CompiledFilter};
 pub use coverage::{Branch, CallBranch};
+pub use data::constant::{CONSTANTS, Constant};
+pub use data::equivalent::{EQUIVALENTS, Equivalent};
+pub use data::field::{FIELDS, Field};
+pub use data::group::{GROUPS, Group};
+pub use data::kind::Kind;
+pub use data::preset::{PRESETS, Preset, UnknownPreset};
+pub use data::register_group::{REGISTER_GROUPS, RegisterGroup};
+pub use data::release::{Release, UnknownRelease};
+pub use data::setup_flag::{SETUP_FLAGS, SetupFlag};
+pub use data::syscall_equivalent::{Argument, SYSCALL_EQUIVALENTS, StandsFor, SyscallEquivalent};
+pub use data::value::FieldValue;
+pub use data::vulnerability::{Flaw, KNOWN_UNTIL, VULNERABILITIES, Vulnerability, Way};
+pub use diagnostic::origin::RuleOrigin;
+pub use diagnostic::suggest::closest;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-pub use document::Base;
-pub use equivalent::{EQUIVALENTS, Equivalent};
-pub use field::{FIELDS, Field};
-pub use group::{GROUPS, Group};
-pub use kind::Kind;
-pub use loosening::Loosening;
-pub use policy::{Decision, Policy, Rule, RuleOrigin, Test};
-pub use preset::{PRESETS, Preset, UnknownPreset};
-pub use register_group::{REGISTER_GROUPS, RegisterGroup};
-pub use release::{Release, UnknownRelease};
-pub use request::{FieldValue, Request};
-pub use schema::schema;
-pub use setup_flag::{SETUP_FLAGS, SetupFlag};
-pub use suggest::closest;
-pub use twin::{Argument, StandsFor, TWINS, Twin};
-pub use vulnerability::{Flaw, KNOWN_UNTIL, VULNERABILITIES, Vulnerability, Way};
+pub use document::schema::schema;
+pub use document::{Base, file};
+pub use lint::loosening::Loosening;
+pub use policy::assertion::{Assertion, Claim};
+pub use policy::call::{Call, Question, SetupCall};
+pub use policy::request::Request;
+pub use policy::{Decision, Policy, Rule, Test};
+pub use syntax::highlight;

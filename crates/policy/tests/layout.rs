@@ -3,6 +3,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test -p ringwarden-policy --test layout` lays the examples out anew, `ringwarden fmt` the files.
 
+use ringwarden_policy::Policy;
 use ringwarden_policy::layout::format;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,20 @@ fn policies_are_laid_out() {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let formatted = format(&text, &name).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(text == formatted, "run `ringwarden fmt {name}`");
+    }
+}
+
+/// Without the brackets the policy would be refused: so it is with them, and not only once it has been laid out.
+#[test]
+fn brackets_hide_no_part_of_a_condition_from_the_others() {
+    for rule in ["port != 80 || port == 80 || port == 1", "port != 80 || (port == 80 || port == 1)"] {
+        let policy = format!("version = 1\ndefault = \"deny\"\n[ops]\nconnect = \"{rule}\"\n");
+        let errors = Policy::parse(&policy, "policy.toml").expect_err(rule).to_string();
+        assert!(errors.contains("`port != 80` or `port == 80` always holds"), "{errors}");
+        assert!(
+            format(&policy, "policy.toml").expect(rule).contains("port != 80 || port == 80 || port == 1"),
+            "{rule}"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! A profile under which somebody outside of the container makes its rings.
+//! Fitting a profile to the agent, which makes a container's rings from outside of it.
 
 use crate::{Action, Arg, Operator, Profile, Rule};
 use ringwarden_filter::RegisterRules;

@@ -1,4 +1,4 @@
-//! What becomes of a call under a profile, as runtimes have it.
+//! Decisions: what becomes of a call under a profile, as runtimes read it.
 
 use crate::{Action, Profile, Rule, Setting};
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! A profile under which Ringwarden runs inside of the container.
+//! Fitting a profile to Ringwarden in the container itself.
 
 use crate::{Action, Profile, Rule};
 

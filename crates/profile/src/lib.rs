@@ -13,6 +13,7 @@
 
 mod agent;
 mod decide;
+mod error;
 mod inside;
 mod profile;
 mod read;
@@ -21,47 +22,12 @@ mod resolve;
 mod resource;
 mod setting;
 mod stranger;
+mod version;
 mod yaml;
 
 pub use agent::{Listener, Unfit};
+pub use error::ReadError;
 pub use inside::Conditional;
 pub use profile::{Action, Architecture, Arg, Circumstances, Operator, Profile, Rule};
-pub use setting::{ARCHITECTURE, Capability, NATIVE, Setting, kernel_version};
-
-/// Why a text is not a profile.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// It is no JSON or YAML, or not a profile.
-    #[error("{line}:{column}: {message}")]
-    Place {
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1; 0 at the end of a line.
-        column: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// A list has no profile of the name that was asked for, or several and none was.
-    #[error("{}", choice(names))]
-    Choice {
-        /// The profiles that it has, with their namespaces.
-        names: Vec<String>,
-    },
-}
-
-fn choice(names: &[String]) -> String {
-    match names {
-        [] => "there is no seccomp profile in this list".to_owned(),
-        names => format!("choose a profile by `--name`: {}", names.join(", ")),
-    }
-}
-
-impl From<serde_json::Error> for ReadError {
-    fn from(error: serde_json::Error) -> Self {
-        let (line, column) = (error.line(), error.column());
-        let text = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        Self::Place { line, column, message: text.strip_suffix(&place).unwrap_or(&text).to_owned() }
-    }
-}
+pub use setting::{ARCHITECTURE, Capability, NATIVE, Setting};
+pub use version::kernel_version;

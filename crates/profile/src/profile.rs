@@ -93,7 +93,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the call is made, whoever else is asked or told.
+    /// Whether the call is made, logged or not.
     pub fn allows(self) -> bool {
         matches!(self, Self::Allow | Self::Log)
     }

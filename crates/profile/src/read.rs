@@ -28,7 +28,7 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
         seccomp: Option<Profile>,
     }
     if !json.trim_start().starts_with('{') {
-        return Err(whole("a profile is an object, of JSON or YAML, and this is none".to_owned()));
+        return Err(ReadError::whole("a profile is an object, of JSON or YAML, and this is none"));
     }
     let outside: Outside = serde_json::from_str(json)?;
     if outside.items.is_some() {
@@ -36,7 +36,7 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
     }
     if let Some(kind) = outside.kind.filter(|kind| kind != resource::KIND) {
         let advice = stranger::of_kind(&kind);
-        return Err(whole(format!("this is a {kind}, and not a {}{advice}", resource::KIND)));
+        return Err(ReadError::whole(format!("this is a {kind}, and not a {}{advice}", resource::KIND)));
     }
     if outside.spec.is_some() {
         return serde_json::from_str::<Resource>(json)?.spec.enabled();
@@ -44,10 +44,10 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
     let profile: Profile = if outside.linux.is_some() || outside.oci_version.is_some() {
         let Linux { seccomp } = serde_json::from_str::<Container>(json)?.linux;
         let message = "this container has no seccomp profile: there is no `linux.seccomp`";
-        seccomp.ok_or_else(|| whole(message.to_owned()))?
+        seccomp.ok_or_else(|| ReadError::whole(message))?
     } else if outside.default_action.is_none() && outside.syscalls.is_none() {
-        return Err(whole(
-            "this is no seccomp profile: it has neither `defaultAction` nor `syscalls`".to_owned(),
+        return Err(ReadError::whole(
+            "this is no seccomp profile: it has neither `defaultAction` nor `syscalls`",
         ));
     } else {
         serde_json::from_str(json)?
@@ -59,14 +59,11 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
         ("targetWorkload", profile.target_workload.is_some()),
     ];
     match strangers.iter().find(|(_, there)| *there) {
-        Some((key, _)) => Err(whole(format!("unknown field `{key}`, which only objects of Kubernetes have"))),
+        Some((key, _)) => {
+            Err(ReadError::whole(format!("unknown field `{key}`, which only objects of Kubernetes have")))
+        }
         None => Ok(profile),
     }
-}
-
-/// The error that is about the file, and no place in it.
-pub(crate) fn whole(message: String) -> ReadError {
-    ReadError::Place { line: 1, column: 1, message }
 }
 
 impl Profile {
@@ -79,7 +76,7 @@ impl Profile {
         // Windows' editors begin a file with the mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let profile = match text.trim_start().chars().next() {
-            None => Err(whole("this is empty".to_owned())),
+            None => Err(ReadError::whole("this is empty")),
             Some('{' | '[' | '"') => of_json(text, wanted),
             _ => yaml::as_json(text)
                 .map_err(|error| yaml::within(error, text))
@@ -91,13 +88,13 @@ impl Profile {
     /// The profile of an object, unless that says not to use it, or is only a part of one.
     fn enabled(self) -> Result<Self, ReadError> {
         if self.disabled == Some(true) {
-            return Err(whole("this profile is not in force: `spec.disabled` is true".to_owned()));
+            return Err(ReadError::whole("this profile is not in force: `spec.disabled` is true"));
         }
         if let Some(state) = self.state.as_deref().filter(|state| *state != "Enabled") {
-            return Err(whole(format!("this profile is not in force: `spec.state` is `{state}`")));
+            return Err(ReadError::whole(format!("this profile is not in force: `spec.state` is `{state}`")));
         }
         if let Some(base) = self.base_profile_name.as_deref().filter(|base| !base.is_empty()) {
-            return Err(whole(format!(
+            return Err(ReadError::whole(format!(
                 "this profile adds to another one, `spec.baseProfileName` `{base}`: import what the operator makes \
                  of both"
             )));

@@ -77,13 +77,6 @@ pub const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else
 /// What profiles call it.
 pub const NATIVE: &str = if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" };
 
-/// The major and minor number of a kernel version such as `6.10`; `None` if it has another form.
-pub fn kernel_version(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.split_once('.')?;
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
-    Some((number(major)?, number(minor)?))
-}
-
 /// Where the profile is to be in force.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting<'a> {
@@ -131,14 +124,5 @@ mod tests {
             assert_eq!(name(text), None, "{text}");
         }
         assert_eq!(CAPABILITIES.len(), 41);
-    }
-
-    #[test]
-    fn kernel_versions_are_two_numbers() {
-        assert_eq!(kernel_version("4.8"), Some((4, 8)));
-        assert_eq!(kernel_version("6.10"), Some((6, 10)));
-        for text in ["", "6", "6.", ".8", "6.x", "+6.1", "6.1.2", "6.-1", "99999999999.1"] {
-            assert_eq!(kernel_version(text), None, "{text}");
-        }
     }
 }

@@ -1,7 +1,6 @@
-//! What a file is that is no profile, where that can be told: then the reader knows what to do.
+//! Files that are no profiles, recognised as what they are, so that the error can say what to do.
 
 use crate::ReadError;
-use crate::read::whole;
 
 /// What is read instead.
 const READ: &str = "what is read are profiles of OCI runtimes, Docker, Podman and Kubernetes";
@@ -10,7 +9,7 @@ const READ: &str = "what is read are profiles of OCI runtimes, Docker, Podman an
 pub(crate) fn told(error: ReadError, text: &str) -> ReadError {
     let ReadError::Place { line, column, ref message } = error else { return error };
     if let Some(what) = other_format(text) {
-        return whole(format!("this is {what}: {READ}"));
+        return ReadError::whole(format!("this is {what}: {READ}"));
     }
     let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let rest = |column: usize| written.get(column..).unwrap_or_default();

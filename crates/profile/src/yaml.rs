@@ -29,7 +29,7 @@ pub(crate) fn as_json(text: &str) -> Result<String, ReadError> {
     // `---` at the end begins one that says nothing.
     documents.retain(|document| document.trim() != "null" && !document.trim().is_empty());
     match documents.len() {
-        0 => return Err(crate::read::whole("this is empty".to_owned())),
+        0 => return Err(ReadError::whole("this is empty")),
         1 => return Ok(documents.remove(0)),
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! What the perf library has no safe call for.
+//! Calls on perf events for which the perf library has no safe function.
 
 use perf_event::Counter;
 use perf_event_open_sys::ioctls;

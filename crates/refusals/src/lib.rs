@@ -1,6 +1,6 @@
 //! What the kernel's own io_uring restrictions and filters refuse, without a trap.
 //!
-//! They tell nobody. But every request that fails before it is issued passes the tracepoint
+//! They report nothing by themselves. But every request that fails before it is issued passes the tracepoint
 //! `io_uring:io_uring_req_failed` (Linux 5.16), with its error; those refused by restrictions or filters have
 //! `-EACCES`. It costs nothing while nothing fails. [`Stream`] reads it for one tree of processes, a process that
 //! runs already, a cgroup or the whole machine.
@@ -34,12 +34,13 @@ mod event;
 mod format;
 mod processors;
 mod record;
+mod sampler;
 mod stream;
 mod tracefs;
 mod tree;
 mod usage;
 
-pub use record::Refused;
+pub use record::RefusedRequest;
 pub use stream::{Drained, Refusal, Scope, Stream};
 pub use usage::InUse;
 

@@ -10,7 +10,7 @@ pub(crate) const REFUSED: i32 = -13;
 /// A refused request, as far as the tracepoint tells. What a kernel's version of it lacks is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Refused {
+pub struct RefusedRequest {
     /// The operation.
     pub opcode: Opcode,
     /// `sqe->flags`.
@@ -58,12 +58,12 @@ impl Layout {
     }
 
     /// The request of a record; `None` when it is too short, or when it has failed for another reason.
-    pub(crate) fn decode(&self, record: &[u8]) -> Option<Refused> {
+    pub(crate) fn decode(&self, record: &[u8]) -> Option<RefusedRequest> {
         if number(record, self.error)? as u32 as i32 != REFUSED {
             return None;
         }
         let maybe = |field: Option<Field>| field.and_then(|field| number(record, field));
-        Some(Refused {
+        Some(RefusedRequest {
             opcode: Opcode(number(record, self.opcode)? as u8),
             flags: SqeFlags::from_bits_retain(number(record, self.flags)? as u8),
             user_data: number(record, self.user_data)?,

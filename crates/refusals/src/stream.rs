@@ -1,12 +1,12 @@
 //! Perf events of the tracepoint, and their buffers.
 
 use crate::format::Format;
-use crate::record::{Layout, REFUSED, Refused};
+use crate::record::{Layout, REFUSED, RefusedRequest};
+use crate::sampler::{builder, on_all};
 use crate::tree::Tree;
-use crate::{Unavailable, event, processors, tracefs};
+use crate::{Unavailable, event, tracefs};
+use perf_event::Sampler;
 use perf_event::data::Record;
-use perf_event::events::Tracepoint;
-use perf_event::{Builder, Clock, SampleFlag, Sampler};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Whose refusals are told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// One process, all its threads, and whoever descends from them, as far as their parents still tell.
+    /// One process, all its threads, and all that descend from them, as far as their parents still tell.
     Process(i32),
     /// The processes of a cgroup and of those below it. The path is that of its folder, in the hierarchy that has
     /// the `perf_event` controller, which is version 2's unless that of version 1 is mounted.
@@ -44,13 +44,13 @@ pub enum Scope {
 pub struct Refusal {
     /// When.
     pub time: SystemTime,
-    /// The process that submitted the request, in the pid namespace of whoever opened the stream; 0 or -1 for one
+    /// The process that submitted the request, in the pid namespace of the process that opened the stream; 0 or -1 for one
     /// that is not in it.
     pub pid: i32,
     /// The thread, likewise.
     pub tid: i32,
     /// What was refused.
-    pub request: Refused,
+    pub request: RefusedRequest,
 }
 
 /// What has come since the last time.
@@ -183,7 +183,7 @@ impl Stream {
             }
         }
         if let (Some(tree), Some(ended)) = (&mut self.tree, ended) {
-            // After the buffers, so that whoever was refused something is known.
+            // After the buffers, so that every process that was refused something is known.
             tree.catch_up();
             let all = drained.refusals.len();
             drained.refusals.retain(|refusal| tree.has(refusal.pid));
@@ -194,7 +194,7 @@ impl Stream {
         drained
     }
 
-    /// Whether nobody is left who could be refused anything; what was is still to be [drained](Self::drain). Never
+    /// Whether no process is left that could be refused anything; what was is still to be [drained](Self::drain). Never
     /// but for [`Scope::Process`].
     pub fn is_over(&self) -> bool {
         self.tree.as_ref().is_some_and(|tree| tree.watched().is_none())
@@ -216,26 +216,6 @@ impl Stream {
     }
 }
 
-/// Opens an event on every processor, disabled, each with a buffer of so many bytes.
-pub(crate) fn on_all(builder: &mut Builder<'_>, buffer: usize) -> Result<Vec<Sampler>, Unavailable> {
-    let processors = processors::online()?.into_iter();
-    processors
-        .map(|processor| Ok(builder.one_cpu(processor).build().map_err(explain)?.sampled(buffer)?))
-        .collect()
-}
-
-/// An event whose records this crate understands, by the tracepoint's number.
-pub(crate) fn builder(tracepoint: u64) -> Builder<'static> {
-    let mut builder = Builder::new(Tracepoint::with_id(tracepoint));
-    builder
-        .include_kernel()
-        .sample_period(1)
-        .wakeup_events(1)
-        .sample(SampleFlag::RAW | SampleFlag::TID | SampleFlag::TIME)
-        .clockid(Clock::MONOTONIC);
-    builder
-}
-
 /// Both clocks at one moment.
 struct Clocks {
     monotonic: Duration,
@@ -254,19 +234,6 @@ impl Clocks {
     fn at(&self, nanoseconds: u64) -> SystemTime {
         let then = Duration::from_nanos(nanoseconds);
         self.real + then.saturating_sub(self.monotonic) - self.monotonic.saturating_sub(then)
-    }
-}
-
-/// Why an event cannot be had.
-pub(crate) fn explain(error: io::Error) -> Unavailable {
-    match Errno::from_io_error(&error) {
-        Some(Errno::ACCESS | Errno::PERM) => {
-            let setting = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok();
-            Unavailable::Denied { error, paranoid: setting.and_then(|level| level.trim().parse().ok()) }
-        }
-        // The type is not known, or the call.
-        Some(Errno::NOSYS | Errno::NOENT) => Unavailable::NoPerf(error),
-        _ => Unavailable::Failed(error),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Who descends from a process.
+//! [`Tree`]: a process and its descendants.
 
 use crate::Unavailable;
-use crate::stream::on_all;
+use crate::sampler::on_all;
 use perf_event::data::Record;
 use perf_event::events::Software;
 use perf_event::{Builder, Clock, Sampler};

@@ -1,7 +1,7 @@
 //! The tracepoint, kept in use.
 
 use crate::format::Format;
-use crate::stream::{builder, explain};
+use crate::sampler::{builder, explain};
 use crate::{Scope, Stream, Unavailable, processors, tracefs};
 use perf_event::Counter;
 

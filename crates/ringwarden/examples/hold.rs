@@ -1,23 +1,24 @@
-//! Holds a program to a policy, a file or a preset: `hold policy.toml fio job.fio`, `hold @nothing fio job.fio`.
+//! Starts programs under a policy, a file or a preset, from a process with threads: `hold policy.toml fio job.fio`.
 //!
-//! The kernel itself does so where it can, by its own filters or on rings that are made for the program; elsewhere a guard.
+//! With several, each behind a `--`, they run at once: `hold @nothing -- true -- false`. The lane is the first that holds
+//! the policy on this machine; where that takes a process beside a program, it is this program again.
 
-use ringwarden::Enforcement;
-use ringwarden::guard::{Maker, Status};
-use ringwarden::kernel::Facts;
 use ringwarden::policy::Policy;
+use ringwarden::{Choice, Command, RunError};
 use std::error::Error;
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
+use std::thread;
 
 fn main() -> ExitCode {
+    ringwarden::supervise_if_asked();
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let [policy, command @ ..] = &arguments[..] else {
+    let [policy, commands @ ..] = &arguments[..] else {
         eprintln!("usage: hold POLICY COMMAND...");
         return ExitCode::from(2);
     };
-    match hold(policy, command) {
-        Ok(status) => status.end(),
+    match hold(policy, commands) {
+        Ok(all_well) => ExitCode::from(u8::from(!all_well)),
         Err(error) => {
             eprintln!("hold: {error}");
             ExitCode::from(125)
@@ -25,19 +26,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn hold(policy: &OsString, command: &[OsString]) -> Result<Status, Box<dyn Error>> {
-    let policies = [Policy::from_file(policy)?];
-    // What a kernel does with filters is found out by trying, never believed of a version.
-    if let Ok(model) = Facts::find().usable()
-        && let Ok(enforcement) = Enforcement::new(&policies, model)
-        && let Some(kernel) = enforcement.kernel()
-    {
-        return Ok(kernel.run(command)?);
+fn hold(policy: &OsString, commands: &[OsString]) -> Result<bool, Box<dyn Error>> {
+    let choice = Choice::here(&[Policy::from_file(policy)?])?;
+    eprintln!("hold: the lane {}", choice.lane());
+    let commands: Vec<_> = commands.split(|argument| argument == "--").filter(|it| !it.is_empty()).collect();
+    let statuses: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = commands.iter().map(|command| scope.spawn(|| run(&choice, command))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let mut all_well = true;
+    for (command, status) in commands.iter().zip(statuses) {
+        let status = status?;
+        println!("{}: {status}", command[0].display());
+        all_well &= status.success();
     }
-    let enforcement = Enforcement::new(&policies, policies[0].needs())?;
-    Ok(match enforcement.operations() {
-        Ok(operations) => Maker::new(operations, enforcement.calls()).run(command)?,
-        // It is about more than whole operations, which is all that rings can be restricted to.
-        Err(_) => enforcement.guard().run(command)?,
-    })
+    Ok(all_well)
+}
+
+fn run(choice: &Choice, command: &[OsString]) -> Result<ExitStatus, RunError> {
+    Command::new(&command[0], choice)?.args(&command[1..]).status()
 }

@@ -57,7 +57,9 @@ impl Enforcement {
             Err(EnforceError::Policy(errors)) => return Ok(Finding::Unusable(errors)),
             // What the compiler makes, the engine takes; and there is a layer.
             Err(EnforceError::Filter { operation, .. }) => return Ok(Finding::Unknown(operation)),
-            Err(EnforceError::NoLayer) => return Ok(Finding::Unknown(Opcode::NOP)),
+            Err(EnforceError::NoLayer | EnforceError::OnlyNames { .. }) => {
+                return Ok(Finding::Unknown(Opcode::NOP));
+            }
         };
         let mut example: Option<(Context, Vec<Opcode>)> = None;
         for opcode in OPCODES.iter().map(|info| info.opcode).filter(|&opcode| model.has_opcode(opcode)) {

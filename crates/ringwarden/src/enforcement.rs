@@ -1,10 +1,10 @@
 //! From policies to filters, and from a refusal back to the rule.
 
-use crate::operations::at;
+use crate::rule::at;
 use ringwarden_filter::{CallRules, Context, Denial, DeniedBy, FilterSet, RegisterError};
 use ringwarden_guard::{Guard, Maker};
-use ringwarden_kernel::Kernel;
-use ringwarden_policy::{Decision, Diagnostics, Policy, Rule, RuleOrigin, compile};
+use ringwarden_kernel::{Kernel, Lacking};
+use ringwarden_policy::{CompiledFilter, Decision, Diagnostics, Policy, Rule, RuleOrigin, compile};
 use ringwarden_uapi::ring::{Params, Sqe};
 use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 
@@ -12,6 +12,8 @@ use ringwarden_uapi::{KernelModel, Opcode, RegisterOp};
 #[derive(Clone, Debug)]
 pub struct Enforcement {
     filters: FilterSet,
+    /// In the order of registration.
+    programs: Vec<CompiledFilter>,
     calls: CallRules,
     /// Index: tag.
     rules: Vec<Origin>,
@@ -38,6 +40,12 @@ pub enum EnforceError {
     /// There is no policy, and nothing that would refuse a request.
     #[error("there is no policy to enforce")]
     NoLayer,
+    /// A policy only gives names, for policies that extend it.
+    #[error("{file} only gives names, for policies that extend it: there is nothing to enforce")]
+    OnlyNames {
+        /// The policy's file.
+        file: String,
+    },
     /// A rule cannot be compiled for the kernel.
     #[error(transparent)]
     Policy(#[from] Diagnostics),
@@ -49,6 +57,24 @@ pub enum EnforceError {
         /// Why.
         error: RegisterError,
     },
+}
+
+/// Why policies cannot be left to the kernel's filters for tasks: the flags of a new ring are behind a pointer, which
+/// neither filters nor seccomp look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("only who makes the rings can hold what `[setup]` says of them")]
+pub struct BeyondTasks;
+
+/// Why the kernel's own filters do not hold policies.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoFilters {
+    /// They cannot be relied on here.
+    #[error(transparent)]
+    Lacking(#[from] Lacking),
+    /// They do not show what some rule looks at.
+    #[error("this kernel's filters, those of Linux {0}, do not see what the policy asks for")]
+    Unseen(KernelModel),
 }
 
 impl Enforcement {
@@ -80,7 +106,24 @@ impl Enforcement {
             .and_then(|tag| rules.get(tag as usize))
             .zip(rest_layer)
             .map(|(origin, layer)| Origin { rule: origin.rule.clone(), layer });
-        Ok(Self { filters, calls: compiled.calls, rules, layers: layers.to_vec(), rest, unproved })
+        let (programs, calls) = (compiled.filters, compiled.calls);
+        Ok(Self { filters, programs, calls, rules, layers: layers.to_vec(), rest, unproved })
+    }
+
+    /// The model whose filters see all that rules of the policies look at: the newest kernel's wherever that will do.
+    pub fn needed<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> KernelModel {
+        policies.into_iter().map(Policy::needs).fold(KernelModel::default(), KernelModel::max)
+    }
+
+    /// Compiles `layers` for the kernel's own filters, where those are `usable` as filters of a model:
+    /// [`Facts::usable`](ringwarden_kernel::Facts::usable) says so, or
+    /// [`Facts::usable_on_rings`](ringwarden_kernel::Facts::usable_on_rings).
+    ///
+    /// # Errors
+    /// Why they do not hold the policies.
+    pub fn for_filters(usable: Result<KernelModel, Lacking>, layers: &[Policy]) -> Result<Self, NoFilters> {
+        let model = usable?;
+        Self::new(layers, model).map_err(|_| NoFilters::Unseen(model))
     }
 
     /// The rules of which it could not be proved that their programs are what they say; `None` where there are
@@ -94,6 +137,12 @@ impl Enforcement {
         &self.filters
     }
 
+    /// The same as programs that are registered one by one, in this order, on a task or ring that has none; each with
+    /// the rule that it is.
+    pub fn programs(&self) -> impl Iterator<Item = (&CompiledFilter, &Origin)> {
+        self.programs.iter().filter_map(|filter| Some((filter, self.rules.get(filter.tag as usize)?)))
+    }
+
     pub(crate) fn layers(&self) -> &[Policy] {
         &self.layers
     }
@@ -103,11 +152,16 @@ impl Enforcement {
         Guard::new(self.filters.clone()).with_calls(self.calls)
     }
 
-    /// The kernel's own filters, for a kernel that keeps to the model that this was compiled for; `None`
-    /// where `[setup]` asks for what filters and seccomp cannot hold: the flags of a new ring are
-    /// behind a pointer. Those for [`KernelModel::Guard`] no kernel takes.
-    pub fn kernel(&self) -> Option<Kernel> {
-        self.calls.setup.allow_everything().then(|| Kernel::new(&self.filters, self.calls.register))
+    /// The kernel's own filters, for a kernel that keeps to the model that this was compiled for. Those for
+    /// [`KernelModel::Guard`] no kernel takes.
+    ///
+    /// # Errors
+    /// `[setup]` asks for what filters and seccomp cannot hold.
+    pub fn kernel(&self) -> Result<Kernel, BeyondTasks> {
+        match self.calls.setup.allow_everything() {
+            true => Ok(Kernel::new(&self.filters, self.calls.register)),
+            false => Err(BeyondTasks),
+        }
     }
 
     /// What only a guard can hold, for people: a rule, and what it asks for that no kernel shows its filters. `None`
@@ -225,6 +279,29 @@ mod tests {
     #[test]
     fn no_policy_is_no_enforcement() {
         assert!(matches!(Enforcement::new(&[], KernelModel::default()), Err(EnforceError::NoLayer)));
+    }
+
+    /// Registered one by one, they are what backends get.
+    #[test]
+    fn programs_are_the_filters_in_order_with_their_rules() {
+        let policy = |text: &str| Policy::parse(text, "p.toml").expect("a policy");
+        let layers = [
+            policy(
+                "version = 1\ndefault = \"deny\"\n[ops]\nnop = \"allow\"\nsocket = \"family == AF_UNIX\"\n",
+            ),
+            policy("version = 1\ndefault = \"allow\"\n[ops]\nnop = \"deny\"\n"),
+        ];
+        let enforcement = Enforcement::new(&layers, KernelModel::default()).expect("enforceable");
+        let listed: Vec<_> = enforcement
+            .programs()
+            .map(|(filter, origin)| (filter.opcode, origin.rule.line, origin.layer, filter.deny_rest))
+            .collect();
+        let expected = [(Opcode::NOP, 4, 0, false), (Opcode::SOCKET, 5, 0, true), (Opcode::NOP, 4, 1, false)];
+        assert_eq!(listed, expected);
+        for (filter, _) in enforcement.programs() {
+            let mut registered = enforcement.filters().filters(filter.opcode);
+            assert!(registered.any(|known| known.program.insns() == filter.insns), "{filter:?}");
+        }
     }
 
     #[test]

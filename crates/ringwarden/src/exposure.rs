@@ -7,8 +7,8 @@ use crate::Enforcement;
 use ringwarden_diff::{CompareError, Difference, Effort, common, compare};
 use ringwarden_filter::FilterSet;
 use ringwarden_policy::{
-    Equivalent, Policy, Release, Rule, RuleOrigin, SETUP_FLAGS, StandsFor, Twin, VULNERABILITIES,
-    Vulnerability, Way,
+    Equivalent, Policy, Release, Rule, RuleOrigin, SETUP_FLAGS, StandsFor, SyscallEquivalent,
+    VULNERABILITIES, Vulnerability, Way,
 };
 use ringwarden_uapi::opdef::OpTraits;
 use ringwarden_uapi::ring::{SetupFlags, SqeFlags};
@@ -530,7 +530,9 @@ impl<'e> Look<'e> {
     fn system_calls(&mut self) -> Result<Option<Exposure>, CompareError> {
         let (mut allowed, mut restricted, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for operation in self.operations() {
-            let Some(Twin { stands_for: StandsFor::Calls(calls), .. }) = Twin::of(operation) else {
+            let Some(SyscallEquivalent { stands_for: StandsFor::Calls(calls), .. }) =
+                SyscallEquivalent::of(operation)
+            else {
                 continue;
             };
             let list = match self.is_restricted(operation)? {

@@ -1,19 +1,25 @@
 //! io_uring under a policy, on every kernel.
 //!
 //! This crate is the whole of Ringwarden for Rust programs: the parts under their short names, and
-//! [`Enforcement`], which turns policies into what a backend enforces. The command line is a crate of its own,
+//! [`Enforcement`], which turns policies into what the lanes enforce. The command line is a crate of its own,
 //! `ringwarden-cli`.
 //!
-//! A program is run under a policy by a backend:
+//! Programs are started by [`Command`], by any thread of any process, in the [`Lane`] that holds the policies on this
+//! machine ([`Choice`]):
 //!
 //! ```no_run
-//! use ringwarden::{Enforcement, policy::Policy, uapi::KernelModel};
+//! use ringwarden::{Choice, Command, policy::Policy};
 //!
+//! ringwarden::supervise_if_asked(); // first in `main`
 //! let policy = Policy::from_file("mine.toml")?;
-//! let enforcement = Enforcement::new(&[policy], KernelModel::default())?;
-//! let status = enforcement.guard().run(&["postgres", "-D", "data"])?;
+//! let choice = Choice::here(&[policy])?;
+//! let mut child = Command::new("postgres", &choice)?.args(["-D", "data"]).env("PGPORT", "5433").spawn()?;
+//! println!("{} is under the policy, in the lane {}", child.id(), choice.lane());
+//! let status = child.wait()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A program that locks itself down does so by [`Confinement`].
 //!
 //! Requests are judged without any kernel, and what policies come to is decided for all requests at once:
 //!
@@ -37,21 +43,32 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `examples/hold.rs` takes what the kernel itself has where it has it, and the guard elsewhere; `examples/judge.rs` names
-//! the rules behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::requests`].
+//! `examples/hold.rs` starts programs from threads, `examples/confine.rs` locks itself down, `examples/judge.rs` names the rules
+//! behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::requests`].
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod assertions;
+mod choice;
+mod command;
+mod confinement;
 mod enforcement;
 mod exposure;
+mod lane;
 pub mod oci;
 mod operations;
+mod rule;
+mod run;
+mod supervisor;
 
 pub use assertions::{Breach, Finding};
-pub use enforcement::{EnforceError, Enforcement, Origin};
+pub use choice::{Choice, NoChoice, Wishes};
+pub use command::Command;
+pub use confinement::{Confinement, ConfinementError};
+pub use enforcement::{BeyondTasks, EnforceError, Enforcement, NoFilters, Origin};
 pub use exposure::{Bug, Exposure, Severity, Subject};
+pub use lane::{Lane, UnknownLane};
 pub use operations::Beyond;
 pub use ringwarden_cbpf as cbpf;
 pub use ringwarden_diff as diff;
@@ -64,3 +81,5 @@ pub use ringwarden_policy as policy;
 pub use ringwarden_profile as profile;
 pub use ringwarden_refusals as refusals;
 pub use ringwarden_uapi as uapi;
+pub use run::RunError;
+pub use supervisor::supervise_if_asked;

@@ -1,10 +1,10 @@
 //! Which policies a ring's own restrictions can hold, decided by what the filters mean.
 
+use crate::rule::at;
 use crate::{Enforcement, Origin};
 use ringwarden_cbpf::asm::assemble;
 use ringwarden_diff::{Difference, Effort, Relation, common, compare};
 use ringwarden_filter::{FilterSet, OperationRules, Registration};
-use ringwarden_policy::RuleOrigin;
 use ringwarden_uapi::ring::SqeFlags;
 use ringwarden_uapi::{OPCODES, Opcode};
 
@@ -64,19 +64,6 @@ impl std::fmt::Display for Beyond {
             None => Ok(()),
         }
     }
-}
-
-/// A rule and where it is written, for people.
-pub(crate) fn at(rule: &RuleOrigin) -> String {
-    /// How many characters of a rule are shown.
-    const SHOWN: usize = 120;
-    // A rule of several lines is one here.
-    let mut text = rule.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = text.char_indices().nth(SHOWN) {
-        text.truncate(end);
-        text.push('…');
-    }
-    format!("`{} = {text}` at {}:{}", rule.key, rule.file, rule.line)
 }
 
 /// What is required of the flags of requests.

@@ -1,7 +1,7 @@
-//! Throw-away children, for what cannot be undone or may be fatal.
+//! Throw-away children (probes), for what cannot be undone or may be fatal.
 //!
-//! What a kernel does is found out by doing it, and a seccomp filter may kill whoever makes a call that
-//! it does not like: so somebody makes it who is not missed.
+//! What a kernel does is found out by doing it, and a seccomp filter may kill a process that makes a call which
+//! it does not like: so a child makes it.
 
 #![deny(missing_docs)]
 
@@ -28,10 +28,10 @@ pub enum TrialError {
     #[error("{}", ringwarden_uapi::Errno(.0.raw_os_error() as u16))]
     Failed(Errno),
     /// The child was killed by that signal; `SIGSYS` is how seccomp kills.
-    #[error("whoever tries it is killed by signal {0}")]
+    #[error("the probe was killed by signal {0}")]
     Killed(i32),
     /// The child ended without an answer.
-    #[error("whoever tries it ends without an answer")]
+    #[error("the probe ended without an answer")]
     Silent,
     /// No child could be made.
     #[error("it could not be tried: {0}")]

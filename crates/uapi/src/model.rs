@@ -1,7 +1,7 @@
-//! Which kernel's filters: the differences between releases, as data; and what the guard's own filters see.
+//! [`KernelModel`]: the differences between releases of the kernel, as data; and what the guard's own filters see.
 //!
 //! A version number says what a release does when it is unpatched; distributions carry fixes back.
-//! Whoever must know what the running kernel does has to try it.
+//! What the running kernel does can only be found out by trying it.
 
 use crate::bpf::BpfCtx;
 use crate::opcode::Opcode;

@@ -1,4 +1,4 @@
-//! What filters see of single operations beyond what they see of all, and where kernels take it from.
+//! Payloads: what filters see of a request beside what all operations show, and where kernels take it from.
 //!
 //! The members of the union in `struct io_uring_bpf_ctx`, with the operations that fill them (`filter_populate` of
 //! `struct io_issue_def`, `io_uring/opdef.c`, Linux 7.2). Which of them a kernel shows is [`KernelModel`]'s to say:

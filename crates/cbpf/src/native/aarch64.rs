@@ -1,7 +1,7 @@
-//! Programs as code of aarch64.
+//! Machine code for aarch64.
 //!
 //! `x0` points to the words of the context and takes the value, `w1` is A, `w2` is X, `w3` holds constants, and
-//! the sixteen cells are the low lanes of `v16` to `v31`. Whoever calls a function expects none of these to be
+//! the sixteen cells are the low lanes of `v16` to `v31`. Callers of a function expect none of these to be
 //! kept (Procedure Call Standard, 6.1), so that there is nothing to save: the code has no stack and writes no
 //! memory.
 

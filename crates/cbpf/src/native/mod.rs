@@ -1,6 +1,6 @@
-//! Programs as code of the processor, for those that want verdicts in a few nanoseconds.
+//! Programs compiled to machine code, for verdicts in a few nanoseconds.
 //!
-//! What is here may be run on programs of somebody who is not trusted, for these reasons:
+//! Programs from sources that are not trusted may be run in this way, for these reasons:
 //!
 //! - The code is made of a *checked* program, instruction by instruction, and can do no more than that:
 //!   it jumps forwards only, to beginnings of instructions, and its last one returns, so that it ends.
@@ -12,8 +12,8 @@
 //! - The pages are writable first and executable then, never both ([`memory`]).
 //!
 //! A program chooses its constants, and they stand in the code as they are (they are not *blinded*). What they would
-//! do if somebody jumped into their middle is of no use to whoever has no way to make this process jump anywhere: a
-//! program's own jumps lead only to its own instructions, and whose request is judged runs in another process.
+//! do if a jump led into their middle is of no use to an attacker who cannot make this process jump there: a
+//! program's own jumps lead only to its own instructions, and the one whose request is judged runs in another process.
 //! A process that holds other people's data, and may have other holes, should know that it has such pages; that
 //! is one of the reasons why this is to be asked for ([`Machine::Native`](crate::Machine::Native)).
 //!

@@ -1,8 +1,8 @@
-//! Programs as code of x86-64.
+//! Machine code for x86-64.
 //!
 //! `eax` is A, `ecx` is X, since that is where shifts have their count, `rdi` points to the words of the
 //! context, and the sixteen cells are the low lanes of `xmm0` to `xmm15`. `edx` and `esi` are what a division
-//! needs beside. Whoever calls a function expects none of these to be kept (System V ABI, AMD64 supplement,
+//! needs beside. Callers of a function expect none of these to be kept (System V ABI, AMD64 supplement,
 //! figure 3.4), so that there is nothing to save: the code has no stack and writes no memory.
 
 use super::backwards::Backwards;

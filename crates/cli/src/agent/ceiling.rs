@@ -2,6 +2,7 @@
 
 use crate::diff::{calls, example};
 use crate::layers;
+use ringwarden::Enforcement;
 use ringwarden::diff::{Difference, Effort, compare};
 use ringwarden::policy::Policy;
 use ringwarden::uapi::OPCODES;
@@ -14,7 +15,7 @@ use ringwarden::uapi::OPCODES;
 pub(super) fn check(policies: &[Policy], ceiling: &str) -> Result<(), String> {
     let most = layers::enforceable(&[ceiling.to_owned()]);
     let most = most.map_err(|unusable| format!("the ceiling is unusable: {}", unusable.line()))?;
-    let model = layers::needed(policies.iter().chain(&most));
+    let model = Enforcement::needed(policies.iter().chain(&most));
     let compiled = |layers| layers::enforce(layers, model).map_err(|unusable| unusable.line());
     let (policy, most) = (compiled(policies)?, compiled(&most)?);
     for opcode in OPCODES.iter().map(|info| info.opcode).filter(|&opcode| model.has_opcode(opcode)) {

@@ -1,6 +1,5 @@
 //! Whom a listener belongs to, as logs and records name it.
 
-use super::message::State;
 use crate::format::Document;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +33,14 @@ pub(crate) struct Container {
     pub(super) namespace: Option<String>,
     /// The name of its policy; empty where it has none.
     pub(super) policy: String,
+}
+
+/// What a runtime says of a container.
+#[derive(Debug, Deserialize)]
+pub(super) struct State {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) annotations: Option<HashMap<String, String>>,
 }
 
 /// A line of the audit about a container. The order of the keys is part of the format.

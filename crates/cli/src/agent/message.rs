@@ -1,5 +1,6 @@
 //! What a runtime says when it hands a listener over: `containerProcessState` of the runtime specification.
 
+use super::container::State;
 use super::wire::{self, Orphan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -8,7 +9,6 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use rustix::process::Pid;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::HashMap;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
@@ -30,14 +30,6 @@ struct ContainerProcessState {
     #[serde(default)]
     metadata: String,
     state: State,
-}
-
-/// The container's state.
-#[derive(Debug, Deserialize)]
-pub(super) struct State {
-    pub(super) id: String,
-    #[serde(default)]
-    pub(super) annotations: Option<HashMap<String, String>>,
 }
 
 /// A listener that was handed over.

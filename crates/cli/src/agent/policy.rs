@@ -1,7 +1,7 @@
 //! The policy that a container's profile or annotation names, and whether rings can be held to it.
 
 use super::ceiling;
-use crate::{lane, layers};
+use crate::layers;
 use ringwarden::Enforcement;
 use ringwarden::guard::Maker;
 use ringwarden::kernel::Facts;
@@ -45,8 +45,8 @@ pub(super) fn choose(name: &str, folder: &Path, under: Option<&str>) -> Result<C
     let names = [place(name, folder)?];
     let policies = layers::is_lasting(&names[0]).and_then(|()| layers::enforceable(&names));
     let policies = policies.map_err(|unusable| unusable.line())?;
-    let load = |model: Option<KernelModel>| layers::enforce(&policies, model.unwrap_or_default());
-    let enforcement = load(None).map_err(|unusable| unusable.line())?;
+    let enforcement =
+        layers::enforce(&policies, KernelModel::default()).map_err(|unusable| unusable.line())?;
     if let Some(under) = under {
         ceiling::check(&policies, under)?;
     }
@@ -57,10 +57,8 @@ pub(super) fn choose(name: &str, folder: &Path, under: Option<&str>) -> Result<C
         }
         Err(beyond) => beyond,
     };
-    match lane::compiled_for(Facts::find().usable_on_rings(), load) {
-        Ok((enforcement, _)) => {
-            Ok(Chosen { maker: enforcement.filtering_maker(), enforcement, lane: "filtered" })
-        }
+    match Enforcement::for_filters(Facts::find().usable_on_rings(), &policies) {
+        Ok(enforcement) => Ok(Chosen { maker: enforcement.filtering_maker(), enforcement, lane: "filtered" }),
         Err(reason) => Err(format!("{beyond}, which restrictions of a ring cannot hold; {reason}")),
     }
 }

@@ -59,7 +59,7 @@ fn abandoned(path: &Path) -> io::Result<()> {
     }
     match UnixStream::connect(path) {
         Err(refused) if refused.kind() == ErrorKind::ConnectionRefused => Ok(()),
-        _ => told("somebody listens there already, such as another agent"),
+        _ => told("another process listens there already, such as a second agent"),
     }
 }
 

@@ -4,7 +4,6 @@ mod line;
 mod reader;
 mod tally;
 
-use crate::agent;
 use crate::format::{Document, Versioned};
 use crate::lines::Lines;
 use crate::permitted::Permitted;
@@ -13,7 +12,6 @@ pub(crate) use reader::Reader;
 use ringwarden::Enforcement;
 use ringwarden::guard::{Audit, Refusal};
 use ringwarden::refusals;
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -34,23 +32,6 @@ pub(crate) struct Log {
     /// Where nothing is refused: what would have been.
     pub(crate) permitted: Option<Permitted>,
 }
-
-/// What a line of an audit may be: for its schema.
-#[derive(JsonSchema, Serialize)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "lines are written as what they are")]
-pub(crate) enum Record {
-    /// Something is refused.
-    Refused(Line),
-    /// More is refused than can be told of.
-    Lost(Lost),
-    /// A container is refused something.
-    RefusedToContainer(agent::Record<'static, Line>),
-    /// A container is refused more than can be told of.
-    LostOfContainer(agent::Record<'static, Lost>),
-}
-
-impl Document for Record {}
 
 /// Opens the file of `--audit`.
 pub(crate) fn open(path: &Path) -> io::Result<File> {

@@ -1,6 +1,6 @@
 //! What is no request: the rings and register calls that both sides allow.
 
-use super::report::sentence;
+use super::relation::sentence;
 use crate::style::{BAD, BOLD, GOOD, tell};
 use ringwarden::filter::{CallRules, RegisterRules, SetupRules};
 use ringwarden::policy::SETUP_FLAGS;

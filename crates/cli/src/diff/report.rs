@@ -2,6 +2,7 @@
 
 use super::calls::Calls;
 use super::example::Example;
+use super::relation::sentence;
 use super::side::Side;
 use crate::format::Document;
 use crate::layers;
@@ -191,15 +192,6 @@ impl Summary {
         format!(
             "tightens {tightens} {operations}, loosens {loosens}, neither {neither}{unknown}; {equal} equal"
         )
-    }
-}
-
-/// What NEW does to some operation.
-pub(super) fn sentence(relation: &str) -> String {
-    match relation {
-        "neither" => "NEW does neither: it refuses some more and allows some more".to_owned(),
-        "unknown" => "unknown: too much to compute".to_owned(),
-        relation => format!("NEW {relation}"),
     }
 }
 

@@ -6,10 +6,10 @@ mod outside;
 mod patient;
 mod workload;
 
+use crate::UNUSABLE;
 use crate::format::{self, Document, Format};
 use crate::layers::{self, Unusable};
 use crate::style::{BAD, BOLD, DIM, GOOD, tell};
-use crate::{UNUSABLE, lane};
 use advice::advise;
 use anstyle::Style;
 use check::{Answer, Check, Group};
@@ -131,10 +131,10 @@ impl Doctor {
 impl Report {
     /// Finds out what holds for the policies, or in general where there are none.
     fn make(policies: &[String], rings: &Wanted) -> Result<Self, Unusable> {
-        let load = |model: Option<KernelModel>| layers::load(policies, model);
-        let enforcement = match policies {
+        let layers = layers::enforceable(policies)?;
+        let enforcement = match &layers[..] {
             [] => None,
-            _ => Some(load(None)?),
+            layers => Some(layers::enforce(layers, Enforcement::needed(layers))?),
         };
         let wanted = enforcement.as_ref().map(|enforcement| enforcement.guard().when());
         let guards_own = || enforcement.as_ref().and_then(Enforcement::guards_own);
@@ -143,14 +143,15 @@ impl Report {
         let (facts, supervision) = (Facts::find(), Supervision::find());
         let missing = needs::missing(wanted.unwrap_or(When::Arguments));
         let compiled = |usable: Result<KernelModel, Lacking>| match wanted {
-            None => usable.map(|model| (model, true)).map_err(|lacking| lacking.to_string()),
+            None => usable.map(|model| (model, None)).map_err(|lacking| lacking.to_string()),
             Some(_) if guards_own().is_some() => Err(guards_own().unwrap_or_default()),
-            Some(_) => lane::compiled_for(usable, load)
-                .map(|(enforcement, model)| (model, enforcement.kernel().is_some())),
+            Some(_) => Enforcement::for_filters(usable, &layers)
+                .map_err(|reason| reason.to_string())
+                .map(|enforcement| (enforcement.filters().model(), enforcement.kernel().err())),
         };
         let tasks = match compiled(facts.usable()) {
-            Ok((model, true)) => Verdict::yes(Some(model)),
-            Ok((_, false)) => Verdict::not(Some(lane::SETUP.into())),
+            Ok((model, None)) => Verdict::yes(Some(model)),
+            Ok((_, Some(beyond))) => Verdict::not(Some(beyond.to_string())),
             Err(reason) => Verdict::not(Some(reason)),
         };
         let mut split = match guard(&facts, &supervision, &missing, wanted) {

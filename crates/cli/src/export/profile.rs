@@ -2,7 +2,7 @@
 //! `export kubernetes` packs.
 
 use super::SOCKET;
-use crate::lane::{ANY_POLICY, SETUP};
+use crate::lane::ANY_POLICY;
 use crate::style::{BOLD, complain};
 use crate::{UNUSABLE, input, kernels, layers, style};
 use clap::{Args, ValueEnum};
@@ -214,9 +214,12 @@ impl Options {
                 let told = enforcement.guards_own().unwrap_or_default();
                 return Err(NoProfile(format!("{told}; {ANY_POLICY}"), BEYOND));
             }
-            Lane::Tasks if enforcement.kernel().is_none() => {
-                return Err(NoProfile(format!("{SETUP}: use `--lane filtered`"), BEYOND));
-            }
+            Lane::Tasks => match enforcement.kernel() {
+                Ok(_) => When::Always,
+                Err(beyond) => {
+                    return Err(NoProfile(format!("{beyond}: use `--lane filtered`"), BEYOND));
+                }
+            },
             _ => When::Always,
         };
         // The kernel's filters need nobody to look after the program.

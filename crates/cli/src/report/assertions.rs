@@ -2,7 +2,7 @@
 
 use super::effect::rule;
 use super::facts::Facts;
-use super::page::Section;
+use super::section::Section;
 use crate::check::assertions::Asserted;
 use maud::{Markup, html};
 use ringwarden::policy::{Claim, GROUPS, Policy, Rule};

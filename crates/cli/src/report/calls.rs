@@ -2,7 +2,7 @@
 
 use super::effect::Effect;
 use super::facts::Facts;
-use super::page::Section;
+use super::section::Section;
 use maud::{Markup, html};
 use ringwarden::policy::{Policy, REGISTER_GROUPS, Rule, RuleOrigin, SETUP_FLAGS};
 use ringwarden::uapi::RegisterOp;

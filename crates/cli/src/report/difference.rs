@@ -2,7 +2,7 @@
 
 use super::effect::Effect;
 use super::facts::{Difference, Facts};
-use super::page::Section;
+use super::section::Section;
 use crate::diff::calls::Change;
 use crate::diff::example::Example;
 use crate::diff::report::{Newer, Operation};

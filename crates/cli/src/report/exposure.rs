@@ -1,8 +1,8 @@
 //! What the layers leave open that led to bugs before, ranked.
 
 use super::facts::Facts;
-use super::page::Section;
 use super::prose::prose;
+use super::section::Section;
 use crate::check::audit;
 use maud::{Markup, html};
 use ringwarden::policy::KNOWN_UNTIL;

@@ -2,7 +2,6 @@
 
 use super::facts::Facts;
 use super::prose::prose;
-use crate::lane;
 use maud::{Markup, html};
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::policy::{Field, Policy, Rule};
@@ -19,7 +18,7 @@ pub(super) fn table(facts: &Facts) -> Markup {
     let filters = fit.map_or_else(|| Some(facts.model.to_string()), |fit| fit.filters.clone());
     let because = fit.and_then(|fit| fit.because.clone());
     let guards_own = facts.enforcement.guards_own();
-    let setup = facts.enforcement.kernel().is_none().then(|| lane::SETUP.to_owned());
+    let setup = facts.enforcement.kernel().err().map(|beyond| beyond.to_string());
     let tasks = guards_own.clone().or(setup);
     let split = if SPLITS_RINGS { None } else { Some("split rings are x86-64 only".to_owned()) };
     let rows = [

@@ -3,7 +3,7 @@
 use super::effect::{Effect, rule};
 use super::facts::Facts;
 use super::lanes;
-use super::page::Section;
+use super::section::Section;
 use maud::{Markup, html};
 use ringwarden::policy::{GROUPS, Group, Policy, Rule, RuleOrigin};
 use ringwarden::uapi::{OPCODES, Opcode};

@@ -11,6 +11,7 @@ mod lanes;
 mod matrix;
 mod page;
 mod prose;
+mod section;
 mod sources;
 mod summary;
 mod tested;

@@ -1,22 +1,15 @@
 //! The page as a whole.
 
 use super::facts::Facts;
+use super::section::Section;
 use super::{assertions, calls, difference, exposure, matrix, sources, summary, tested};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-
-/// A part of the page.
-pub(super) struct Section {
-    /// What links call it.
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    pub(super) body: Markup,
-}
 
 /// The page's text.
 pub(super) fn page(facts: &Facts) -> String {

@@ -3,7 +3,7 @@
 use super::effect::highlighted;
 use super::facts::Facts;
 use super::files::{file_id, line_id};
-use super::page::Section;
+use super::section::Section;
 use maud::{Markup, html};
 use ringwarden::policy::highlight::{self, Part};
 

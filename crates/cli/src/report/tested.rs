@@ -2,7 +2,7 @@
 
 use super::effect::Effect;
 use super::facts::{Facts, Tested};
-use super::page::Section;
+use super::section::Section;
 use crate::test::Outcome;
 use crate::test::coverage::{Coverage, Undecided};
 use maud::{Markup, html};

@@ -1,7 +1,7 @@
 //! SOCKET: family, type and protocol, as the SQE has them (`io_socket_prep`, `io_uring/net.c`).
 
 use super::{Shown, Words};
-use crate::scalars::{BESIDE_PAYLOAD, WORDS};
+use crate::sqe_words::{BESIDE_PAYLOAD, WORDS};
 use ringwarden_uapi::bpf::SocketPayload;
 use ringwarden_uapi::ring::{Sqe, SqeFlags};
 use zerocopy::transmute;

@@ -1,74 +1,42 @@
-//! The tables of `conformance/`, acted out by the engine, for every kernel that a case is about.
+//! The tables of `conformance/`, acted out by the engine, for every kernel that a case is about and by everything that
+//! runs programs.
 
+mod engine;
 mod memory;
-mod registration;
 mod world;
 
-use ringwarden_conformance::{ContextCase, Kernels, ScriptCase, Table, tables};
+use engine::Engine;
+use ringwarden_conformance::{Case, Comparison, Record, tables};
 use ringwarden_filter::{KernelModel, Machine};
-use ringwarden_uapi::ring::SetupFlags;
-use world::World;
 
-/// Runs a check of every case for every kernel it is about and reports all that fail at once.
-fn check_all<T>(
-    pick: impl Fn(&Table) -> &[T],
-    kernels: impl Fn(&T) -> Kernels,
-    check: impl Fn(&T, KernelModel) -> Result<(), String>,
-) {
-    let (mut ran, mut failures) = (0, Vec::new());
-    for (file, table) in tables().unwrap() {
-        for case in pick(&table) {
-            for model in KernelModel::ALL.into_iter().filter(|model| kernels(case).include(*model)) {
-                ran += 1;
-                failures.extend(check(case, model).err().map(|e| format!("{file}, Linux {model}, {e}")));
-            }
-        }
+#[test]
+fn the_engine_answers_as_kernels_do() {
+    let tables = tables().unwrap();
+    let (mut checks, mut disagreements) = (0, Vec::new());
+    for (model, machine) in KernelModel::ALL.into_iter().flat_map(|model| Machine::ALL.map(|it| (model, it)))
+    {
+        let engine = Engine { model, machine };
+        let of_table = |(file, case): (&str, Case<'_>)| {
+            let asked = case.kernels().include(model) && Engine::can_act(&case);
+            asked.then(|| {
+                let mut outcomes = Vec::new();
+                let error = engine.act(case, &mut outcomes).err();
+                Record { file: file.to_owned(), case: case.name().into_owned(), outcomes, error }
+            })
+        };
+        let cases = tables.iter().flat_map(|(file, table)| table.cases().map(move |case| (*file, case)));
+        let compared = Comparison::of(cases.filter_map(of_table), Some(model), Engine::can_act).unwrap();
+        checks += compared.checks;
+        let line = |line: &String| format!("Linux {model}, {machine:?}: {line}");
+        disagreements.extend(compared.disagreements.iter().map(line));
     }
-    assert!(failures.is_empty(), "{} of {ran} fail:\n{}", failures.len(), failures.join("\n"));
-    assert!(ran > 0);
-}
-
-#[test]
-fn scripts() {
-    let check = |case: &ScriptCase, model| {
-        if case.natively {
-            return Ok(());
-        }
-        for machine in Machine::ALL {
-            let mut world = World::with_machine(model, machine);
-            for step in &case.steps {
-                let at = |error| format!("{machine:?}, \"{}\": `{}`: {error}", case.name, step.text);
-                world.act(step).map_err(at)?;
-            }
-        }
-        Ok(())
-    };
-    check_all(|table| &table.scripts, |case| case.kernels, check);
-}
-
-#[test]
-fn contexts() {
-    let check = |case: &ContextCase, model| {
-        let mut world = World::new(model);
-        world.ring("main", "r", SetupFlags::empty());
-        let words = world.context("r", &case.request, case.user_data);
-        match words {
-            Ok(words) if words == case.words => Ok(()),
-            Ok(words) => Err(format!("\"{}\": {words:#x?} where {:#x?} was expected", case.name, case.words)),
-            Err(refusal) => Err(format!("\"{}\": {refusal:?}", case.name)),
-        }
-    };
-    check_all(|table| &table.contexts, |case| case.kernels, check);
-}
-
-#[test]
-fn structs() {
-    check_all(|table| &table.structs, |case| case.kernels, registration::check_struct);
-}
-
-#[test]
-fn payload_sizes() {
-    check_all(|table| &table.payloads, |case| case.kernels, registration::check_payload);
+    assert!(
+        disagreements.is_empty(),
+        "{} of {checks} fail:\n{}",
+        disagreements.len(),
+        disagreements.join("\n")
+    );
+    assert!(checks > 50_000, "{checks}");
 }
 
 #[test]

@@ -13,8 +13,6 @@ pub use bpf_ops::kernel_has_uring_bpf_ops;
 pub use issuer_lock::IssuerLock;
 pub use udmabuf::Udmabuf;
 
-use crate::kernel_ring::KernelRing;
-
 /// What there is to be kept out of the way, on this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hazards {
@@ -25,11 +23,11 @@ pub(crate) struct Hazards {
 }
 
 impl Hazards {
-    /// Tries everything. What cannot be told counts as there.
-    pub(crate) fn find(kernel: &KernelRing) -> Self {
+    /// Tries everything, on a kernel that has filters of tasks or not. What cannot be told counts as there.
+    pub(crate) fn find(filters_tasks: bool) -> Self {
         Self {
             // They are younger than filters, and reading the kernel's types takes milliseconds.
-            bpf_ops: kernel.filters_tasks() && kernel_has_uring_bpf_ops(),
+            bpf_ops: filters_tasks && kernel_has_uring_bpf_ops(),
             udmabuf: !matches!(Udmabuf::find(), Udmabuf::Absent | Udmabuf::KeepsSeals),
         }
     }

@@ -1,8 +1,8 @@
 //! Who makes a call: looked up anew each time, but for what a thread that has not changed keeps.
 
-use crate::credentials::{Owner, TaskStatus};
-use crate::pidfd_info::PidfdInfo;
-use crate::proc::PIDFD_THREAD;
+use crate::program::credentials::{Owner, TaskStatus};
+use crate::program::pidfd_info::PidfdInfo;
+use crate::program::proc::PIDFD_THREAD;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};

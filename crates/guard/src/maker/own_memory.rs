@@ -6,8 +6,8 @@
 
 use super::groups::ControlGroups;
 use super::process::in_memory_of_its_own;
-use crate::inject::Injection;
 use crate::mapping::{AtomicU64, Mapping, page_align, page_size};
+use crate::program::inject::Injection;
 use crate::setup_checks::clamped;
 use ringwarden_uapi::ring::{MAX_ENTRIES, Params, SetupFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

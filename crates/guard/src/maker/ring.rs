@@ -2,9 +2,9 @@
 
 use super::groups::ControlGroups;
 use super::process::by_a_process_of_its_own;
-use crate::credentials::Owner;
 use crate::kernel_ring::{enable, restrict, setup};
 use crate::mapping::{Mapping, page_align};
+use crate::program::credentials::Owner;
 use ringwarden_uapi::restriction::Restriction;
 use ringwarden_uapi::ring::{OFF_SQ_RING, Params, SQ_NEED_WAKEUP};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -5,12 +5,13 @@ use super::ledger::Ledger;
 use super::session::{Held, Session};
 use super::watch::Watch;
 use crate::audit::{Audit, SharedAudit};
+use crate::error::{Error, not_executed, not_started};
 use crate::kernel_ring::KernelRing;
-use crate::launch::{Error, Reach, check_needs, check_yama, command, not_executed, not_started};
 use crate::needs::When;
+use crate::preconditions::{Reach, check_needs, check_yama, command};
 use crate::rlimits::raise_open_files;
 use crate::seccomp::rings::{self, Calls};
-use crate::start::start;
+use crate::start::{Started, start};
 use ringwarden_filter::{CallRules, FilterSet, OperationRules};
 use ringwarden_kernel::Confinement;
 use ringwarden_launch::tree::{self, Children};
@@ -38,6 +39,7 @@ pub struct Maker {
     pub(super) audit: SharedAudit,
     bond: Option<Arc<Bond>>,
     before: Option<Before>,
+    executed: Option<Box<dyn FnOnce()>>,
     pub(super) ledger: Option<Ledger>,
     pub(super) groups: ControlGroups,
 }
@@ -59,6 +61,7 @@ impl Maker {
             audit: SharedAudit::new(Box::new(())),
             bond: None,
             before: None,
+            executed: None,
             ledger: None,
             groups: ControlGroups::default(),
         }
@@ -96,6 +99,13 @@ impl Maker {
     #[must_use]
     pub fn told_first(mut self, before: impl FnOnce(Pid) -> io::Result<()> + 'static) -> Self {
         self.before = Some(Box::new(before));
+        self
+    }
+
+    /// Calls `executed` when the program was executed, and never where that failed.
+    #[must_use]
+    pub fn told_of_exec(mut self, executed: impl FnOnce() + 'static) -> Self {
+        self.executed = Some(Box::new(executed));
         self
     }
 
@@ -141,7 +151,9 @@ impl Maker {
             tree::adopt_orphans();
         }
         let (argv, program) = command(argv)?;
-        let Self { operations, calls, filters, messages, truthful_probe, audit, before, .. } = self;
+        let Self {
+            operations, calls, filters, messages, truthful_probe, audit, before, mut executed, ..
+        } = self;
         let held = Held::new(operations, calls, KernelRing::probe().map_err(Error::NoIoUring)?);
         let calls = held.calls;
         let traps = Calls {
@@ -179,13 +191,22 @@ impl Maker {
             let [server, hang_up, untidy] = watch.poll_fds();
             let companion = bond.map_or_else(|| hang_up.clone(), Bond::poll_fd);
             let main = PollFd::new(&started.pidfd, watched);
-            let mut fds = [server, hang_up, untidy, main, stand_in.poll_fd(), companion];
+            let exec = if executed.is_some() { started.exec_fd() } else { hang_up.clone() };
+            let mut fds = [server, hang_up, untidy, main, stand_in.poll_fd(), companion, exec];
             match poll(&mut fds, Some(stand_in.timeout().unwrap_or(&timeout))) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(died(error)),
             }
+            let [.., exec] = &fds;
+            let exec = exec.revents();
             let ready = fds.map(|fd| !fd.revents().is_empty());
-            let [server, hang_up, untidy, program_ended, _, parted] = ready;
+            let [server, hang_up, untidy, program_ended, _, parted, _] = ready;
+            if !exec.is_empty()
+                && let Some(executed) = executed.take()
+                && Started::was_executed(exec)
+            {
+                executed();
+            }
             if let Some(bond) = bond {
                 if parted {
                     return Err(Error::Died(io::Error::other("its companion has ended")));

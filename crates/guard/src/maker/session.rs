@@ -5,17 +5,17 @@ use super::enabling::Enabling;
 use super::groups::ControlGroups;
 use super::ledger::Ledger;
 use crate::audit::{Refusal, Refused, SharedAudit};
-use crate::credentials::{TaskStatus, as_its_user};
-use crate::frozen::Freezers;
-use crate::inject::{After, Injection};
 use crate::kernel_ring::KernelRing;
-use crate::memory::Caller;
-use crate::overdue::end_overdue;
-use crate::proc::PIDFD_THREAD;
+use crate::program::credentials::{TaskStatus, as_its_user};
+use crate::program::frozen::Freezers;
+use crate::program::inject::{After, Injection};
+use crate::program::memory::Caller;
+use crate::program::proc::PIDFD_THREAD;
+use crate::program::traced::TracedThreads;
 use crate::seccomp::{Listener, Notification, listener_of};
+use crate::serve::overdue::end_overdue;
+use crate::serve::turns::{Turn, Turns};
 use crate::serve::{Serve, Waiting};
-use crate::traced::TracedThreads;
-use crate::turns::{Turn, Turns};
 use ringwarden_filter::{CallRules, OperationRules};
 use ringwarden_launch::descriptors::is_ring;
 use ringwarden_uapi::restriction::Restriction;
@@ -50,7 +50,7 @@ impl Held {
         if calls.setup.limits_sizes() {
             calls.register.set(RegisterOp::REGISTER_RESIZE_RINGS, false);
         }
-        let may_trace = crate::inject::is_allowed();
+        let may_trace = crate::program::inject::is_allowed();
         let list = operations.entries(&calls.register, kernel.opcodes, kernel.registers);
         Self { operations, calls, kernel, may_trace, may_wait: true, unavailable: SetupFlags::empty(), list }
     }

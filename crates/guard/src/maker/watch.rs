@@ -2,8 +2,8 @@
 //! end of serving.
 
 use super::session::Session;
-use crate::child::read_i32;
 use crate::serve::{Serve, Server, serve};
+use crate::start::child::read_i32;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;

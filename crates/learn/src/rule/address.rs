@@ -17,7 +17,7 @@ const AF_INET6: u64 = 10;
 const FEW_PORTS: usize = 8;
 /// The ports that everybody may bind.
 const UNPRIVILEGED: u128 = 1024;
-/// The ports that Linux gives to whoever asks for any (`net.ipv4.ip_local_port_range`, its default).
+/// The ports that Linux gives to programs that ask for any (`net.ipv4.ip_local_port_range`, its default).
 const GIVEN: (u128, u128) = (32768, 60999);
 /// So many of them are no service's own.
 const SEVERAL: usize = 3;

@@ -2,13 +2,13 @@
 
 use super::Checker;
 use super::defined::single;
-use crate::ast::{Comparison, Element, Expr, ExprKind};
-use crate::cond::{Cond, Width};
-use crate::define::{Defined, Item};
+use crate::check::cond::{Cond, Width};
+use crate::check::definition::{Defined, Item};
+use crate::data::field::Field;
+use crate::data::kind::Kind;
 use crate::diagnostic::Code;
-use crate::field::Field;
-use crate::kind::Kind;
-use crate::network::Network;
+use crate::syntax::ast::{Comparison, Element, Expr, ExprKind};
+use crate::syntax::network::Network;
 use std::collections::HashSet;
 
 impl Checker<'_> {

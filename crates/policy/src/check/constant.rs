@@ -1,14 +1,14 @@
 //! Conditions that always come out the same are mistakes: they are refused with the reason.
 
 use super::{Checker, Number, outcome};
-use crate::ast::{Arithmetic, Comparison, Expr, ExprKind};
-use crate::cond::{Cond, Value, Width};
-use crate::constant::{CONSTANTS, Constant};
+use crate::check::cond::{Cond, Value, Width};
+use crate::check::known::Known;
+use crate::data::constant::{CONSTANTS, Constant};
+use crate::data::field::Field;
+use crate::data::kind::Kind;
+use crate::diagnostic::source::Span;
 use crate::diagnostic::{Advice, Code};
-use crate::field::Field;
-use crate::kind::Kind;
-use crate::known::Known;
-use crate::source::Span;
+use crate::syntax::ast::{Arithmetic, Comparison, Expr, ExprKind};
 
 fn always(outcome: bool) -> &'static str {
     if outcome { "this condition is always true" } else { "this condition is never true" }

@@ -2,16 +2,16 @@
 
 use super::number::ONLY_32;
 use super::{Checker, Number};
-use crate::ast::{Element, Expr, ExprKind};
-use crate::cond::{Value, Width};
-use crate::constant::Constant;
-use crate::define::{Defined, Definition, Item};
+use crate::check::cond::{Value, Width};
+use crate::check::definition::{Defined, Definition, Item};
+use crate::check::known::Known;
+use crate::data::constant::Constant;
+use crate::data::field::Field;
+use crate::data::kind::Kind;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::field::Field;
-use crate::kind::Kind;
-use crate::known::Known;
-use crate::network::Network;
-use crate::parse;
+use crate::syntax::ast::{Element, Expr, ExprKind};
+use crate::syntax::network::Network;
+use crate::syntax::parse;
 
 impl<'s> Checker<'s> {
     /// What a name was defined to mean, if it was.

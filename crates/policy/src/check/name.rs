@@ -1,13 +1,13 @@
 //! Names, and the kinds of the values that they stand for.
 
 use super::{Checker, Number};
-use crate::ast::{Expr, ExprKind};
-use crate::cond::{Value, Width};
-use crate::constant::{CONSTANTS, Constant};
+use crate::check::cond::{Value, Width};
+use crate::data::constant::{CONSTANTS, Constant};
+use crate::data::field::{FIELDS, Field};
+use crate::data::kind::Kind;
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::field::{FIELDS, Field};
-use crate::kind::Kind;
-use crate::suggest;
+use crate::syntax::ast::{Expr, ExprKind};
 
 /// What can be said of files instead is how they are opened, and below which directory.
 const PATH: &str = "kernels do not show paths to filters; `resolve & RESOLVE_BENEATH` of openat2 keeps a \

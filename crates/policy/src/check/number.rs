@@ -1,10 +1,10 @@
 //! Numbers: literals, and what operators make of them.
 
 use super::{Checker, Number};
-use crate::ast::{Arithmetic, Expr, ExprKind};
-use crate::cond::{Value, Width};
+use crate::check::cond::{Value, Width};
+use crate::data::kind::Kind;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::kind::Kind;
+use crate::syntax::ast::{Arithmetic, Expr, ExprKind};
 
 /// What a number is too large for.
 pub(super) const ONLY_32: &str = "a number of 32 bits: no field here has more";

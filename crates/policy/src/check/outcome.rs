@@ -4,11 +4,11 @@
 //! tell apart: one number of each stands for all. Values are taken to be independent, which they need not
 //! be: what comes out the same even so comes out the same.
 
-use crate::ast::Comparison;
-use crate::cond::{Cond, Value, Width};
-use crate::field::Field;
-use crate::known::Known;
-use crate::network::Network;
+use crate::check::cond::{Cond, Value, Width};
+use crate::check::known::Known;
+use crate::data::field::Field;
+use crate::syntax::ast::Comparison;
+use crate::syntax::network::Network;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How many times one condition is evaluated.
@@ -242,7 +242,7 @@ struct Request<'r, 'c> {
 }
 
 impl Request<'_, '_> {
-    /// As [`eval`](crate::eval) has it.
+    /// As [`eval`](crate::policy::eval) has it.
     fn cond(&self, cond: &Cond) -> Option<bool> {
         match cond {
             Cond::Not(inner) => self.cond(inner).map(|holds| !holds),

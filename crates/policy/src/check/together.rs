@@ -1,11 +1,11 @@
-//! Conditions that each make sense, and together do not: parts of an `&&` of which one rules the
+//! Parts of a condition that make sense each, but not together: parts of an `&&` of which one rules the
 //! other out, parts of an `||` of which one always holds, and parts that change nothing beside another.
 
 use super::{Checker, outcome};
-use crate::ast::{Comparison, Expr, ExprKind};
-use crate::cond::{Cond, Value, Width};
+use crate::check::cond::{Cond, Value, Width};
+use crate::data::field::{AF_INET, AF_INET6, FAMILY_OF_ADDRESS, FIELDS, Field, Form};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::field::{AF_INET, AF_INET6, FAMILY_OF_ADDRESS, FIELDS, Field, Form};
+use crate::syntax::ast::{Comparison, Expr, ExprKind};
 
 /// Every part is held against every other: long lists are looked at in part.
 const MOST: usize = 32;

@@ -1,12 +1,12 @@
 //! The value of a field in a request: constant, of the field's kind, and not too large for it.
 
 use super::Checker;
-use crate::ast::Expr;
-use crate::cond::{Value, Width};
+use crate::check::cond::{Value, Width};
+use crate::data::field::Field;
+use crate::data::kind::Kind;
+use crate::data::value::FieldValue;
 use crate::diagnostic::Code;
-use crate::field::Field;
-use crate::kind::Kind;
-use crate::request::FieldValue;
+use crate::syntax::ast::Expr;
 use std::net::IpAddr;
 
 impl Checker<'_> {

@@ -1,8 +1,9 @@
 //! What calls can decide in a policy: `[setup]` and `[register]`.
 
-use crate::call::{Call, SetupCall};
-use crate::policy::{Policy, RuleOrigin};
-use crate::setup_flag::SETUP_FLAGS;
+use crate::data::setup_flag::SETUP_FLAGS;
+use crate::diagnostic::origin::RuleOrigin;
+use crate::policy::Policy;
+use crate::policy::call::{Call, SetupCall};
 use ringwarden_filter::SetupRules;
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::register::REGISTER_OPS;

@@ -1,11 +1,12 @@
 //! `[all]`: what every request must meet, whatever its operation.
 
 use super::Document;
-use crate::cond::Cond;
+use crate::check;
+use crate::check::cond::Cond;
+use crate::diagnostic::source::{Excerpt, Span};
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::Requirement;
-use crate::source::{Excerpt, Span};
-use crate::{check, suggest};
 use ringwarden_uapi::Opcode;
 use std::sync::Arc;
 use toml::Spanned;

@@ -1,12 +1,13 @@
 //! `[[never]]`, `[[always]]` and `within`: what is said of all requests at once.
 
 use super::{Document, Library};
-use crate::assertion::{Assertion, Claim};
-use crate::calls::Calls;
 use crate::diagnostic::Code;
-use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement, RuleOrigin};
-use crate::source::Span;
-use crate::suggest;
+use crate::diagnostic::origin::RuleOrigin;
+use crate::diagnostic::source::Span;
+use crate::diagnostic::suggest;
+use crate::policy::assertion::{Assertion, Claim};
+use crate::policy::calls::Calls;
+use crate::policy::{Decision, Effect, OperationRule, Policy, Requirement};
 use ringwarden_uapi::OPCODES;
 use std::sync::Arc;
 use toml::Spanned;

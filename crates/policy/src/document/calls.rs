@@ -1,13 +1,14 @@
 //! `[setup]` and `[register]`: what may be asked of the calls themselves.
 
 use super::{Document, word};
-use crate::calls::{Calls, Register};
+use crate::data::register_group::{REGISTER_GROUPS, RegisterGroup};
+use crate::data::setup_flag::{SETUP_FLAGS, SetupFlag};
+use crate::diagnostic::origin::RuleOrigin;
+use crate::diagnostic::source::Span;
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::policy::{Decision, RuleOrigin};
-use crate::register_group::{REGISTER_GROUPS, RegisterGroup};
-use crate::setup_flag::{SETUP_FLAGS, SetupFlag};
-use crate::source::Span;
-use crate::suggest;
+use crate::policy::Decision;
+use crate::policy::calls::{Calls, Register};
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::register::REGISTER_OPS;
 use ringwarden_uapi::ring::{MAX_ENTRIES, SetupFlags};

@@ -1,17 +1,17 @@
 //! `[define]`: names for constants and sets.
 
 use super::{Document, Key};
-use crate::ast::{Arithmetic, Element, Expr, ExprKind, Meaning};
-use crate::cond::Width;
-use crate::constant::{CONSTANTS, Constant};
-use crate::define::{Defined, Definition, Fixed, Item, Names};
+use crate::check::cond::Width;
+use crate::check::definition::{Defined, Definition, Fixed, Item, Names};
+use crate::data::constant::{CONSTANTS, Constant};
+use crate::data::field::FIELDS;
+use crate::data::kind::Kind;
+use crate::diagnostic::source::{Excerpt, Source, Span};
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::field::FIELDS;
-use crate::kind::Kind;
-use crate::parse;
 use crate::policy::Policy;
-use crate::source::{Excerpt, Source, Span};
-use crate::suggest;
+use crate::syntax::ast::{Arithmetic, Element, Expr, ExprKind, Meaning};
+use crate::syntax::parse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use toml::Spanned;

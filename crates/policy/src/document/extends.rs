@@ -1,10 +1,10 @@
 //! Other policies that a policy names: `extends`, those that it starts from, and `within`.
 
 use super::Document;
+use crate::data::preset::Preset;
 use crate::diagnostic::Code;
+use crate::diagnostic::source::{Source, Span};
 use crate::policy::Policy;
-use crate::preset::Preset;
-use crate::source::{Source, Span};
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -22,13 +22,13 @@ pub struct Base {
 }
 
 /// Where policies that others name come from.
-pub(crate) struct Library<'r> {
+pub(super) struct Library<'r> {
     /// Gives the policy of the first name, as the file of the second name writes it.
-    pub(crate) read: &'r mut dyn FnMut(&str, &str) -> Result<Base, String>,
+    pub(super) read: &'r mut dyn FnMut(&str, &str) -> Result<Base, String>,
     /// How many have been read.
-    pub(crate) count: usize,
+    pub(super) count: usize,
     /// The files that are being read: each is extended by the one before it.
-    pub(crate) open: Vec<String>,
+    pub(super) open: Vec<String>,
 }
 
 /// What `loosens` can name beside operations and groups.

@@ -1,13 +1,14 @@
 //! `[ops]`: operations and groups with their rules.
 
 use super::{Document, KEYS, Key};
+use crate::check;
+use crate::data::group::{GROUPS, Group};
+use crate::data::syscall_equivalent::SYSCALL_EQUIVALENTS;
+use crate::diagnostic::source::{Excerpt, Span};
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::group::{GROUPS, Group};
 use crate::lint::Entry;
 use crate::policy::{Effect, OperationRule};
-use crate::source::{Excerpt, Span};
-use crate::twin::TWINS;
-use crate::{check, suggest};
 use ringwarden_uapi::{OPCODES, Opcode};
 use std::sync::Arc;
 use toml::Spanned;
@@ -115,10 +116,10 @@ impl Document<'_> {
         // A system call of another name than its operation.
         let is_call = Opcode::from_name(plain).is_none();
         let stand_for: Vec<_> =
-            TWINS.iter().filter(|twin| is_call && twin.calls().contains(&plain)).collect();
+            SYSCALL_EQUIVALENTS.iter().filter(|row| is_call && row.calls().contains(&plain)).collect();
         self.errors.push(match closest {
             _ if !stand_for.is_empty() => {
-                let names: Vec<_> = stand_for.iter().map(|twin| format!("`{}`", twin.operation)).collect();
+                let names: Vec<_> = stand_for.iter().map(|row| format!("`{}`", row.operation)).collect();
                 error.label("a system call").help(format!("what does its work: {}", names.join(", ")))
             }
             _ if KEYS.contains(&name) => {

@@ -1,12 +1,12 @@
 //! Rings and register calls that tests and questions are about.
 
 use super::{Document, word};
-use crate::call::SetupCall;
+use crate::data::register_group::RegisterGroup;
+use crate::data::setup_flag::SetupFlag;
+use crate::diagnostic::source::{Source, Span};
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostics};
-use crate::register_group::RegisterGroup;
-use crate::setup_flag::SetupFlag;
-use crate::source::{Source, Span};
-use crate::suggest;
+use crate::policy::call::{Call, SetupCall};
 use ringwarden_uapi::RegisterOp;
 use ringwarden_uapi::ring::{MAX_ENTRIES, SetupFlags};
 use std::sync::Arc;
@@ -24,15 +24,34 @@ struct Said {
     flags: Option<(SetupFlags, Span)>,
 }
 
+impl Call {
+    /// Reads a ring from `field=value` lines: `entries=64`, `cq_entries=4096`, `flags=SQPOLL|SQ_AFF`. Diagnostics
+    /// call them the file `ring`, a value a line.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn parse_setup(values: &[String]) -> Result<Self, Diagnostics> {
+        ring(&Arc::new(Source::new("ring", &values.join("\n")))).map(Self::Setup)
+    }
+
+    /// Reads register calls from the name of an opcode, or its number.
+    ///
+    /// # Errors
+    /// That there is none.
+    pub fn parse_register(name: &str) -> Result<Self, Diagnostics> {
+        register(&Arc::new(Source::new("register", name))).map(Self::Register)
+    }
+}
+
 /// Reads `field=value` lines as a ring.
-pub(crate) fn ring(source: &Arc<Source>) -> Result<SetupCall, Diagnostics> {
+fn ring(source: &Arc<Source>) -> Result<SetupCall, Diagnostics> {
     let mut document = Document::new(source);
     let ring = document.ring_of_lines();
     ring.filter(|_| document.errors.is_empty()).ok_or_else(|| Diagnostics::new(document.errors))
 }
 
 /// Reads a name as a register opcode.
-pub(crate) fn register(source: &Arc<Source>) -> Result<RegisterOp, Diagnostics> {
+fn register(source: &Arc<Source>) -> Result<RegisterOp, Diagnostics> {
     let mut document = Document::new(source);
     let (name, whole) = (source.text.as_str(), 0..source.text.len());
     if let Ok(number) = name.parse() {

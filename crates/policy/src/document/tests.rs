@@ -2,13 +2,15 @@
 
 use super::Document;
 use super::ops::verdict;
-use crate::call::{Call, Question};
+use crate::check;
+use crate::data::field::{FIELDS, Field};
+use crate::data::value::FieldValue;
+use crate::diagnostic::source::{Excerpt, Span};
+use crate::diagnostic::suggest;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::field::{FIELDS, Field};
+use crate::policy::call::{Call, Question};
+use crate::policy::request::{Impossible, Request};
 use crate::policy::{Decision, Test};
-use crate::request::{FieldValue, Impossible, Request};
-use crate::source::{Excerpt, Span};
-use crate::{check, suggest};
 use ringwarden_uapi::Opcode;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

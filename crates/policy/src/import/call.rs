@@ -3,7 +3,7 @@
 //! From the kernel's headers (`asm/unistd_64.h`, `unistd_32.h`, `unistd_x32.h`, `asm-generic/unistd.h` and
 //! the tables of other architectures), Linux 7.2.
 
-use crate::suggest;
+use crate::diagnostic::suggest;
 
 /// Whether some architecture has a system call of that name.
 pub(super) fn is_known(name: &str) -> bool {
@@ -93,12 +93,12 @@ const CALLS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twin::TWINS;
+    use crate::data::syscall_equivalent::SYSCALL_EQUIVALENTS;
 
     #[test]
     fn names_are_in_order_and_those_of_operations_among_them() {
         assert!(CALLS.is_sorted_by(|a, b| a < b));
-        for call in TWINS.iter().flat_map(|twin| twin.calls()) {
+        for call in SYSCALL_EQUIVALENTS.iter().flat_map(|row| row.calls()) {
             assert!(is_known(call), "{call}");
         }
         assert_eq!(closest("opneat"), Some("openat"));

@@ -3,13 +3,13 @@
 use super::condition::{MOST, Values};
 use super::formula::{Formula, Match};
 use super::ranges::Ranges;
-use crate::field::Field;
-use crate::kind::Kind;
-use crate::request::FieldValue;
-use crate::twin::Argument;
+use crate::data::field::Field;
+use crate::data::kind::Kind;
+use crate::data::syscall_equivalent::Argument;
+use crate::data::value::FieldValue;
 use ringwarden_uapi::Opcode;
 
-/// Parts that all hold. Brackets that nobody needs are left to the printer.
+/// Parts that all hold. Brackets that are not needed are left to the printer.
 fn all(parts: Vec<String>) -> String {
     series(parts, ") && (")
 }

@@ -2,11 +2,11 @@
 
 use super::verdict::{Verdict, decide};
 use super::{Import, Rule, Ruling, sample};
-use crate::field::Field;
-use crate::group::GROUPS;
+use crate::data::field::Field;
+use crate::data::group::GROUPS;
+use crate::data::syscall_equivalent::Argument;
+use crate::data::value::FieldValue;
 use crate::layout::{self, Table, Value};
-use crate::request::FieldValue;
-use crate::twin::Argument;
 use ringwarden_profile::{ARCHITECTURE, NATIVE, Profile, Setting};
 use ringwarden_uapi::Opcode;
 use std::collections::BTreeMap;
@@ -146,7 +146,7 @@ impl Comment {
 /// The rules of a group's members: one, where all are allowed.
 fn of_group(ops: &mut Table, name: &str, members: &[&Ruling]) {
     if members.len() > 1 && members.iter().all(|member| matches!(member.rule, Rule::Allow)) {
-        let mut calls: Vec<_> = members.iter().flat_map(|member| member.twin.calls()).copied().collect();
+        let mut calls: Vec<_> = members.iter().flat_map(|member| member.row.calls()).copied().collect();
         calls.sort_unstable();
         calls.dedup();
         comment(
@@ -159,11 +159,11 @@ fn of_group(ops: &mut Table, name: &str, members: &[&Ruling]) {
         return ops.key(name, Value::text("allow"));
     }
     for member in members {
-        let operation = member.twin.operation.to_string();
+        let operation = member.row.operation.to_string();
         match &member.rule {
             Rule::Allow => {
-                match member.twin.calls() {
-                    [] => comment(ops, format_args!("no system call; {}", member.twin.reason)),
+                match member.row.calls() {
+                    [] => comment(ops, format_args!("no system call; {}", member.row.reason)),
                     [call] if *call == operation => {}
                     calls => comment(ops, calls.join(", ")),
                 }
@@ -187,11 +187,11 @@ fn comment(table: &mut Table, text: impl Display) {
 
 /// Which operations are denied, and why.
 fn denied(ops: &mut Table, rulings: &[Ruling]) {
-    let width = rulings.iter().map(|ruling| ruling.twin.operation.to_string().len()).max().unwrap_or(0);
+    let width = rulings.iter().map(|ruling| ruling.row.operation.to_string().len()).max().unwrap_or(0);
     let mut list = |heading: &str, reason: &dyn Fn(&Ruling) -> Option<String>| {
         let mut comment = Comment(String::new());
         for ruling in rulings {
-            let operation = ruling.twin.operation.to_string();
+            let operation = ruling.row.operation.to_string();
             if let Some(reason) = reason(ruling) {
                 comment.add_to(&format!("  {operation:width$}  "), reason);
             }
@@ -208,7 +208,7 @@ fn denied(ops: &mut Table, rulings: &[Ruling]) {
     list(
         "Denied, because no system call does the same; `--allow OP` allows one:",
         &|ruling| match ruling.rule {
-            Rule::Unasked => Some(ruling.twin.reason.to_owned()),
+            Rule::Unasked => Some(ruling.row.reason.to_owned()),
             _ => None,
         },
     );
@@ -217,7 +217,7 @@ fn denied(ops: &mut Table, rulings: &[Ruling]) {
 /// Requests on both sides of a condition. Those that open files are left out: what a filter sees
 /// of their arguments is the kernel's to say.
 fn tests(file: &mut layout::File, ruling: &Ruling) {
-    let operation = ruling.twin.operation;
+    let operation = ruling.row.operation;
     let Rule::When(call, formula, _) = &ruling.rule else { return };
     if operation != Opcode::SOCKET {
         return;

@@ -2,7 +2,7 @@
 //! as a system call.
 //!
 //! The profile is read ([`Profile`]); its rules that apply ([`Setting`]) say of each call that an
-//! operation stands for ([`twin`](crate::twin)) whether it is allowed ([`verdict`]), under
+//! operation stands for ([`syscall_equivalent`](crate::data::syscall_equivalent)) whether it is allowed ([`verdict`]), under
 //! conditions that are sets of an argument's values ([`condition`], [`formula`]); those are written
 //! as expressions ([`expression`]), and all of it as a file ([`file`]).
 
@@ -20,10 +20,10 @@ pub use ringwarden_profile::{Capability, ReadError, kernel_version};
 
 use crate::check;
 use crate::compile::compile;
+use crate::data::syscall_equivalent::{SYSCALL_EQUIVALENTS, StandsFor, SyscallEquivalent};
 use crate::diagnostic::Code;
+use crate::diagnostic::source::Source;
 use crate::policy::Policy;
-use crate::source::Source;
-use crate::twin::{StandsFor, TWINS, Twin};
 use formula::Formula;
 use ringwarden_profile::{Profile, Setting};
 use ringwarden_uapi::{KernelModel, Opcode};
@@ -78,7 +78,7 @@ pub enum ImportError {
 /// An operation in the policy.
 #[derive(Debug)]
 struct Ruling {
-    twin: &'static Twin,
+    row: &'static SyscallEquivalent,
     rule: Rule,
     /// What the reader should know of it.
     notes: Vec<String>,
@@ -92,7 +92,7 @@ enum Rule {
     When(&'static str, Formula, String),
     /// The call that is denied, and why.
     Deny(&'static str, String),
-    /// It stands for no call, and nobody asked for it.
+    /// It stands for no call, and was not asked for.
     Unasked,
 }
 
@@ -108,24 +108,26 @@ impl Import {
     /// be what denies. Or an operation is asked for that the profile decides.
     pub fn seccomp(&self, text: &str) -> Result<Imported, ImportError> {
         for &operation in &self.allow {
-            if let Some(StandsFor::Calls(calls)) = Twin::of(operation).map(|twin| twin.stands_for) {
+            if let Some(StandsFor::Calls(calls)) = SyscallEquivalent::of(operation).map(|row| row.stands_for)
+            {
                 return Err(ImportError::HasTwin { operation, calls });
             }
         }
         let profile = Profile::read(text, self.profile.as_deref())?;
         let setting = Setting { capabilities: &self.capabilities, kernel: self.kernel };
-        let rulings = TWINS.iter().map(|twin| self.ruling(&profile, &setting, twin)).collect::<Vec<_>>();
+        let rulings =
+            SYSCALL_EQUIVALENTS.iter().map(|row| self.ruling(&profile, &setting, row)).collect::<Vec<_>>();
         let warnings = doubt::all(&profile);
         Ok(Imported { policy: file::write(self, &profile, &setting, &rulings, &warnings), warnings })
     }
 
-    fn ruling(&self, profile: &Profile, setting: &Setting<'_>, twin: &'static Twin) -> Ruling {
-        let mut ruling = Ruling { twin, rule: Rule::Allow, notes: Vec::new() };
-        if twin.stands_for == StandsFor::Unlike && !self.allow.contains(&twin.operation) {
+    fn ruling(&self, profile: &Profile, setting: &Setting<'_>, row: &'static SyscallEquivalent) -> Ruling {
+        let mut ruling = Ruling { row, rule: Rule::Allow, notes: Vec::new() };
+        if row.stands_for == StandsFor::Unlike && !self.allow.contains(&row.operation) {
             ruling.rule = Rule::Unasked;
         }
-        for &call in twin.calls() {
-            let Decided { verdict, notes } = verdict::decide(profile, *setting, twin.operation, call);
+        for &call in row.calls() {
+            let Decided { verdict, notes } = verdict::decide(profile, *setting, row.operation, call);
             ruling.rule = match verdict {
                 Verdict::Allowed => continue,
                 Verdict::Denied(why) => {
@@ -133,8 +135,8 @@ impl Import {
                     break;
                 }
                 Verdict::Depends(formula) => {
-                    let text = expression::of(&formula, twin.operation, call);
-                    match usable(twin.operation, &text) {
+                    let text = expression::of(&formula, row.operation, call);
+                    match usable(row.operation, &text) {
                         Usable::Yes => Rule::When(call, formula, text),
                         Usable::Always => continue,
                         Usable::No(why) => Rule::Deny(call, why.to_owned()),

@@ -7,8 +7,8 @@
 
 use super::condition::{Reading, Values};
 use super::formula::{Formula, Match, Simplified};
-use crate::field::Field;
-use crate::twin::Argument;
+use crate::data::field::Field;
+use crate::data::syscall_equivalent::Argument;
 use ringwarden_profile::{Action, Profile, Rule, Setting};
 use ringwarden_uapi::Opcode;
 

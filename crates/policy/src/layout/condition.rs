@@ -5,15 +5,15 @@
 
 use super::rows::{self, Cell};
 use super::{Condition, WIDTH};
-use crate::ast::{Arithmetic, Element, Expr, ExprKind, Meaning};
-use crate::field::FIELDS;
+use crate::data::field::FIELDS;
+use crate::syntax::ast::{Arithmetic, Element, Expr, ExprKind, Meaning};
 
 /// How tightly what an expression is made of holds together: more is tighter.
 mod tightness {
     pub(super) const ANY: u8 = 1;
     pub(super) const ALL: u8 = 2;
     pub(super) const COMPARISON: u8 = 3;
-    /// What operators of [`Arithmetic`](crate::ast::Arithmetic) have is counted from here.
+    /// What operators of [`Arithmetic`](crate::syntax::ast::Arithmetic) have is counted from here.
     pub(super) const ARITHMETIC: u8 = 3;
     pub(super) const UNARY: u8 = 10;
 }
@@ -57,7 +57,7 @@ struct Text<'t>(&'t str);
 impl Text<'_> {
     fn line(&self, expr: &Expr) -> String {
         let series = |parts: &[Expr], symbol: &str| {
-            let parts = flat(expr, parts).into_iter().map(|part| self.within(part, level(expr) + 1));
+            let parts = parts.iter().map(|part| self.within(part, level(expr) + 1));
             parts.collect::<Vec<_>>().join(symbol)
         };
         match &expr.kind {
@@ -133,12 +133,8 @@ impl Text<'_> {
 
     fn broken(&self, expr: &Expr, indent: usize, before: &str, after: &str) -> Vec<String> {
         match &expr.kind {
-            ExprKind::All(parts) => {
-                self.series(&flat(expr, parts), "&& ", level(expr), indent, before, after)
-            }
-            ExprKind::Any(parts) => {
-                self.series(&flat(expr, parts), "|| ", level(expr), indent, before, after)
-            }
+            ExprKind::All(parts) => self.series(parts, "&& ", level(expr), indent, before, after),
+            ExprKind::Any(parts) => self.series(parts, "|| ", level(expr), indent, before, after),
             ExprKind::Not(inner) if level(inner) < tightness::UNARY => {
                 self.broken(inner, indent, &format!("{before}!("), &format!("){after}"))
             }
@@ -153,7 +149,7 @@ impl Text<'_> {
     /// A part a line.
     fn series(
         &self,
-        parts: &[&Expr],
+        parts: &[Expr],
         symbol: &str,
         own: u8,
         indent: usize,
@@ -163,7 +159,7 @@ impl Text<'_> {
         // Parts of what is a part itself are moved in.
         let inner = if before.is_empty() { indent } else { indent + STEP };
         let last = parts.len() - 1;
-        let of_part = |(index, part): (usize, &&Expr)| {
+        let of_part = |(index, part): (usize, &Expr)| {
             let (indent, before) = if index == 0 { (indent, before) } else { (inner, symbol) };
             let after = if index == last { after } else { "" };
             match level(part) <= own {
@@ -188,17 +184,6 @@ impl Text<'_> {
         let closing = format!("{:indent$}}}{after}", "");
         [opening].into_iter().chain(rows).chain([closing]).collect()
     }
-}
-
-/// The parts of a series, and of those parts of it that are series of the same kind.
-fn flat<'e>(series: &Expr, parts: &'e [Expr]) -> Vec<&'e Expr> {
-    let inner = |part: &'e Expr| match (&series.kind, &part.kind) {
-        (ExprKind::All(_), ExprKind::All(parts)) | (ExprKind::Any(_), ExprKind::Any(parts)) => {
-            flat(series, parts)
-        }
-        _ => vec![part],
-    };
-    parts.iter().flat_map(inner).collect()
 }
 
 /// Whether an operator's right side can be a part of a longer series of it.

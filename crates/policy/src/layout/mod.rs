@@ -5,19 +5,20 @@
 //! [`print`] lays them out, conditions by [`condition`] and lists by [`rows`].
 
 mod condition;
+mod listing;
 mod order;
 mod print;
 mod read;
 mod rows;
 
-use crate::ast::Meaning;
-use crate::call::SetupCall;
+use crate::data::field::Field;
+use crate::data::value::FieldValue;
 use crate::diagnostic::Diagnostics;
+use crate::diagnostic::source::{Excerpt, Source};
 use crate::document;
-use crate::field::Field;
-use crate::parse;
-use crate::request::FieldValue;
-use crate::source::{Excerpt, Source};
+use crate::policy::call::SetupCall;
+use crate::syntax::ast::Meaning;
+use crate::syntax::parse;
 use ringwarden_uapi::ring::SetupFlags;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -134,7 +135,7 @@ impl File {
         self.key_with(key, value, "");
     }
 
-    /// The same with a comment behind it, unless that is empty.
+    /// Adds a comment behind it, unless that is empty.
     pub fn key_with(&mut self, key: &str, value: Value, comment: &str) {
         self.root.push(entry(key, value, comment));
     }
@@ -175,7 +176,7 @@ impl Table {
         self.key_with(key, value, "");
     }
 
-    /// The same with a comment behind it, unless that is empty.
+    /// Adds a comment behind it, unless that is empty.
     pub fn key_with(&mut self, key: &str, value: Value, comment: &str) {
         self.lines.push(entry(key, value, comment));
     }

@@ -2,10 +2,10 @@
 //! reading, and `O_CREAT` makes one.
 //!
 //! What a rule refuses is asked of the rule, by requests; how it is written does not matter. A rule that
-//! lets some file be opened for writing is left alone: whoever may write may truncate.
+//! lets some file be opened for writing is left alone: a program that may write may truncate.
 
-use crate::cond::Cond;
-use crate::constant::Constant;
+use crate::check::cond::Cond;
+use crate::data::constant::Constant;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::{Decision, Effect, OperationRule, Policy};
 use ringwarden_uapi::open::{O_CREAT, O_DIRECTORY, O_PATH, O_TMPFILE_BIT, O_TRUNC};

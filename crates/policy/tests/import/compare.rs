@@ -3,7 +3,7 @@
 use crate::oracle::{Oracle, Place};
 use ringwarden_filter::{Context, Payload};
 use ringwarden_policy::import::{Capability, Import};
-use ringwarden_policy::{Decision, Policy, StandsFor, TWINS, Twin};
+use ringwarden_policy::{Decision, Policy, SYSCALL_EQUIVALENTS, StandsFor, SyscallEquivalent};
 use ringwarden_uapi::ring::Sqe;
 use ringwarden_uapi::{KernelModel, Opcode};
 use serde_json::Value;
@@ -48,17 +48,17 @@ pub(crate) fn hold_against(json: &str, place: &Place<'_>) -> Counts {
     let text = import(json, place);
     let policy = Policy::parse(&text, "imported.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let mut counts = Counts::default();
-    for twin in TWINS {
-        let oracles: Vec<_> = twin.calls().iter().map(|call| Oracle::new(&profile, place, call)).collect();
+    for row in SYSCALL_EQUIVALENTS {
+        let oracles: Vec<_> = row.calls().iter().map(|call| Oracle::new(&profile, place, call)).collect();
         let numbers = numbers(&oracles);
-        for request in requests(twin.operation, &numbers) {
+        for request in requests(row.operation, &numbers) {
             let words =
-                Context::new(KernelModel::V7_3, &request, payload(twin.operation)).expect("well-formed");
+                Context::new(KernelModel::V7_3, &request, payload(row.operation)).expect("well-formed");
             let passes = policy.evaluate(words.words()) == Decision::Allow;
-            let fate = fate(twin, &oracles, seen(twin.operation, &request, words.words()), &numbers);
+            let fate = fate(row, &oracles, seen(row.operation, &request, words.words()), &numbers);
             match fate {
-                Fate::Allowed => assert!(passes, "{twin:?} could pass: {request:?}\n{text}\n{json}"),
-                Fate::Denied => assert!(!passes, "{twin:?} passes: {request:?}\n{text}\n{json}"),
+                Fate::Allowed => assert!(passes, "{row:?} could pass: {request:?}\n{text}\n{json}"),
+                Fate::Denied => assert!(!passes, "{row:?} passes: {request:?}\n{text}\n{json}"),
                 Fate::Unclear => {}
             }
             match passes {
@@ -79,8 +79,8 @@ enum Fate {
     Unclear,
 }
 
-fn fate(twin: &Twin, oracles: &[Oracle<'_>], known: [Option<u32>; 6], numbers: &[u64]) -> Fate {
-    match twin.stands_for {
+fn fate(row: &SyscallEquivalent, oracles: &[Oracle<'_>], known: [Option<u32>; 6], numbers: &[u64]) -> Fate {
+    match row.stands_for {
         StandsFor::Harmless => return Fate::Allowed,
         StandsFor::Unlike => return Fate::Denied,
         _ => {}

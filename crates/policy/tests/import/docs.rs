@@ -3,7 +3,7 @@
 
 use crate::compare::import;
 use crate::oracle::Place;
-use ringwarden_policy::{Argument, Policy, StandsFor, TWINS};
+use ringwarden_policy::{Argument, Policy, SYSCALL_EQUIVALENTS, StandsFor};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn path() -> PathBuf {
 
 fn map() -> String {
     let mut table = "| operation | stands for | |\n|---|---|---|\n".to_owned();
-    for twin in TWINS {
+    for row in SYSCALL_EQUIVALENTS {
         let call = |call: &&str| {
             let seen = Argument::of(call).iter().flat_map(|argument| argument.fields).copied();
             match seen.collect::<Vec<_>>()[..] {
@@ -24,12 +24,12 @@ fn map() -> String {
                 ref fields => format!("`{call}`; filters see {}", fields.join(", ")),
             }
         };
-        let calls = match twin.stands_for {
+        let calls = match row.stands_for {
             StandsFor::Harmless => "none; allowed".to_owned(),
             StandsFor::Unlike => "none; denied".to_owned(),
-            _ => twin.calls().iter().map(call).collect::<Vec<_>>().join(", "),
+            _ => row.calls().iter().map(call).collect::<Vec<_>>().join(", "),
         };
-        writeln!(table, "| `{}` | {calls} | {} |", twin.operation, twin.reason)
+        writeln!(table, "| `{}` | {calls} | {} |", row.operation, row.reason)
             .expect("a String takes everything");
     }
     table

@@ -8,7 +8,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use ringwarden_cbpf::{Insn, Program};
 use ringwarden_filter::Context;
-use ringwarden_policy::{Decision, Policy, TWINS};
+use ringwarden_policy::{Decision, Policy, SYSCALL_EQUIVALENTS};
 use ringwarden_uapi::KernelModel;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -189,18 +189,20 @@ fn nothing_passes_that_libseccomp_stops() {
         let text = import(&json, &PLAIN);
         let policy =
             Policy::parse(&text, "imported.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        for twin in TWINS.iter().filter(|twin| twin.calls().iter().all(|call| CALLS.contains(call))) {
+        for row in
+            SYSCALL_EQUIVALENTS.iter().filter(|row| row.calls().iter().all(|call| CALLS.contains(call)))
+        {
             let oracles: Vec<_> =
-                twin.calls().iter().map(|call| Oracle::new(&profile, &PLAIN, call)).collect();
+                row.calls().iter().map(|call| Oracle::new(&profile, &PLAIN, call)).collect();
             let numbers = numbers(&oracles);
-            for request in requests(twin.operation, &numbers) {
+            for request in requests(row.operation, &numbers) {
                 let context =
-                    Context::new(KernelModel::V7_3, &request, payload(twin.operation)).expect("well-formed");
+                    Context::new(KernelModel::V7_3, &request, payload(row.operation)).expect("well-formed");
                 if policy.evaluate(context.words()) == Decision::Deny {
                     continue;
                 }
-                let known = seen(twin.operation, &request, context.words());
-                for (call, oracle) in twin.calls().iter().zip(&oracles) {
+                let known = seen(row.operation, &request, context.words());
+                for (call, oracle) in row.calls().iter().zip(&oracles) {
                     for arguments in calls_of(oracle, known, &numbers) {
                         calls += 1;
                         let passes = lets_through(&filter, call, arguments);

@@ -1,7 +1,7 @@
 //! From policies to restrictions: what they mean decides, not how they are written.
 
 use super::{Action, Family, Flag, IoUring, Op};
-use crate::operations::at;
+use crate::rule::at;
 use crate::{Enforcement, Origin};
 use ringwarden_cbpf::asm::assemble;
 use ringwarden_diff::{Effort, Relation, compare};

@@ -1,0 +1,51 @@
+//! Calls that take too long.
+
+use crate::program::frozen::Freezers;
+use crate::program::proc;
+use crate::serve::Serve;
+use crate::serve::deadline::Overdue;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
+use std::path::Path;
+
+/// Serving threads that may hang at a time, in memory of processes that have been killed already, or in
+/// threads that cannot run.
+const MOST_HANGING: usize = 64;
+/// Called once a second: kills each process that holds up a call of its own. The thread that serves it may hang
+/// on, which is no matter as long as it holds up nobody else, and not all there are.
+///
+/// # Errors
+/// `ETIMEDOUT`: the guard itself `is_held_up`.
+pub(crate) fn end_overdue(
+    serves: &impl Serve,
+    freezers: &Freezers,
+    is_held_up: impl Fn() -> bool,
+) -> Result<(), Errno> {
+    let deadlines = serves.turns().deadlines();
+    for deadline in &deadlines {
+        let Some(Overdue { id, tid, times }) = deadline.overdue() else { continue };
+        // Injections begin with an answer, but who is traced cannot vanish.
+        let is_there = serves.listener().is_valid(id) || is_traced_here(tid);
+        if is_there && freezers.cannot_run(tid) {
+            deadline.excuse();
+        } else if times == 0 {
+            if let Some(process) = deadline.caller(id) {
+                // Its thread may have vanished, by another's exec.
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            } else if is_there {
+                // A signal to any thread's number reaches its process, SIGKILL all of it.
+                let _ = kill_process(tid, Signal::KILL);
+            }
+        } else if is_held_up() {
+            return Err(Errno::TIMEDOUT);
+        }
+    }
+    let hanging = deadlines.iter().filter(|deadline| deadline.is_stuck()).count();
+    if hanging > MOST_HANGING { Err(Errno::TIMEDOUT) } else { Ok(()) }
+}
+
+/// Whether a thread of this process traces the thread `tid`.
+fn is_traced_here(tid: Pid) -> bool {
+    let is_here = |tracer: Pid| Path::new(&format!("/proc/self/task/{}", tracer.as_raw_nonzero())).exists();
+    proc::tracer_of(tid).is_some_and(is_here)
+}

@@ -1,0 +1,284 @@
+//! The lane that holds policies on this machine.
+
+use crate::run::RunError;
+use crate::{BeyondTasks, EnforceError, Enforcement, Lane};
+use ringwarden_filter::OperationRules;
+use ringwarden_guard::{Maker, SPLITS_RINGS};
+use ringwarden_kernel::{Facts, Kernel, Lacking, Status};
+use ringwarden_policy::Policy;
+use ringwarden_uapi::KernelModel;
+use std::ffi::OsStr;
+
+/// Policies, compiled for the lane that holds them here.
+///
+/// ```no_run
+/// use ringwarden::{Choice, policy::Policy};
+///
+/// let policy = Policy::from_file("mine.toml")?;
+/// let choice = Choice::here(&[policy])?;
+/// println!("the lane {} holds {}", choice.lane(), "mine.toml");
+/// let status = choice.run(&["postgres", "-D", "data"])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// The kernel's filters, which keep to that model.
+    Tasks {
+        /// The policies.
+        enforcement: Enforcement,
+        /// What puts programs under the filters.
+        kernel: Kernel,
+        /// Whose filters they are.
+        model: KernelModel,
+    },
+    /// Restricted rings.
+    Restricted {
+        /// The policies.
+        enforcement: Enforcement,
+        /// What rings are restricted to.
+        operations: OperationRules,
+    },
+    /// Rings with the kernel's filters, which keep to that model.
+    Filtered {
+        /// The policies.
+        enforcement: Enforcement,
+        /// Whose filters they are.
+        model: KernelModel,
+    },
+    /// Split rings.
+    Split {
+        /// The policies.
+        enforcement: Enforcement,
+        /// Why no other lane; empty if this one was asked for.
+        why: Vec<String>,
+    },
+}
+
+/// What not every lane can do.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Wishes {
+    /// Refused requests are to be told of one by one; and why those cannot be that the kernel refuses.
+    pub unheard: Option<String>,
+    /// Be like that kernel.
+    pub model: Option<KernelModel>,
+    /// Let programs have filters of their own.
+    pub own_filters: bool,
+    /// Refuse nothing.
+    pub permissive: bool,
+}
+
+/// Why no lane holds policies here, or not the one that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoChoice {
+    /// Something is wrong with the policies, whatever the lane.
+    #[error(transparent)]
+    Policies(#[from] EnforceError),
+    /// The filters of this kernel do not see what rules look at.
+    #[error("this kernel's filters do not see what the policies ask for: {0}")]
+    Unseen(EnforceError),
+    /// What only the split lane can do is wished for.
+    #[error("{reason}, and the lane {lane} was asked for")]
+    Wish {
+        /// The lane that was asked for.
+        lane: Lane,
+        /// Why it cannot be.
+        reason: String,
+    },
+    /// Restrictions of rings cannot hold the policies.
+    #[error("the restricted lane cannot hold the policies: {0}")]
+    Restricted(String),
+    /// The kernel's filters for tasks cannot hold the policies.
+    #[error("the lane tasks cannot hold the policies: {0}")]
+    Tasks(#[from] BeyondTasks),
+    /// The kernel's own filters cannot be used here.
+    #[error("the kernel's own filters cannot be used here: {0}")]
+    Lacking(Lacking),
+    /// Programs are to see the filters of no kernel.
+    #[error("programs see a kernel's filters, and `guard` is no kernel")]
+    NotAKernel,
+    /// It takes split rings, and this is not x86-64.
+    #[error("this takes split rings, which are x86-64 only{}", .why.iter().map(|why| format!("; {why}")).collect::<String>())]
+    Architecture {
+        /// Why no other lane: each says what would have to be otherwise.
+        why: Vec<String>,
+    },
+}
+
+impl Wishes {
+    /// Why no lane will do in which the kernel decides.
+    fn beyond_the_kernel(&self) -> Option<&str> {
+        match self {
+            Self { permissive: true, .. } => Some("only the guard lets pass what a policy refuses"),
+            Self { model: Some(_), .. } => Some("no kernel is like another"),
+            Self { unheard, .. } => unheard.as_deref(),
+        }
+    }
+
+    /// Why no lane will do in which somebody else makes the program's rings.
+    fn beyond_a_maker(&self) -> Option<&str> {
+        let own = "rings that are made for a program have no filters of its own";
+        self.beyond_the_kernel().or_else(|| self.own_filters.then_some(own))
+    }
+}
+
+impl Choice {
+    /// Compiles `layers` for the first lane that holds them on this machine. Every layer must allow a request.
+    ///
+    /// Finds out what the kernel does by throw-away children, which takes some milliseconds.
+    ///
+    /// # Errors
+    /// The policies are wrong, or no lane holds them here.
+    pub fn here(layers: &[Policy]) -> Result<Self, NoChoice> {
+        Self::with(layers, None, &Wishes::default())
+    }
+
+    /// The same with a lane that is insisted on, if it is given, and with wishes.
+    ///
+    /// # Errors
+    /// The policies are wrong, or the lane cannot do what is asked; nothing is silently weaker.
+    pub fn with(layers: &[Policy], lane: Option<Lane>, wishes: &Wishes) -> Result<Self, NoChoice> {
+        if wishes.model == Some(KernelModel::Guard) {
+            return Err(NoChoice::NotAKernel);
+        }
+        if let Some(alone) = layers.iter().find(|layer| layer.defines_alone()) {
+            return Err(EnforceError::OnlyNames { file: alone.file().to_owned() }.into());
+        }
+        match lane {
+            Some(Lane::Tasks) => return insist_on_tasks(layers, wishes),
+            Some(Lane::Filtered) => return insist_on_filtered(layers, wishes),
+            _ => {}
+        }
+        // The newest kernel's filters see the most of all kernels'.
+        let enforcement =
+            Enforcement::new(layers, wishes.model.unwrap_or_else(|| Enforcement::needed(layers)))?;
+        match lane {
+            Some(Lane::Split) => return split(enforcement, Vec::new()),
+            Some(_) => {
+                let operations = restricted(wishes, &enforcement).map_err(NoChoice::Restricted)?;
+                return Ok(Self::Restricted { enforcement, operations });
+            }
+            None => {}
+        }
+        let facts = match wishes.beyond_the_kernel().map(str::to_owned).or_else(|| enforcement.guards_own()) {
+            None => Ok(Facts::find()),
+            Some(reason) => Err(reason),
+        };
+        let compiled = |usable: Usable| {
+            let usable = usable(facts.as_ref().map_err(String::clone)?);
+            Enforcement::for_filters(usable, layers).map_err(|reason| reason.to_string())
+        };
+        let mut why = Vec::new();
+        match compiled(Facts::usable) {
+            Ok(enforcement) => match enforcement.kernel() {
+                Ok(kernel) => {
+                    let model = enforcement.filters().model();
+                    return Ok(Self::Tasks { enforcement, kernel, model });
+                }
+                Err(beyond) => why.push(beyond.to_string()),
+            },
+            Err(reason) => why.push(format!("the kernel's own filters are not used: {reason}")),
+        }
+        match restricted(wishes, &enforcement) {
+            Ok(operations) => return Ok(Self::Restricted { enforcement, operations }),
+            Err(reason) => why.push(format!("its rings cannot be left to the kernel: {reason}")),
+        }
+        match (compiled(Facts::usable_on_rings), wishes.beyond_a_maker()) {
+            (Ok(enforcement), None) => Ok(Self::filtered(enforcement)),
+            _ => split(enforcement, why),
+        }
+    }
+
+    fn filtered(enforcement: Enforcement) -> Self {
+        let model = enforcement.filters().model();
+        Self::Filtered { enforcement, model }
+    }
+
+    /// Which lane it is.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Tasks { .. } => Lane::Tasks,
+            Self::Restricted { .. } => Lane::Restricted,
+            Self::Filtered { .. } => Lane::Filtered,
+            Self::Split { .. } => Lane::Split,
+        }
+    }
+
+    /// The policies, compiled for that lane.
+    pub fn enforcement(&self) -> &Enforcement {
+        match self {
+            Self::Tasks { enforcement, .. }
+            | Self::Restricted { enforcement, .. }
+            | Self::Filtered { enforcement, .. }
+            | Self::Split { enforcement, .. } => enforcement,
+        }
+    }
+
+    /// Runs `argv[0]`, looked up in `PATH`, with those arguments, and waits until it has ended: the calling process, which
+    /// must have a single thread, becomes the program's stand-in, as [`Kernel::run`], [`Maker::run`] and
+    /// [`Guard::run`](ringwarden_guard::Guard::run) say. [`Command`](crate::Command) is for all other callers.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, RunError> {
+        Ok(match self {
+            Self::Tasks { kernel, .. } => kernel.run(argv)?,
+            Self::Restricted { enforcement, operations } => {
+                Maker::new(operations, enforcement.calls()).run(argv)?
+            }
+            Self::Filtered { enforcement, .. } => enforcement.filtering_maker().run(argv)?,
+            Self::Split { enforcement, .. } => enforcement.guard().run(argv)?,
+        })
+    }
+}
+
+/// The split lane, which `why` no other will do.
+fn split(enforcement: Enforcement, why: Vec<String>) -> Result<Choice, NoChoice> {
+    if SPLITS_RINGS { Ok(Choice::Split { enforcement, why }) } else { Err(NoChoice::Architecture { why }) }
+}
+
+/// Whether the kernel's filters can be relied on.
+type Usable = fn(&Facts) -> Result<KernelModel, Lacking>;
+
+/// The rules that rings are restricted to.
+///
+/// # Errors
+/// Why that will not do.
+fn restricted(wishes: &Wishes, enforcement: &Enforcement) -> Result<OperationRules, String> {
+    match wishes.beyond_a_maker() {
+        Some(reason) => Err(reason.into()),
+        None => enforcement
+            .operations()
+            .map_err(|beyond| enforcement.guards_own().unwrap_or_else(|| beyond.to_string())),
+    }
+}
+
+fn insist_on_tasks(layers: &[Policy], wishes: &Wishes) -> Result<Choice, NoChoice> {
+    let beyond = wishes.beyond_the_kernel();
+    let (enforcement, model) = insist_on_filters(Lane::Tasks, Facts::usable, beyond, layers)?;
+    let kernel = enforcement.kernel()?;
+    Ok(Choice::Tasks { enforcement, kernel, model })
+}
+
+fn insist_on_filtered(layers: &[Policy], wishes: &Wishes) -> Result<Choice, NoChoice> {
+    let beyond = wishes.beyond_a_maker();
+    let (enforcement, model) = insist_on_filters(Lane::Filtered, Facts::usable_on_rings, beyond, layers)?;
+    Ok(Choice::Filtered { enforcement, model })
+}
+
+/// Policies compiled for the kernel's own filters, and nothing else will do.
+fn insist_on_filters(
+    lane: Lane,
+    usable: Usable,
+    beyond: Option<&str>,
+    layers: &[Policy],
+) -> Result<(Enforcement, KernelModel), NoChoice> {
+    if let Some(reason) = beyond {
+        return Err(NoChoice::Wish { lane, reason: reason.to_owned() });
+    }
+    // What the newest kernel's filters do not see, none does.
+    Enforcement::new(layers, KernelModel::default()).map_err(NoChoice::Unseen)?;
+    let model = usable(&Facts::find()).map_err(NoChoice::Lacking)?;
+    Ok((Enforcement::new(layers, model).map_err(NoChoice::Unseen)?, model))
+}

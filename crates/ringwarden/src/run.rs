@@ -1,0 +1,82 @@
+//! Why a program did not run under policies, or not to its end.
+
+use ringwarden_guard as guard;
+use ringwarden_kernel as kernel;
+use ringwarden_launch::{CANNOT_EXECUTE, FAILED, NOT_FOUND};
+use std::io;
+
+/// Why a program did not run under policies, or not to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It was not found in `PATH`.
+    #[error("{program}: not found")]
+    NotFound {
+        /// Its name.
+        program: String,
+    },
+    /// It cannot be executed.
+    #[error("{program}: cannot be executed: {error}")]
+    CannotExecute {
+        /// Its name.
+        program: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The kernel's filters are not in force, and the program has not run.
+    #[error(transparent)]
+    Confine(#[from] kernel::ConfineError),
+    /// The kernel backend could not start it.
+    #[error(transparent)]
+    Kernel(kernel::Error),
+    /// The process that makes its rings could not start it, or has failed and has killed it.
+    #[error(transparent)]
+    Guard(guard::Error),
+    /// The lane takes a process beside the program, and there is nobody to be that.
+    #[error(
+        "the lane {0} takes a process beside the program: call `ringwarden::supervise_if_asked` first in `main`, or name \
+         a program that does by `Command::supervised_by`, such as `ringwarden` itself"
+    )]
+    NoSupervisor(crate::Lane),
+    /// That process has not started the program.
+    #[error("{0}")]
+    Supervisor(String),
+    /// The system could not start a process.
+    #[error("cannot start the program: {0}")]
+    Start(#[from] io::Error),
+}
+
+impl RunError {
+    /// The exit status by which `ringwarden run` tells of it, as `env(1)` does: 127 where the program was not found, 126
+    /// where it cannot be executed, else 125.
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } => NOT_FOUND,
+            Self::CannotExecute { .. } => CANNOT_EXECUTE,
+            _ => FAILED,
+        }
+    }
+}
+
+impl From<kernel::Error> for RunError {
+    fn from(error: kernel::Error) -> Self {
+        match error {
+            kernel::Error::NotFound { program } => Self::NotFound { program },
+            kernel::Error::CannotExecute { program, error } => Self::CannotExecute { program, error },
+            kernel::Error::Confine(error) => Self::Confine(error),
+            kernel::Error::Start(error) => Self::Start(error),
+            other => Self::Kernel(other),
+        }
+    }
+}
+
+impl From<guard::Error> for RunError {
+    fn from(error: guard::Error) -> Self {
+        match error {
+            guard::Error::NotFound { program } => Self::NotFound { program },
+            guard::Error::CannotExecute { program, error } => Self::CannotExecute { program, error },
+            guard::Error::Confine(error) => Self::Confine(error),
+            other => Self::Guard(other),
+        }
+    }
+}
