@@ -29,6 +29,7 @@ mod error;
 pub mod export;
 mod filters;
 mod judge;
+mod means;
 #[allow(unsafe_code)] // calls the caller's function; process_vm_readv
 mod memory;
 #[allow(unsafe_code)] // arguments of C
