@@ -165,7 +165,7 @@ fn open_flags(sqe: &Sqe, argument: &[u8]) -> u64 {
     match Opcode(sqe.opcode).payload() {
         Some(PayloadKind::Openat) => sqe.op_flags.into(),
         Some(PayloadKind::OpenHow) => argument.first_chunk().map_or(0, |flags| u64::from_ne_bytes(*flags)),
-        _ => 0,
+        Some(PayloadKind::Socket | PayloadKind::Sockaddr) | None => 0,
     }
 }
 
