@@ -44,7 +44,7 @@
 //! ```
 //!
 //! `examples/hold.rs` starts programs from threads, `examples/confine.rs` locks itself down, `examples/judge.rs` names the rules
-//! behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::requests`].
+//! behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::Requests`].
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
