@@ -80,6 +80,7 @@ pub use ringwarden_learn as learn;
 pub use ringwarden_policy as policy;
 pub use ringwarden_profile as profile;
 pub use ringwarden_refusals as refusals;
+pub use ringwarden_seccomp_import as seccomp_import;
 pub use ringwarden_uapi as uapi;
 pub use run::RunError;
 pub use supervisor::supervise_if_asked;

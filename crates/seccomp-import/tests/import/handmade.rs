@@ -3,7 +3,7 @@
 use crate::compare::{hold_against, import};
 use crate::oracle::Place;
 use ringwarden_policy::Policy;
-use ringwarden_policy::import::{Import, ImportError};
+use ringwarden_seccomp_import::{Import, ImportError};
 use ringwarden_uapi::Opcode;
 
 const PLAIN: Place<'_> = Place { capabilities: &[], kernel: (6, 10) };
