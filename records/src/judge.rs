@@ -80,6 +80,11 @@ impl Judge {
         Ok(Self { enforcement, operations, requires })
     }
 
+    /// What the policies come to.
+    pub fn enforcement(&self) -> &Enforcement {
+        &self.enforcement
+    }
+
     /// The columns that the verdict on some request depends on.
     pub fn columns(&self) -> impl Iterator<Item = &'static str> {
         // Whoever names the rule behind a refusal may have to look at all of them.

@@ -27,6 +27,6 @@ pub use batch::Words;
 pub use error::{Error, Place};
 pub use judge::{Judge, Judged, PolicyError};
 pub use metadata::{Metadata, PolicyText, Rings};
-pub use observe::observe;
+pub use observe::Outcome;
 pub use record::Record;
 pub use write::Recording;

@@ -148,6 +148,24 @@ impl Record {
         Error::new(&self.path, place, reason)
     }
 
+    /// Checks how much memory the pages of some columns, or of all, take.
+    ///
+    /// # Errors
+    /// It is more than is allowed, or pages are not what they have to be.
+    pub fn check_pages(&self, row_group: usize, columns: Option<&[&str]>) -> Result<(), Error> {
+        for column in self.arrow.metadata().row_group(row_group).columns() {
+            let name = column.column_path().string();
+            if columns.is_some_and(|columns| !columns.contains(&&*name)) {
+                continue;
+            }
+            let (begin, length) = column.byte_range();
+            pages::check(&self.source, begin, begin + length).map_err(|(offset, reason)| {
+                self.wrong(Place::Column { row_group, column: name, offset }, reason)
+            })?;
+        }
+        Ok(())
+    }
+
     /// Reads columns of a row group, a batch of at most [`BATCH_ROWS`] rows at a time, with the number of the batch's
     /// first row.
     ///
@@ -159,16 +177,9 @@ impl Record {
         columns: &[&str],
         mut each: impl FnMut(u64, &RecordBatch) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.check_pages(row_group, Some(columns))?;
         let begin = self.begins().nth(row_group).unwrap_or_default();
         let group = self.arrow.metadata().row_group(row_group);
-        for column in
-            group.columns().iter().filter(|column| columns.contains(&&*column.column_path().string()))
-        {
-            let (begin, length) = column.byte_range();
-            pages::check(&self.source, begin, begin + length).map_err(|(offset, reason)| {
-                self.wrong(Place::Column { row_group, column: column.column_path().string(), offset }, reason)
-            })?;
-        }
         let mask = ProjectionMask::columns(self.arrow.parquet_schema(), columns.iter().copied());
         let mut read = 0u64;
         let broken = |reason: String| self.wrong(Place::RowGroup(row_group), reason);

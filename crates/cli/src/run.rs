@@ -270,7 +270,8 @@ impl Run {
             Ok(recording) => recording,
             Err(status) => return status,
         };
-        let enforcement = recording.as_ref().map_or(enforcement, |recording| recording.enforcement().clone());
+        let recorded = recording.as_ref().and_then(Recording::enforcement).cloned();
+        let enforcement = recorded.unwrap_or(enforcement);
         let mut guard = enforcement.guard();
         if self.own_filters || self.model.is_some() {
             guard = guard.with_own_filters();
