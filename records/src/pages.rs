@@ -157,6 +157,31 @@ mod tests {
         assert!((0..HEADER.len()).all(|end| header(&HEADER[..end]).is_none()));
     }
 
+    /// A page of two sizes, in a file with so many bytes behind its header.
+    fn checked(uncompressed: u64, compressed: u64, bytes: usize) -> Result<(), (u64, String)> {
+        let varint = |number: u64| {
+            let number = number << 1;
+            let bytes = (0..5).map(move |at| (number >> (7 * at)) as u8 & 0x7f | u8::from(at < 4) << 7);
+            bytes.collect::<Vec<_>>()
+        };
+        let header = [&[0x15, 0, 0x15][..], &varint(uncompressed), &[0x15], &varint(compressed), &[0]].concat();
+        let path = std::env::temp_dir().join(format!("ringwarden-pages-{}-{uncompressed}", std::process::id()));
+        let content = [&[7; 4][..], &header, &vec![0; bytes]].concat();
+        std::fs::write(&path, &content).expect("written");
+        let source = Source::new(std::fs::File::open(&path).expect("opened"), content.len() as u64);
+        std::fs::remove_file(&path).expect("removed");
+        check(&source, 4, content.len() as u64)
+    }
+
+    #[test]
+    fn a_page_that_claims_more_than_is_allowed_is_refused() {
+        assert_eq!(checked(5000, 100, 100), Ok(()));
+        let (at, reason) = checked(i32::MAX as u64, 100, 100).unwrap_err();
+        assert!(at == 4 && reason.starts_with("a page claims 2147483647 bytes, 100 in the file"), "{reason}");
+        let (_, reason) = checked(5001, 100, 99).unwrap_err();
+        assert_eq!(reason, "a page goes beyond its column");
+    }
+
     proptest! {
         #[test]
         fn no_header_is_too_strange(noise in any::<Vec<u8>>(), at in 0..HEADER.len(), with in any::<u8>()) {
