@@ -6,7 +6,7 @@ use crate::request::sqe_flag;
 use ringwarden_uapi::restriction::{REGISTER_OP, Restriction, SQE_FLAGS_ALLOWED, SQE_FLAGS_REQUIRED, SQE_OP};
 use ringwarden_uapi::{Opcode, RegisterOp};
 
-/// `[op=NAME] [register=NAME] [allowed=FLAG] [required=FLAG] [entries=N] …`: allow lists.
+/// `[op=NAME] [register=NAME] [allowed=FLAG|…] [required=FLAG|…] [entries=N] …`: allow lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
     /// The entries.
@@ -33,8 +33,8 @@ impl Entries {
             match key {
                 "op" => entries.list.push(entry(SQE_OP, opcode(value)?)),
                 "register" => entries.list.push(entry(REGISTER_OP, register_op(value)?.0 as u8)),
-                "allowed" => entries.list.push(entry(SQE_FLAGS_ALLOWED, sqe_flag(value)?.bits())),
-                "required" => entries.list.push(entry(SQE_FLAGS_REQUIRED, sqe_flag(value)?.bits())),
+                "allowed" => entries.list.push(entry(SQE_FLAGS_ALLOWED, sqe_flags(value)?)),
+                "required" => entries.list.push(entry(SQE_FLAGS_REQUIRED, sqe_flags(value)?)),
                 "kind" => entries.list.push(entry(number(value)? as u16, 0)),
                 "entry_resv" => {
                     let resv = number(value)? as u32;
@@ -65,4 +65,9 @@ fn opcode(text: &str) -> Result<u8, Malformed> {
 
 pub(crate) fn register_op(text: &str) -> Result<RegisterOp, Malformed> {
     RegisterOp::from_name(text).map_or_else(|| number(text).map(|n| RegisterOp(n as u32)), Ok)
+}
+
+/// Flags, joined by `|`.
+fn sqe_flags(names: &str) -> Result<u8, Malformed> {
+    names.split('|').try_fold(0, |flags, name| Ok(flags | sqe_flag(name)?.bits()))
 }

@@ -84,7 +84,7 @@ impl Request {
             Some(PayloadKind::Sockaddr) => {
                 request.address("127.0.0.1:1".parse().map(sockaddr).unwrap_or_default());
             }
-            _ => {}
+            Some(PayloadKind::Openat) | None => {}
         }
         request
     }

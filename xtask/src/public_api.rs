@@ -10,9 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Hold the public API of the libraries against `xtask/public-api`, a file a crate.
+/// Hold the public API of the libraries against `xtask/public-api`, a file a crate
 ///
-/// A change of it is a decision: it stands in the golden files, and `CHANGELOG.md` tells users of it.
+/// A change of it is a decision: it stands in the golden files, and `CHANGELOG.md` tells users of it. Warnings of the
+/// documentation, that of all of the workspace, are errors.
 #[derive(Parser)]
 pub(crate) struct Args {
     /// Write the files anew
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("public-api");
     let packages = CRATES
         .map(|name| if name.is_empty() { "ringwarden".to_owned() } else { format!("ringwarden-{name}") });
-    let documented = document(&packages)?;
+    let documented = document()?;
     let mut changed = Vec::new();
     for package in &packages {
         let json = documented.join(package.replace('-', "_")).with_extension("json");
@@ -74,19 +75,18 @@ fn listed(json: &Path) -> anyhow::Result<String> {
     Ok(api.to_string())
 }
 
-/// Has rustdoc describe the packages; the folder with a file each.
-fn document(packages: &[String]) -> anyhow::Result<PathBuf> {
+/// Has rustdoc describe the workspace; the folder with a file for each crate.
+fn document() -> anyhow::Result<PathBuf> {
     // Descriptions are not stable, and rustdoc is to be told so; the compiler is not, which would build everything anew.
     let target = target_folder()?;
     let rustdoc = target.join("rustdoc-that-describes");
     fs::write(&rustdoc, "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n")?;
     fs::set_permissions(&rustdoc, fs::Permissions::from_mode(0o755))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["doc", "--lib", "--no-deps", "--locked", "--quiet", "--target-dir"]).arg(&target);
-    cargo.args(packages.iter().flat_map(|package| ["-p", package]));
+    cargo.args(["doc", "--workspace", "--no-deps", "--locked", "--quiet", "--target-dir"]).arg(&target);
     cargo
         .env("RUSTDOC", &rustdoc)
-        .env("RUSTDOCFLAGS", "-Z unstable-options --output-format json --cap-lints allow");
+        .env("RUSTDOCFLAGS", "-D warnings -Z unstable-options --output-format json");
     if !cargo.status().context("cargo")?.success() {
         bail!("the libraries cannot be described");
     }

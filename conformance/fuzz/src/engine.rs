@@ -9,13 +9,23 @@ use crate::case::{Case, Step, Target};
 use crate::memory::Memory;
 use crate::outcome::Outcome;
 use anyhow::Context;
-use ringwarden_filter::{Batch, Errno, Fate, KernelModel, Privileges, Refusal, Request, Ring, Task};
+use ringwarden_filter::{
+    Errno, KernelModel, Next, Outcome as Ended, Privileges, RequestId, Requests, Ring, Rules, Task,
+};
 use ringwarden_uapi::Opcode;
-use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
+use ringwarden_uapi::ring::Sqe;
+use std::collections::VecDeque;
+
+/// `IORING_NOP_INJECT_RESULT`: a NOP has its length for its result.
+const NOP_INJECT_RESULT: u32 = 1;
 
 struct Queue {
     ring: Ring,
-    batch: Batch,
+    requests: Requests,
+    /// What takes time.
+    running: VecDeque<(RequestId, Ended)>,
+    /// Whether something ran that others may overtake.
+    unordered: bool,
 }
 
 /// What the engine says comes of a case's steps, where `kernel` says what became of those that ran.
@@ -32,8 +42,13 @@ pub(crate) fn act(
         memory.clear();
         outcomes.push(match step {
             Step::Ring(setup) => {
-                let batch = Batch::new(setup.contains(SetupFlags::SUBMIT_ALL));
-                queues.push(Queue { ring: task.ring(*setup), batch });
+                let ring = task.ring(*setup);
+                queues.push(Queue {
+                    requests: ring.requests(),
+                    ring,
+                    running: VecDeque::new(),
+                    unordered: false,
+                });
                 Outcome::default()
             }
             Step::Restrict(Target::Task, entries) => {
@@ -82,49 +97,61 @@ impl Queue {
         if self.ring.is_disabled() {
             return Outcome::returned(Errno::EBADFD.negated());
         }
-        self.ring.sequence_mut().begin();
-        for sqe in sqes {
-            let request = self.judge(sqe, observed, memory);
-            if !self.batch.push(request) {
+        let filters = self.ring.limits().filters();
+        let restrictions = *self.ring.limits().restrictions();
+        let rules = Rules { restrictions, filters: filters.as_deref() };
+        let mut cqes = Vec::new();
+        self.unordered = false;
+        for &sqe in sqes {
+            let goes_on = self.requests.submit(&rules, sqe, memory).goes_on;
+            self.act(observed, &mut cqes);
+            if !goes_on {
                 break;
             }
         }
-        let returned = self.batch.end() as i32;
-        self.ring.sequence_mut().settle();
-        let cqes = self.batch.complete().iter().map(|cqe| (cqe.user_data, cqe.res)).collect();
-        Outcome { returned, cqes, ..Outcome::default() }
+        let returned = self.requests.end() as i32;
+        self.act(observed, &mut cqes);
+        while let Some((id, ended)) = self.running.pop_front() {
+            self.complete(id, ended);
+            self.act(observed, &mut cqes);
+        }
+        Outcome { returned, cqes, unordered: self.unordered, ..Outcome::default() }
     }
 
-    fn judge(&mut self, sqe: &Sqe, observed: &[(u64, i32)], memory: &Memory) -> Request {
-        let judged = self.ring.submit(sqe, memory);
-        let flags = judged.map_or(SqeFlags::from_bits_retain(sqe.flags), |context| context.sqe_flags());
-        Request {
-            user_data: sqe.user_data,
-            opcode: Opcode(sqe.opcode),
-            flags,
-            draining: self.ring.sequence_mut().is_draining(),
-            slots: 1,
-            fate: match judged {
-                Ok(_) => ran(sqe, result(sqe.user_data, observed)),
-                Err(Refusal::Filtered(_)) => Fate::Denied,
-                Err(refusal) => Fate::Refused(refusal.errno()),
-            },
+    fn act(&mut self, observed: &[(u64, i32)], cqes: &mut Vec<(u64, i32)>) {
+        while let Some(next) = self.requests.next() {
+            match next {
+                Next::Post(cqe) => cqes.push((cqe.user_data, cqe.res)),
+                Next::Start(started) => {
+                    let sqe = started.sqe.sqe();
+                    self.unordered |= started.worker || Opcode(sqe.opcode) != Opcode::NOP;
+                    let (ended, at_once) = ran(sqe, result(sqe.user_data, observed));
+                    match at_once {
+                        true => self.complete(started.id, ended),
+                        false => self.running.push_back((started.id, ended)),
+                    }
+                }
+            }
         }
+    }
+
+    fn complete(&mut self, id: RequestId, ended: Ended) {
+        // It was started, and is completed once: were it not so, a completion would be missing.
+        let _ = self.requests.complete(id, ended);
     }
 }
 
 /// What became of a request that ran. Some operations fail without calling it a failure, so that a link goes
 /// on behind them (`req_set_fail` is missing in `io_uring/statx.c`, `fs.c`, `advise.c` and, for a slot,
-/// `net.c`).
-fn ran(sqe: &Sqe, res: i32) -> Fate {
+/// `net.c`). Tells as well whether it was over at once.
+fn ran(sqe: &Sqe, res: i32) -> (Ended, bool) {
+    let no_failure = (Ended { failed: false, ..Ended::from(res) }, false);
     match Opcode(sqe.opcode) {
-        Opcode::STATX | Opcode::UNLINKAT | Opcode::MKDIRAT | Opcode::MADVISE => {
-            Fate::Later { res, failure: false }
-        }
-        Opcode::SOCKET if sqe.file_index != 0 && [-libc::ENXIO, -libc::ENFILE].contains(&res) => {
-            Fate::Later { res, failure: false }
-        }
-        _ => Fate::Done(res),
+        Opcode::NOP if sqe.op_flags & NOP_INJECT_RESULT != 0 => (Ended::from(sqe.len as i32), true),
+        Opcode::NOP => (Ended::from(0), true),
+        Opcode::STATX | Opcode::UNLINKAT | Opcode::MKDIRAT | Opcode::MADVISE => no_failure,
+        Opcode::SOCKET if sqe.file_index != 0 && [-libc::ENXIO, -libc::ENFILE].contains(&res) => no_failure,
+        _ => (Ended::from(res), true),
     }
 }
 

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
 /// SQEs of a ring: more than any step submits.
-const ENTRIES: u32 = 8;
+const ENTRIES: u32 = 32;
 /// Seconds: a completion that has not come by then will not come.
 const PATIENCE: i64 = 2;
 
@@ -23,7 +23,7 @@ enum Awaited {
     /// So many completions.
     Count(usize),
     /// Those that come at once: who is silent leaves nothing to count.
-    Immediate,
+    Immediate { links: usize },
 }
 
 /// What comes of a case's steps here, in a task of its own if it needs one.
@@ -91,7 +91,7 @@ fn enter(ring: &Ring, sqes: &[Sqe]) -> anyhow::Result<Outcome> {
     let returned = call(ring, sqes.len() as u32, EnterFlags::empty());
     let silent = sqes.iter().any(|sqe| has(sqe, SqeFlags::CQE_SKIP_SUCCESS));
     let awaited = match silent {
-        true => Awaited::Immediate,
+        true => Awaited::Immediate { links: sqes.len() },
         false => Awaited::Count(usize::try_from(returned).unwrap_or(0)),
     };
     let cqes = complete(ring, awaited);
@@ -121,9 +121,9 @@ fn complete(ring: &Ring, awaited: Awaited) -> Vec<(u64, i32)> {
                 take();
             }
         }
-        Awaited::Immediate => {
-            // Links complete one after the other.
-            for _ in 0..2 {
+        Awaited::Immediate { links } => {
+            // Links complete one after the other, on some rings one with each call.
+            for _ in 0..=links {
                 call(ring, 0, EnterFlags::GETEVENTS);
             }
             take();

@@ -102,10 +102,12 @@ fn run(args: &Args) -> anyhow::Result<u64> {
     let Tally { cases, programs, disagreements, unsteady, seen } = sum;
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "{programs} programs in {cases} cases, {} registered; {} requests, {} denied; {seconds:.0} s, {:.0} programs a second",
+        "{programs} programs in {cases} cases, {} registered; {} requests, {} denied, {} cancelled, {} compared in order; {seconds:.0} s, {:.0} programs a second",
         seen.registered,
         seen.completed,
         seen.denied,
+        seen.cancelled,
+        seen.ordered,
         programs as f64 / seconds,
     );
     println!("seed {}: {disagreements} disagreements, {unsteady} unsteady", args.seed);

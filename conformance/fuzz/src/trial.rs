@@ -24,6 +24,10 @@ pub(crate) struct Seen {
     pub(crate) completed: u64,
     /// Those of them that were denied.
     pub(crate) denied: u64,
+    /// Those that were cancelled with their link.
+    pub(crate) cancelled: u64,
+    /// Those whose place among others was compared, too.
+    pub(crate) ordered: u64,
 }
 
 /// The first step that the two see differently.
@@ -42,15 +46,12 @@ impl Trial {
         Ok(Self { model, memory: Memory::new()?, seen: Seen::default() })
     }
 
-    /// Runs a case. What takes place at the same time completes in any order: completions are compared by
-    /// their `user_data`.
+    /// Runs a case.
     pub(crate) fn run(&mut self, case: &Case) -> anyhow::Result<Option<Disagreement>> {
-        let mut kernel = kernel::act(case, &mut self.memory)?;
-        kernel.iter_mut().for_each(|outcome| outcome.cqes.sort_unstable());
-        kernel.iter().for_each(|outcome| self.seen.count(outcome));
-        let mut engine = engine::act(self.model, case, &kernel, &mut self.memory)?;
-        engine.iter_mut().for_each(|outcome| outcome.cqes.sort_unstable());
-        let different = kernel.iter().zip(&engine).position(|(kernel, engine)| kernel != engine);
+        let kernel = kernel::act(case, &mut self.memory)?;
+        let engine = engine::act(self.model, case, &kernel, &mut self.memory)?;
+        kernel.iter().zip(&engine).for_each(|(kernel, engine)| self.seen.count(kernel, engine));
+        let different = kernel.iter().zip(&engine).position(|(kernel, engine)| !engine.is_that_of(kernel));
         Ok(different.map(|step| Disagreement {
             step,
             kernel: kernel[step].clone(),
@@ -60,16 +61,23 @@ impl Trial {
 }
 
 impl Seen {
-    fn count(&mut self, outcome: &Outcome) {
+    fn count(&mut self, outcome: &Outcome, engine: &Outcome) {
         self.registered += u64::from(outcome.pdu_size.is_some() && outcome.returned == 0);
         self.completed += outcome.cqes.len() as u64;
-        let denied = outcome.cqes.iter().filter(|(_, res)| *res == Errno::EACCES.negated());
-        self.denied += denied.count() as u64;
+        let with =
+            |errno: Errno| outcome.cqes.iter().filter(|(_, res)| *res == errno.negated()).count() as u64;
+        self.denied += with(Errno::EACCES);
+        self.cancelled += with(Errno::ECANCELED);
+        if !engine.unordered {
+            self.ordered += outcome.cqes.len() as u64;
+        }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.registered += other.registered;
         self.completed += other.completed;
         self.denied += other.denied;
+        self.cancelled += other.cancelled;
+        self.ordered += other.ordered;
     }
 }

@@ -1,41 +1,11 @@
 //! The caller, put under its policies by the kernel's own filters.
 
 use crate::abi::Code;
-use crate::enforcement::Enforcement;
 use crate::error::{Error, Fault};
-use ringwarden::kernel::{ConfineError, Confinement};
+use crate::means::Means;
+use ringwarden::kernel::ConfineError;
 use ringwarden::uapi::KernelModel;
-use ringwarden::uapi::ring::{Params, SetupFlags};
 use rustix::io::Errno;
-
-/// What an enforcement can confine the caller with.
-#[derive(Debug)]
-pub(crate) enum Means {
-    /// Everything is ready.
-    Ready(Box<Confinement>),
-    /// The policies say something of rings, which no filter sees: a rule that does.
-    Setup(String),
-    /// It is compiled for a kernel that somebody has named, not for the one that runs and has passed the self-test.
-    OtherKernel(KernelModel),
-}
-
-impl Means {
-    /// Of policies that are compiled for the kernel that runs.
-    pub(crate) fn of(enforcement: &ringwarden::Enforcement) -> Self {
-        let calls = enforcement.calls();
-        if calls.setup.allow_everything() {
-            return Self::Ready(Box::new(Confinement::new(enforcement.filters(), calls.register)));
-        }
-        // Whatever they refuse of rings, they refuse one of these: CLAMP makes a ring smaller that is too large.
-        let rings = [SetupFlags::all(), SetupFlags::all() - SetupFlags::CLAMP];
-        let rule = rings.into_iter().find_map(|flags| {
-            let params = Params { flags: flags.bits(), cq_entries: u32::MAX, ..Params::default() };
-            enforcement.setup_origin(u32::MAX, &params).map(|origin| origin.rule)
-        });
-        let rule = rule.map(|rule| format!(": `{}` at {}:{}", rule.key, rule.file, rule.line));
-        Self::Setup(rule.unwrap_or_default())
-    }
-}
 
 /// Why the caller is not confined, or only in part. Making one allocates nothing.
 #[derive(Debug)]
@@ -51,13 +21,13 @@ pub(crate) enum Unconfined<'e> {
     Part(ConfineError),
 }
 
-impl Enforcement {
+impl Means {
     /// Confines the calling process, for good. Allocates nothing.
     pub(crate) fn confine(&self) -> Result<(), Unconfined<'_>> {
-        let confinement = match &self.means {
-            Means::Ready(confinement) => confinement,
-            Means::Setup(rule) => return Err(Unconfined::Setup(rule)),
-            Means::OtherKernel(model) => return Err(Unconfined::OtherKernel(*model)),
+        let confinement = match self {
+            Self::Ready(confinement) => confinement,
+            Self::Setup(rule) => return Err(Unconfined::Setup(rule)),
+            Self::OtherKernel(model) => return Err(Unconfined::OtherKernel(*model)),
         };
         match threads().map_err(Unconfined::NoProc)? {
             1 => confinement.apply().map_err(Unconfined::Part),
@@ -115,6 +85,7 @@ impl Fault for Unconfined<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Enforcement;
     use std::sync::mpsc::channel;
     use std::thread;
 
@@ -141,7 +112,7 @@ mod tests {
         let policy =
             ringwarden::policy::Policy::parse("version = 1\ndefault = \"deny\"\n", "p").expect("a policy");
         let other = Enforcement::new(vec![policy], Some(c"7.2")).expect("enforceable");
-        let refusal = other.confine().expect_err("refused");
+        let refusal = other.means.confine().expect_err("refused");
         assert_eq!(refusal.code(), Code::Kernel);
         assert!(!rustix::thread::no_new_privs().expect("prctl"), "nothing was done");
     }

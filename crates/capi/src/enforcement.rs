@@ -1,8 +1,8 @@
 //! Policies that are compiled for a kernel, as C programs hold them.
 
 use crate::abi::Code;
-use crate::confine::Means;
 use crate::error::Error;
+use crate::means::Means;
 use crate::rules::Rules;
 use crate::string::c_string;
 use ringwarden::kernel::Facts;

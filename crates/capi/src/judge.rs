@@ -3,12 +3,13 @@
 use crate::abi::{self, Reason};
 use crate::enforcement::Enforcement;
 use crate::error::Error;
-use ringwarden::filter::{Context, DeniedBy, Errno, Payload, Sequence, UserMemory, Verdict, prep};
+use ringwarden::filter::{
+    Context, DeniedBy, Errno, Payload, RawSqe, Refusal, Requests, Rules, UserMemory, Verdict,
+};
 use ringwarden::policy::{Call, Decision, RuleOrigin};
 use ringwarden::uapi::register::USE_REGISTERED_RING;
-use ringwarden::uapi::ring::{Params, SetupFlags, Sqe};
+use ringwarden::uapi::ring::{Params, SetupFlags};
 use ringwarden::uapi::{Opcode, RegisterOp};
-use zerocopy::FromBytes;
 
 const ALLOWED: abi::Verdict =
     abi::Verdict { res: 0, reason: Reason::Allowed as u32, rule: abi::Rule::NONE, reserved: [0; 2] };
@@ -17,43 +18,50 @@ fn malformed(errno: Errno) -> abi::Verdict {
     abi::Verdict { res: errno.negated(), reason: Reason::Malformed as u32, ..ALLOWED }
 }
 
-/// A request of 64 or 128 bytes, and the kind of ring that takes it.
-fn request(bytes: &[u8]) -> Result<(Sqe, SetupFlags), Error> {
-    let setup = if bytes.len() == 128 { SetupFlags::SQE128 } else { SetupFlags::empty() };
-    let (sqe, _) = Sqe::read_from_prefix(bytes).map_err(|_| Error::argument("sqe_size", "is too small"))?;
-    Ok((sqe, setup))
+/// A request of 64 or 128 bytes.
+fn request(bytes: &[u8]) -> Result<RawSqe, Error> {
+    let wrong = |_| Error::argument("sqe_size", "is neither 64 nor 128");
+    match bytes.len() {
+        128 => <[u8; 128]>::try_from(bytes).map(RawSqe::from).map_err(wrong),
+        _ => <[u8; 64]>::try_from(bytes).map(RawSqe::from).map_err(wrong),
+    }
 }
 
 impl Enforcement {
     /// What becomes of a request that stands alone in its submission.
     pub(crate) fn judge(&self, sqe: &[u8], memory: &impl UserMemory) -> Result<abi::Verdict, Error> {
-        let (sqe, setup) = request(sqe)?;
-        let model = self.inner.filters().model();
-        let context = Sequence::new(model, setup)
-            .next(&sqe)
-            .and_then(|flags| Ok(prep::prepare(model, &sqe, setup, memory)?.with_flags(flags)));
-        Ok(context.map_or_else(malformed, |context| self.verdict(&context)))
+        let request = request(sqe)?;
+        let filters = self.inner.filters();
+        let setup = if request.second().is_some() { SetupFlags::SQE128 } else { SetupFlags::empty() };
+        let submitted = Requests::new(filters.model(), setup).submit(&Rules::from(filters), request, memory);
+        Ok(match (submitted.refusal, &submitted.shown) {
+            (None, _) => ALLOWED,
+            (Some(Refusal::Filtered(_)), Some(context)) => self.verdict(context),
+            (Some(refusal), _) => malformed(refusal.errno()),
+        })
     }
 
     /// Where the argument is that the verdict on a request depends on, and how long; nothing where the request says
     /// all that matters.
     pub(crate) fn argument(&self, sqe: &[u8]) -> Result<Option<(u64, usize)>, Error> {
-        let (sqe, _) = request(sqe)?;
+        let request = request(sqe)?;
+        let sqe = request.sqe();
         let opcode = Opcode(sqe.opcode);
         let place = opcode.argument().filter(|_| self.inner.filters().reads_payload(opcode));
-        Ok(place.map(|place| (place.pointer.get(&sqe), place.len(&sqe))))
+        Ok(place.map(|place| (place.pointer.get(sqe), place.len(sqe))))
     }
 
     /// What the policies say of a request with that argument.
     pub(crate) fn judge_argument(&self, sqe: &[u8], argument: &[u8]) -> Result<abi::Verdict, Error> {
         let needed = self.argument(sqe)?;
-        let (sqe, _) = request(sqe)?;
+        let request = request(sqe)?;
+        let sqe = request.sqe();
         let model = self.inner.filters().model();
         let context = match needed {
-            None => Ok(Context::header(model, &sqe)),
+            None => Ok(Context::header(model, sqe)),
             // What is behind its end is somebody else's.
             Some((_, length)) => match argument.get(..length) {
-                Some(argument) => Context::new(model, &sqe, Payload::of(Opcode(sqe.opcode), argument)),
+                Some(argument) => Context::new(model, sqe, Payload::of(Opcode(sqe.opcode), argument)),
                 None => Err(Errno::EFAULT),
             },
         };

@@ -158,3 +158,19 @@ fn example(stage: &Stage) -> PathBuf {
     assert!(!text.contains('\\'), "an escape of roff's that is not known here: {text}");
     stage.file("example.c", &text.replace('\u{0}', "\\"))
 }
+
+/// As the release profile of this workspace would make it.
+#[test]
+fn a_library_that_ends_programs_is_not_installed() {
+    if Stage::find().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("libringwarden_capi.a");
+    std::fs::write(&archive, "!<arch>\n").expect("written");
+    let mut install = Command::new(sources().join("install"));
+    let output = install.arg(&archive).arg(folder.path()).args(["/usr", "lib"]).output().expect("sh");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("`--profile capi`"), "{told}");
+    assert!(!folder.path().join("usr").exists(), "nothing is half-done");
+}

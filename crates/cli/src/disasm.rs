@@ -47,9 +47,11 @@ pub(crate) fn program(bytes: &[u8]) -> Result<Vec<Insn>, String> {
     // No program is without a zero byte, and no text has one.
     match std::str::from_utf8(bytes) {
         Ok(text) if !bytes.contains(&0) => asm::assemble(text).map_err(|error| error.to_string()),
-        _ if !bytes.len().is_multiple_of(size_of::<Insn>()) => {
-            Err(format!("{} bytes are no program: instructions have {} each", bytes.len(), size_of::<Insn>()))
-        }
+        _ if !bytes.len().is_multiple_of(size_of::<Insn>()) => Err(format!(
+            "{} bytes are not a program: instructions have {} each",
+            bytes.len(),
+            size_of::<Insn>()
+        )),
         _ => Ok(bytes.as_chunks().0.iter().map(|insn| Insn::from_ne_bytes(*insn)).collect()),
     }
 }

@@ -125,8 +125,7 @@ impl Learn {
         let ended = enforcement.guard().with_observer(recorder.clone()).run(&self.command);
         let status = match ended {
             Ok(status) => Ok(status),
-            Err(error @ guard::Error::CannotExecute { .. }) => return Err(Told(style::fail(error, 126))),
-            Err(error @ guard::Error::NotFound { .. }) => return Err(Told(style::fail(error, 127))),
+            Err(guard::Error::Exec(error)) => return Err(Told(style::fail(&error, error.exit_status()))),
             // The program may have run for a long time: what was seen until then is worth keeping.
             Err(error @ guard::Error::Died(_)) => Err(style::fail(error, FAILED)),
             Err(error) => return Err(failed(error)),

@@ -201,8 +201,7 @@ impl Run {
             Err(error) => error,
         };
         match &error {
-            kernel::Error::CannotExecute { .. } => style::fail(error, 126),
-            kernel::Error::NotFound { .. } => style::fail(error, 127),
+            kernel::Error::Exec(exec) => style::fail(exec, exec.exit_status()),
             kernel::Error::Confine(error) => not_confined(enforcement, error),
             _ => style::fail(error, FAILED),
         }
@@ -346,8 +345,7 @@ fn not_confined(enforcement: &Enforcement, error: &ConfineError) -> ExitCode {
 fn end(result: Result<Status, guard::Error>, why: &[String]) -> ExitCode {
     match result {
         Ok(status) => status.end(),
-        Err(error @ guard::Error::CannotExecute { .. }) => style::fail(error, 126),
-        Err(error @ guard::Error::NotFound { .. }) => style::fail(error, 127),
+        Err(guard::Error::Exec(error)) => style::fail(&error, error.exit_status()),
         Err(error) => {
             let status = style::fail(error, FAILED);
             why.iter().for_each(style::note);

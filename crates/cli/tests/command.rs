@@ -6,6 +6,7 @@ mod launch;
 
 use launch::{Stage, built, finish};
 use ringwarden::kernel::Facts;
+use ringwarden::launch::ExecError;
 use ringwarden::policy::Policy;
 use ringwarden::{Choice, Command, Confinement, ConfinementError, Lane, NoChoice, RunError, Wishes};
 use std::ffi::OsStr;
@@ -135,7 +136,7 @@ fn signals_reach_the_program_and_a_kill_ends_it() {
         unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
         assert_eq!(child.wait().expect("its end").code(), Some(5), "{lane}");
 
-        let mut child = ready(&mut shell("echo; exec cat", &choice).stdin(Stdio::piped()));
+        let mut child = ready(shell("echo; exec cat", &choice).stdin(Stdio::piped()));
         child.kill().expect("a signal");
         assert_eq!(child.wait().expect("its end").signal(), Some(libc::SIGKILL), "{lane}");
         // The program is the only one who can write into it.
@@ -153,11 +154,13 @@ fn what_cannot_be_executed_is_an_error_and_no_child() {
         let choice = choice(lane, EVERYTHING);
         let spawn = |program: &OsStr| command(program, &choice).spawn().expect_err("no program");
         match spawn("ringwarden-nowhere".as_ref()) {
-            RunError::NotFound { program } => assert_eq!(program, "ringwarden-nowhere", "{lane}"),
+            RunError::Exec(ExecError::NotFound { program }) => {
+                assert_eq!(program, "ringwarden-nowhere", "{lane}")
+            }
             other => panic!("{lane}: {other:?}"),
         }
         match spawn(no_program.as_os_str()) {
-            RunError::CannotExecute { error, .. } => {
+            RunError::Exec(error @ ExecError::CannotExecute { .. }) => {
                 assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{lane}");
             }
             other => panic!("{lane}: {other:?}"),

@@ -335,8 +335,8 @@ fn kubernetes_objects_agree_with_each_other() {
     for (arguments, expected) in [
         (&["--image", "a\nb", "web.toml"][..], "other characters"),
         (&["--namespace", "A", "web.toml"], "lower-case"),
-        (&["--socket", "/run", "web.toml"], "no absolute path of a socket"),
-        (&["--socket", "agent.sock", "web.toml"], "no absolute path of a socket"),
+        (&["--socket", "/run", "web.toml"], "is not the absolute path of a socket"),
+        (&["--socket", "agent.sock", "web.toml"], "is not the absolute path of a socket"),
         (&["conditional.toml"], "at conditional.toml:5"),
     ] {
         let output = ringwarden(
@@ -412,14 +412,14 @@ fn units_are_such_as_systemd_takes() {
     assert!(text.contains(&command), "{text}");
     verify(&[&folder.path().join("victim.service")]);
     for (arguments, expected) in [
-        (&["--service", "sleep 1", "web.toml"][..], "no command of a service"),
-        (&["--service", "/bin/sleep 1\nExecStart=/bin/sh", "web.toml"], "no command of a service"),
+        (&["--service", "sleep 1", "web.toml"][..], "is not a command of a service"),
+        (&["--service", "/bin/sleep 1\nExecStart=/bin/sh", "web.toml"], "is not a command of a service"),
         (&["--service", "@/bin/sleep x", "web.toml"], "another name"),
         (&["--service", "/bin/sleep 1", "-"], "write it to a file"),
         (&["--service", "/bin/sleep 1", "none.toml"], "none.toml"),
         (&["--service", "/bin/sleep 1"], "required"),
         (&["web.toml"], "--service"),
-        (&["--output-dir", "none"], "none is no folder"),
+        (&["--output-dir", "none"], "none is not a folder"),
     ] {
         let output = ringwarden(folder.path(), &[&["export", "systemd"], arguments].concat());
         assert_eq!(output.status.code(), Some(2), "{output:?}");

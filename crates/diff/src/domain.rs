@@ -88,7 +88,7 @@ impl Domain {
             Some(PayloadKind::Openat) => Payload::Openat,
             Some(PayloadKind::OpenHow) => Payload::Openat2,
             Some(PayloadKind::Sockaddr) => Payload::Connect,
-            _ => Payload::Anything { words: usize::from(size).div_ceil(4) },
+            None => Payload::Anything { words: usize::from(size).div_ceil(4) },
         };
         // What an SQE of zeros shows is what the kernel fills in by the opcode alone.
         let zeros = Context::header(model, &Sqe { opcode: opcode.0, ..Sqe::default() });

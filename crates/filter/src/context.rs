@@ -36,7 +36,7 @@ struct Fields {
 
 impl Context {
     /// What filters see of a request that stands alone in its submission; for what its neighbours
-    /// add see [`Sequence`](crate::Sequence) and [`with_flags`](Self::with_flags).
+    /// add see [`Requests`](crate::Requests) and [`with_flags`](Self::with_flags).
     ///
     /// # Errors
     /// What the operation's preparation answers to its payload, before any filter runs: EFAULT if
@@ -176,7 +176,7 @@ pub(crate) fn forces_async(opcode: Opcode, sqe: &Sqe) -> bool {
 mod tests {
     use super::*;
 
-    /// Whoever has no [`Sequence`](crate::Sequence) still sees what the request brings about itself.
+    /// Whoever has no [`Requests`](crate::Requests) still sees what the request brings about itself.
     #[test]
     fn a_drain_waits_in_a_queue() {
         let sqe = Sqe { flags: SqeFlags::IO_DRAIN.bits(), ..Sqe::default() };

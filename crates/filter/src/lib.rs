@@ -4,11 +4,14 @@
 //! A request travels through this crate as it does through the kernel:
 //!
 //! ```text
-//! SQE ─► Sequence ─► Restrictions ─► Context ─► FilterSet ─► Verdict
-//!        flags that    allow lists,    what the    newest first,
-//!        its place     no program      programs    all must allow
-//!        adds                          read
+//! SQE ─► Requests ─► Restrictions ─► Context ─► FilterSet ─► Verdict ─► CQE
+//!        flags that    allow lists,    what the    newest first,       links, drains
+//!        its place     no program      programs    all must allow      and the rest
+//!        adds                          read                            of the batch
 //! ```
+//!
+//! Whoever carries requests out itself, as virtual machine monitors and kernels in user space do, begins with
+//! [`requests`].
 //!
 //! Verdicts and error numbers are those of real kernels, mistakes included; where releases differ
 //! the [`KernelModel`] says which one is meant. The case tables under `conformance/` are the
@@ -35,7 +38,6 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod batch;
 mod calls;
 mod context;
 mod example;
@@ -46,20 +48,19 @@ mod payload;
 pub mod prep;
 pub mod register;
 mod registration;
-mod request;
+pub mod requests;
 mod restriction;
 mod ring;
 mod scalars;
-mod sequence;
 mod set;
 mod shared;
 mod sqe_words;
 mod stack;
 mod task;
 mod verdict;
+mod versions;
 mod words;
 
-pub use batch::Batch;
 pub use calls::{CallRules, RegisterRules, SetupRules};
 pub use context::Context;
 pub use example::Example;
@@ -67,14 +68,16 @@ pub use limits::Limits;
 pub use memory::UserMemory;
 pub use operations::OperationRules;
 pub use payload::{Payload, without_dropped};
+pub use prep::Copied;
 pub use registration::{RegisterError, Registration};
-pub use request::{Fate, Request};
+pub use requests::{
+    Next, NotRunning, Outcome, RawSqe, Refusal, RequestId, Requests, Rules, Started, Submitted,
+};
 pub use restriction::Restrictions;
-pub use ring::{Refusal, Ring};
+pub use ring::Ring;
 pub use ringwarden_cbpf::Machine;
 pub use ringwarden_uapi::{Errno, KernelModel};
 pub use scalars::{sqe_bits, sqe_shown};
-pub use sequence::Sequence;
 pub use set::FilterSet;
 pub use shared::{SharedFilters, Snapshot};
 pub use stack::{Filter, held_instructions};

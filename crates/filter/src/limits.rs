@@ -86,11 +86,14 @@ impl Limits {
         if let Some(own) = self.filters.as_ref().filter(|_| !self.copy_on_write) {
             return own.update(change);
         }
-        let mut set = match &self.filters {
-            Some(shared) => FilterSet::clone(&shared.load()),
-            None => FilterSet::new(self.model).with_machine(self.machine),
+        let set = match &self.filters {
+            Some(shared) => shared.changed(change)?,
+            None => {
+                let mut set = FilterSet::new(self.model).with_machine(self.machine);
+                change(&mut set)?;
+                set
+            }
         };
-        change(&mut set)?;
         self.filters = Some(Arc::new(SharedFilters::new(set)));
         self.copy_on_write = false;
         Ok(())

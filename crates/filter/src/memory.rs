@@ -12,9 +12,12 @@ pub trait UserMemory {
     /// EFAULT if not all of it can be read.
     fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Errno>;
 
-    /// Stores `bytes` from `address` on.
+    /// Stores `bytes` from `address` on. Only registrations do; by default nothing can be written.
     ///
     /// # Errors
     /// EFAULT if not all of it can be written.
-    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno>;
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let _ = (address, bytes);
+        Err(Errno::EFAULT)
+    }
 }

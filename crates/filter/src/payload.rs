@@ -33,7 +33,7 @@ impl<'a> Payload<'a> {
         match opcode.payload() {
             Some(PayloadKind::OpenHow) => Self::OpenHow(bytes),
             Some(PayloadKind::Sockaddr) => Self::Sockaddr(bytes),
-            _ => Self::None,
+            Some(PayloadKind::Socket | PayloadKind::Openat) | None => Self::None,
         }
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn of_sqe(model: KernelModel, sqe: &Sqe) -> Option<Shown> {
     match Opcode(sqe.opcode).payload()? {
         PayloadKind::Socket => Some(socket::encode(sqe)),
         PayloadKind::Openat => Some(open::built(model, sqe)),
-        _ => None,
+        PayloadKind::OpenHow | PayloadKind::Sockaddr => None,
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn decode(words: &Words, sqe: &mut Sqe) -> Vec<u8> {
         Some(PayloadKind::Openat) => open::say(words, sqe),
         Some(PayloadKind::OpenHow) => return open::how(words),
         Some(PayloadKind::Sockaddr) => return sockaddr::decode(words),
-        _ => {}
+        None => {}
     }
     Vec::new()
 }
@@ -90,7 +90,7 @@ pub(crate) fn decode(words: &Words, sqe: &mut Sqe) -> Vec<u8> {
 fn flags_of_memory(kind: PayloadKind) -> SqeFlags {
     match kind {
         PayloadKind::OpenHow => open::ADDS,
-        _ => SqeFlags::empty(),
+        PayloadKind::Socket | PayloadKind::Openat | PayloadKind::Sockaddr => SqeFlags::empty(),
     }
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn bits(opcode: Opcode, size: u8) -> &'static [u32] {
 pub(crate) const fn beside(kind: PayloadKind) -> &'static [u32; WORDS] {
     match kind {
         PayloadKind::Socket => &socket::BESIDE,
-        _ => &BESIDE_PAYLOAD,
+        PayloadKind::Openat | PayloadKind::OpenHow | PayloadKind::Sockaddr => &BESIDE_PAYLOAD,
     }
 }
 
@@ -130,6 +130,6 @@ pub(crate) const fn beside(kind: PayloadKind) -> &'static [u32; WORDS] {
 pub fn without_dropped(model: KernelModel, sqe: &Sqe) -> Option<Sqe> {
     match Opcode(sqe.opcode).payload()? {
         PayloadKind::Openat => Some(open::without_dropped(model, sqe)),
-        _ => None,
+        PayloadKind::Socket | PayloadKind::OpenHow | PayloadKind::Sockaddr => None,
     }
 }

@@ -12,7 +12,10 @@ use ringwarden_uapi::payload::Sizes;
 use ringwarden_uapi::ring::{Pointer, SetupFlags, Sqe, SqeFlags};
 use ringwarden_uapi::{OpTraits, Opcode, PayloadKind};
 
+mod copied;
 mod rules;
+
+pub use copied::Copied;
 
 use rules::Rule;
 
@@ -34,6 +37,17 @@ enum Read {
     Path(Pointer),
     /// A struct of that many bytes.
     Struct(Pointer, usize),
+    /// Something that begins there, which is not kept.
+    Start(Pointer),
+}
+
+/// A request that is through its preparation.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// What filters then see of it.
+    pub(crate) context: Context,
+    /// What was read on the way.
+    pub(crate) copied: Copied,
 }
 
 /// Prepares a request and gives what filters then see of it.
@@ -46,6 +60,16 @@ pub fn prepare(
     setup: SetupFlags,
     memory: &impl UserMemory,
 ) -> Result<Context, Errno> {
+    prepare_copies(model, sqe, setup, memory).map(|prepared| prepared.context)
+}
+
+/// The same, with what was read. Nothing is read twice.
+pub(crate) fn prepare_copies(
+    model: KernelModel,
+    sqe: &Sqe,
+    setup: SetupFlags,
+    memory: &impl UserMemory,
+) -> Result<Prepared, Errno> {
     check_common(sqe, setup)?;
     let opcode = Opcode(sqe.opcode);
     let rule = rules::of(sqe);
@@ -54,14 +78,20 @@ pub fn prepare(
     if !rule.copies_first {
         bytes = argument(memory, sqe)?;
     }
+    let mut copied = Copied::default();
     for read in rule.reads {
         match *read {
-            Read::Path(at) => path(memory, at.get(sqe))?,
-            Read::Struct(at, len) => drop(copy(memory, at.get(sqe), len)?),
+            Read::Path(at) => copied.put(at, path(memory, at.get(sqe))?),
+            Read::Struct(at, len) => copied.put(at, copy(memory, at.get(sqe), len)?),
+            Read::Start(at) => drop(copy(memory, at.get(sqe), 1)?),
         }
     }
     check_slot(sqe, open_flags(sqe, &bytes))?;
-    Context::new(model, sqe, Payload::of(opcode, &bytes))
+    let context = Context::new(model, sqe, Payload::of(opcode, &bytes))?;
+    if let Some(place) = opcode.argument() {
+        copied.put(place.pointer, bytes);
+    }
+    Ok(Prepared { context, copied })
 }
 
 /// Whether a request whose argument in memory is a good one fails with EINVAL for what its SQE says,
@@ -135,7 +165,7 @@ fn open_flags(sqe: &Sqe, argument: &[u8]) -> u64 {
     match Opcode(sqe.opcode).payload() {
         Some(PayloadKind::Openat) => sqe.op_flags.into(),
         Some(PayloadKind::OpenHow) => argument.first_chunk().map_or(0, |flags| u64::from_ne_bytes(*flags)),
-        _ => 0,
+        Some(PayloadKind::Socket | PayloadKind::Sockaddr) | None => 0,
     }
 }
 
@@ -179,17 +209,19 @@ fn zeros(memory: &impl UserMemory, mut address: u64, mut len: usize) -> Result<(
     Ok(())
 }
 
-/// Reads a path as far as its NUL, not into a page that it does not reach.
-fn path(memory: &impl UserMemory, mut address: u64) -> Result<(), Errno> {
-    let mut len = 0;
-    while len < PATH_MAX {
-        let step = (PAGE - address % PAGE).min((PATH_MAX - len) as u64) as usize;
+/// Reads a path as far as its NUL, not into a page that it does not reach. Gives it with the NUL.
+fn path(memory: &impl UserMemory, mut address: u64) -> Result<Vec<u8>, Errno> {
+    let mut path = Vec::new();
+    while path.len() < PATH_MAX {
+        let step = (PAGE - address % PAGE).min((PATH_MAX - path.len()) as u64) as usize;
         let mut bytes = [0; PAGE as usize];
         memory.read(address, &mut bytes[..step])?;
-        match bytes[..step].iter().position(|&byte| byte == 0) {
-            Some(0) if len == 0 => return Err(Errno::ENOENT),
-            Some(_) => return Ok(()),
-            None => len += step,
+        let end = bytes[..step].iter().position(|&byte| byte == 0);
+        path.extend_from_slice(&bytes[..end.map_or(step, |end| end + 1)]);
+        match end {
+            Some(0) if path.len() == 1 => return Err(Errno::ENOENT),
+            Some(_) => return Ok(path),
+            None => {}
         }
         address = address.wrapping_add(step as u64);
     }

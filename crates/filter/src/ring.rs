@@ -1,12 +1,10 @@
-//! Rings: what may be registered on them and which requests they take.
+//! Rings: what may be registered on them. What becomes of their requests is for [`Requests`] to say.
 
 use crate::register::register;
 use crate::task::TaskId;
-use crate::{
-    Context, Denial, Errno, KernelModel, Limits, Restrictions, Sequence, Task, UserMemory, Verdict, prep,
-};
-use ringwarden_uapi::ring::{SetupFlags, Sqe};
-use ringwarden_uapi::{Opcode, RegisterOp};
+use crate::{Errno, KernelModel, Limits, Requests, Restrictions, Task, UserMemory};
+use ringwarden_uapi::RegisterOp;
+use ringwarden_uapi::ring::SetupFlags;
 
 /// A ring: the limits it took from the task that made it, and its own on top.
 #[derive(Debug)]
@@ -19,30 +17,6 @@ pub struct Ring {
     /// kernels.
     register_restricted: bool,
     submitter: Option<TaskId>,
-    sequence: Sequence,
-}
-
-/// Why a request does not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The SQE is malformed: its opcode, its flags, or what the operation's preparation found.
-    Invalid(Errno),
-    /// An allow list does not have it.
-    Restricted,
-    /// A filter denies it.
-    Filtered(Denial),
-}
-
-impl Refusal {
-    /// What `cqe.res` carries, negated.
-    pub const fn errno(&self) -> Errno {
-        match self {
-            Self::Invalid(errno) => *errno,
-            Self::Restricted => Errno::EACCES,
-            Self::Filtered(denial) => denial.errno(),
-        }
-    }
 }
 
 impl Task {
@@ -63,7 +37,6 @@ impl Ring {
             disabled,
             register_restricted: !escapes,
             submitter: (single && !disabled).then_some(maker),
-            sequence: Sequence::new(limits.model(), setup),
             limits,
         }
     }
@@ -78,15 +51,15 @@ impl Ring {
         &self.limits
     }
 
+    /// Its requests, of which there are none yet.
+    pub fn requests(&self) -> Requests {
+        Requests::new(self.model(), self.setup)
+    }
+
     /// Whether it is still to be [enabled](Self::enable); until then nothing can be submitted
     /// (EBADFD).
     pub fn is_disabled(&self) -> bool {
         self.disabled
-    }
-
-    /// The requests it has been given, as far as they concern the next.
-    pub fn sequence_mut(&mut self) -> &mut Sequence {
-        &mut self.sequence
     }
 
     /// Whether `by` may make that register call on this ring at all.
@@ -165,31 +138,5 @@ impl Ring {
             self.submitter = Some(by.id);
         }
         Ok(())
-    }
-
-    /// What the kernel decides about the next request before it runs it, in the kernel's order:
-    /// opcode and flags, allow lists, the operation's preparation, filters.
-    ///
-    /// # Errors
-    /// The first of these that refuses it.
-    pub fn submit(&mut self, sqe: &Sqe, memory: &impl UserMemory) -> Result<Context, Refusal> {
-        let judged = self.judge(sqe, memory);
-        if judged.is_err() {
-            self.sequence.fail();
-        }
-        judged
-    }
-
-    fn judge(&mut self, sqe: &Sqe, memory: &impl UserMemory) -> Result<Context, Refusal> {
-        let flags = self.sequence.next(sqe).map_err(Refusal::Invalid)?;
-        if !self.limits.restrictions.allow(Opcode(sqe.opcode), sqe.flags) {
-            return Err(Refusal::Restricted);
-        }
-        let context =
-            prep::prepare(self.model(), sqe, self.setup, memory).map_err(Refusal::Invalid)?.with_flags(flags);
-        match self.limits.filters().map(|set| set.verdict(&context)) {
-            Some(Verdict::Deny(denial)) => Err(Refusal::Filtered(denial)),
-            _ => Ok(context),
-        }
     }
 }

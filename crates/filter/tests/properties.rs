@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use ringwarden_cbpf::{Insn, insn::*};
 use ringwarden_filter::register::register;
 use ringwarden_filter::{
-    Batch, Context, DeniedBy, Errno, Example, Fate, FilterSet, KernelModel, Limits, Machine, Payload,
-    Registration, Request, UserMemory, Verdict,
+    Context, DeniedBy, Errno, Example, FilterSet, KernelModel, Limits, Machine, Next, NotRunning, Payload,
+    Registration, RequestId, Requests, Rules, UserMemory, Verdict,
 };
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::bpf::{BpfFilter, FilterFlags};
-use ringwarden_uapi::ring::{Sqe, SqeFlags};
+use ringwarden_uapi::ring::{Cqe, SetupFlags, Sqe, SqeFlags};
 use zerocopy::FromBytes;
 
 /// Few opcodes, so that filters meet: two without payload, all with one, and one that is unknown.
@@ -377,34 +377,87 @@ proptest! {
         }
     }
 
+    /// Whatever is linked, drained or refused, and whenever what runs is over.
     #[test]
-    fn every_request_of_a_batch_completes_once(
-        submit_all in any::<bool>(), requests in prop::collection::vec((0..128u8, 0..4u8, any::<bool>()), 1..12),
+    fn every_request_completes_once(
+        submit_all in any::<bool>(),
+        submissions in prop::collection::vec(prop::collection::vec((any::<u8>(), 0..8u8), 1..12), 1..6),
+        order in prop::collection::vec(any::<usize>(), 80),
     ) {
-        let mut batch = Batch::new(submit_all);
-        let (mut taken, mut silent) = (0, 0);
-        for (user_data, &(flags, fate, draining)) in requests.iter().enumerate() {
-            let flags = SqeFlags::from_bits_retain(flags);
-            silent += usize::from(flags.contains(SqeFlags::CQE_SKIP_SUCCESS));
-            taken += 1;
-            let fate = match fate {
-                0 => Fate::Denied,
-                1 => Fate::Refused(Errno::EINVAL),
-                2 => Fate::Done(0),
-                _ => Fate::Later { res: 1, failure: false },
-            };
-            let opcode = Opcode::NOP;
-            if !batch.push(Request { user_data: user_data as u64, opcode, flags, draining, slots: 1, fate }) {
-                break;
+        let setup = if submit_all { SetupFlags::SUBMIT_ALL } else { SetupFlags::empty() };
+        let mut set = FilterSet::new(KernelModel::V7_3);
+        set.register(Registration::new(Opcode::SOCKET, &[Insn::stmt(BPF_RET | BPF_K, 0)])).unwrap();
+        let mut emulated = Emulated { requests: Requests::new(KernelModel::V7_3, setup), running: vec![], cqes: vec![] };
+        let (mut taken, mut silent, mut order) = (0, 0, order.into_iter());
+        for submission in submissions {
+            let mut this = 0;
+            for (flags, kind) in submission {
+                let opcode = [Opcode::NOP, Opcode::SOCKET, Opcode(255), Opcode::LINK_TIMEOUT][usize::from(kind / 2)];
+                let sqe = Sqe { opcode: opcode.0, flags, user_data: taken + this, len: 1, ..Sqe::default() };
+                silent += usize::from(flags & SqeFlags::CQE_SKIP_SUCCESS.bits() != 0);
+                this += 1;
+                let goes_on = emulated.requests.submit(&Rules::from(&set), sqe, &Zeros).goes_on;
+                emulated.act(kind % 2 == 0);
+                if !goes_on {
+                    break;
+                }
+            }
+            prop_assert_eq!(u64::from(emulated.requests.end()), this);
+            taken += this;
+            emulated.act(false);
+            if let Some(number) = order.next().filter(|number| number % 2 == 0) {
+                emulated.complete(number / 2);
             }
         }
-        prop_assert_eq!(batch.end(), taken);
-        let mut completed: Vec<u64> = batch.complete().iter().map(|cqe| cqe.user_data).collect();
-        prop_assert!(completed.len() <= taken as usize);
-        if silent == 0 {
-            completed.sort_unstable();
-            prop_assert_eq!(completed, (0..u64::from(taken)).collect::<Vec<_>>());
+        while !emulated.running.is_empty() {
+            emulated.complete(order.next().unwrap_or(0));
         }
+        prop_assert_eq!(emulated.requests.in_flight(), 0);
+        let mut completed: Vec<u64> = emulated.cqes.iter().map(|cqe| cqe.user_data).collect();
+        completed.sort_unstable();
+        prop_assert!(completed.windows(2).all(|pair| pair[0] < pair[1]));
+        if silent == 0 {
+            prop_assert_eq!(completed, (0..taken).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// A ring whose requests may take time.
+struct Emulated {
+    requests: Requests,
+    running: Vec<RequestId>,
+    cqes: Vec<Cqe>,
+}
+
+impl Emulated {
+    fn act(&mut self, at_once: bool) {
+        while let Some(next) = self.requests.next() {
+            match next {
+                Next::Post(cqe) => self.cqes.push(cqe),
+                Next::Start(started) if at_once => self.requests.complete(started.id, 0).unwrap(),
+                Next::Start(started) => self.running.push(started.id),
+            }
+        }
+    }
+
+    /// One of those that run is over, and over only once.
+    fn complete(&mut self, number: usize) {
+        if !self.running.is_empty() {
+            let id = self.running.swap_remove(number % self.running.len());
+            self.requests.complete(id, -1).unwrap();
+            assert_eq!(self.requests.complete(id, -1), Err(NotRunning(id)));
+            self.act(false);
+        }
+    }
+}
+
+/// Memory that is zeros everywhere.
+struct Zeros;
+
+impl UserMemory for Zeros {
+    fn read(&self, _: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        bytes.fill(0);
+        Ok(())
     }
 }
 

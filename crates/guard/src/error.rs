@@ -2,7 +2,7 @@
 
 use crate::needs::{self, Missing};
 use ringwarden_kernel::ConfineError;
-use ringwarden_launch::{CANNOT_EXECUTE, NOT_FOUND};
+use ringwarden_launch::{CANNOT_EXECUTE, ExecError, NOT_FOUND};
 use rustix::io::Errno;
 
 /// Why a program could not be run, or not to its end.
@@ -51,20 +51,9 @@ pub enum Error {
     /// An argument has a NUL byte in it.
     #[error("argument {0} contains a NUL byte")]
     Argument(usize),
-    /// The program was not found in `PATH`.
-    #[error("{program}: not found")]
-    NotFound {
-        /// Its name.
-        program: String,
-    },
-    /// The program cannot be executed.
-    #[error("{program}: cannot be executed: {error}")]
-    CannotExecute {
-        /// Its name.
-        program: String,
-        /// Why.
-        error: std::io::Error,
-    },
+    /// The program was not executed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// The guard's process was killed, or could not go on; the program was killed with it.
     #[error("the guard came to an end ({0}), and the program with it")]
     Died(std::io::Error),
@@ -91,10 +80,8 @@ pub(crate) fn not_executed(errno: i32, program: &str) -> Error {
 /// Why the program never ran.
 pub(crate) fn not_started(status: u8, errno: i32, program: &str) -> Error {
     let error = std::io::Error::from_raw_os_error(errno);
-    let program = program.to_owned();
     match (status, errno) {
-        (NOT_FOUND, _) => Error::NotFound { program },
-        (CANNOT_EXECUTE, _) => Error::CannotExecute { program, error },
+        (NOT_FOUND | CANNOT_EXECUTE, _) => ExecError::new(program, error).into(),
         (_, libc::EBUSY) => Error::AlreadySupervised,
         _ => Error::Start(error),
     }

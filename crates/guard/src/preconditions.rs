@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::needs::{self, Culprit, When};
-use ringwarden_launch::{Argv, ArgvError, wait};
+use ringwarden_launch::{Argv, ArgvError, ExecError, wait};
 use std::ffi::OsStr;
 
 /// Whether every system call can be had that is needed then.
@@ -26,7 +26,7 @@ pub(crate) fn command(argv: &[impl AsRef<OsStr>]) -> Result<(Argv, String), Erro
         Ok(argv) => Ok((argv, program)),
         Err(ArgvError::Nul(index)) => Err(Error::Argument(index)),
         // No program at all.
-        Err(_) => Err(Error::NotFound { program }),
+        Err(_) => Err(ExecError::NotFound { program }.into()),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::confinement::{ConfineError, Confinement};
 use crate::failure::Failure;
 use crate::wait::wait_for;
 use ringwarden_filter::{FilterSet, RegisterRules};
-use ringwarden_launch::{Argv, ArgvError, Bond, HeldSignals, Status, descriptors};
+use ringwarden_launch::{Argv, ArgvError, Bond, ExecError, HeldSignals, Status, descriptors};
 use ringwarden_trial::last_errno;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -30,20 +30,9 @@ pub enum Error {
     /// An argument has a NUL byte in it.
     #[error("argument {0} contains a NUL byte")]
     Argument(usize),
-    /// The program was not found in `PATH`.
-    #[error("{program}: not found")]
-    NotFound {
-        /// Its name.
-        program: String,
-    },
-    /// The program cannot be executed.
-    #[error("{program}: cannot be executed: {error}")]
-    CannotExecute {
-        /// Its name.
-        program: String,
-        /// Why.
-        error: io::Error,
-    },
+    /// The program was not executed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// The program has not run, because something would not have been in force.
     #[error(transparent)]
     Confine(#[from] ConfineError),
@@ -96,7 +85,7 @@ impl Kernel {
             Ok(argv) => argv,
             Err(ArgvError::Nul(index)) => return Err(Error::Argument(index)),
             // No program at all.
-            Err(_) => return Err(Error::NotFound { program }),
+            Err(_) => return Err(ExecError::NotFound { program }.into()),
         };
         let start = |error: Errno| Error::Start(error.into());
         let (failure_out, failure_in) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
@@ -160,8 +149,7 @@ fn explained(failure: Failure, program: String) -> Error {
     }
     let errno = failure.errno();
     match failure.is_of_exec() {
-        true if errno == Errno::NOENT => Error::NotFound { program },
-        true => Error::CannotExecute { program, error: errno.into() },
+        true => ExecError::new(program, errno.into()).into(),
         false => Error::Start(errno.into()),
     }
 }

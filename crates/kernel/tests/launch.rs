@@ -4,6 +4,7 @@
 use io_uring::IoUring;
 use ringwarden_filter::{FilterSet, RegisterRules, Registration};
 use ringwarden_kernel::{ConfineError, Error, Facts, Kernel, Status};
+use ringwarden_launch::ExecError;
 use ringwarden_uapi::Opcode;
 use rustix::fd::BorrowedFd;
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -32,9 +33,9 @@ fn the_status_is_the_programs() {
 
 #[test]
 fn what_does_not_execute_is_told_apart() {
-    assert!(matches!(run(&["/nowhere/to/be/found"]), Err(Error::NotFound { .. })));
-    assert!(matches!(run(&["/dev/null"]), Err(Error::CannotExecute { .. })));
-    assert!(matches!(run(&[]), Err(Error::NotFound { .. })));
+    assert!(matches!(run(&["/nowhere/to/be/found"]), Err(Error::Exec(ExecError::NotFound { .. }))));
+    assert!(matches!(run(&["/dev/null"]), Err(Error::Exec(ExecError::CannotExecute { .. }))));
+    assert!(matches!(run(&[]), Err(Error::Exec(ExecError::NotFound { .. }))));
     assert!(matches!(run(&["true", "a\0b"]), Err(Error::Argument(1))));
 }
 

@@ -21,6 +21,7 @@ mod argv;
 mod companion;
 #[allow(unsafe_code)] // close
 pub mod descriptors;
+mod exec_error;
 #[allow(unsafe_code)] // pre_exec, and descriptors by their numbers
 mod handover;
 #[allow(unsafe_code)] // sigaction
@@ -41,6 +42,7 @@ pub mod wait;
 
 pub use argv::{Argv, ArgvError};
 pub use companion::{Bond, Companion};
+pub use exec_error::ExecError;
 pub use handover::Handover;
 pub use held::{HeldSignals, leave_signals_to_others};
 pub use signal::{Arrivals, Signal};

@@ -29,8 +29,8 @@ impl Rule {
         let mut clauses = match operation.payload() {
             Some(PayloadKind::Socket) => socket::clauses(&seen.families, level),
             Some(PayloadKind::Sockaddr) => address::clauses(operation, &seen.families, level),
-            Some(kind) if kind.opens() => open::clauses(operation, &seen.families, level),
-            _ => Vec::new(),
+            Some(PayloadKind::Openat | PayloadKind::OpenHow) => open::clauses(operation, &seen.families, level),
+            None => Vec::new(),
         };
         if seen.strangers {
             clauses.push(vec![format!("family >= {NO_FAMILY}")]);

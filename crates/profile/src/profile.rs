@@ -347,7 +347,7 @@ fn kernel<'de, D: Deserializer<'de>>(from: D) -> Result<Option<(u32, u32)>, D::E
     // Docker's earliest profiles with a version name the kernel's patch, too.
     match crate::kernel_version(text.strip_suffix(".0").filter(|text| text.contains('.')).unwrap_or(&text)) {
         Some(version) => Ok(Some(version)),
-        None => Err(D::Error::custom(format_args!("`{text}` is no kernel version such as `4.8`"))),
+        None => Err(D::Error::custom(format_args!("`{text}` is not a kernel version such as `4.8`"))),
     }
 }
 

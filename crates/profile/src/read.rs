@@ -28,7 +28,7 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
         seccomp: Option<Profile>,
     }
     if !json.trim_start().starts_with('{') {
-        return Err(ReadError::whole("a profile is an object, of JSON or YAML, and this is none"));
+        return Err(ReadError::whole("a profile is an object, of JSON or YAML, and this is not one"));
     }
     let outside: Outside = serde_json::from_str(json)?;
     if outside.items.is_some() {
@@ -47,7 +47,7 @@ fn of_json(json: &str, wanted: Option<&str>) -> Result<Profile, ReadError> {
         seccomp.ok_or_else(|| ReadError::whole(message))?
     } else if outside.default_action.is_none() && outside.syscalls.is_none() {
         return Err(ReadError::whole(
-            "this is no seccomp profile: it has neither `defaultAction` nor `syscalls`",
+            "this is not a seccomp profile: it has neither `defaultAction` nor `syscalls`",
         ));
     } else {
         serde_json::from_str(json)?

@@ -23,7 +23,7 @@ impl Format {
         let (mut id, mut fields) = (None, Vec::new());
         for line in text.lines().map(str::trim) {
             if let Some(number) = line.strip_prefix("ID:") {
-                id = Some(number.trim().parse().map_err(|_| "its ID is no number")?);
+                id = Some(number.trim().parse().map_err(|_| "its ID is not a number")?);
             } else if let Some(field) = line.strip_prefix("field:") {
                 fields.push(parse_field(field)?);
             }
@@ -99,7 +99,7 @@ pub(crate) mod tests {
     #[test]
     fn what_makes_no_sense_is_no_format() {
         assert_eq!(Format::parse(""), Err("it has no ID"));
-        assert_eq!(Format::parse("ID: some"), Err("its ID is no number"));
+        assert_eq!(Format::parse("ID: some"), Err("its ID is not a number"));
         assert_eq!(Format::parse("ID: 1\nfield:u8 a;size:1;"), Err("a field has no name, offset or size"));
         assert_eq!(
             Format::parse("ID: 1\nfield:;offset:1;size:1;"),

@@ -94,7 +94,7 @@ pub enum Unavailable {
     #[error("there is no process {0}")]
     NoProcess(i32),
     /// That is no cgroup.
-    #[error("{} is no cgroup that perf events know ({error})", .path.display())]
+    #[error("{} is not a cgroup that perf events know ({error})", .path.display())]
     NoCgroup {
         /// Its path.
         path: PathBuf,

@@ -98,7 +98,7 @@ pub enum NoChoice {
     #[error("the kernel's own filters cannot be used here: {0}")]
     Lacking(Lacking),
     /// Programs are to see the filters of no kernel.
-    #[error("programs see a kernel's filters, and `guard` is no kernel")]
+    #[error("programs see a kernel's filters, and `guard` is not a kernel")]
     NotAKernel,
     /// It takes split rings, and this is not x86-64.
     #[error("this takes split rings, which are x86-64 only{}", .why.iter().map(|why| format!("; {why}")).collect::<String>())]

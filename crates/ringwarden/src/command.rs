@@ -4,7 +4,7 @@ use crate::run::RunError;
 use crate::supervisor::{self, Outcome, Plan};
 use crate::{Choice, Lane};
 use ringwarden_kernel::ConfineFailure;
-use ringwarden_launch::Handover;
+use ringwarden_launch::{ExecError, Handover};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -248,11 +248,7 @@ impl Command {
     }
 
     fn not_executed(&self, error: io::Error) -> RunError {
-        let program = self.program.to_string_lossy().into_owned();
-        match error.kind() {
-            io::ErrorKind::NotFound => RunError::NotFound { program },
-            _ => RunError::CannotExecute { program, error },
-        }
+        ExecError::new(self.program.to_string_lossy(), error).into()
     }
 }
 

@@ -62,7 +62,7 @@ pub enum EnforceError {
 /// Why policies cannot be left to the kernel's filters for tasks: the flags of a new ring are behind a pointer, which
 /// neither filters nor seccomp look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("only who makes the rings can hold what `[setup]` says of them")]
+#[error("only a lane that makes the rings can hold what `[setup]` says of them")]
 pub struct BeyondTasks;
 
 /// Why the kernel's own filters do not hold policies.

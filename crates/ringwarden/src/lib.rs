@@ -43,7 +43,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `examples/hold.rs` starts programs from threads; `examples/judge.rs` names the rules behind verdicts.
+//! `examples/hold.rs` starts programs from threads, `examples/confine.rs` locks itself down, `examples/judge.rs` names the rules
+//! behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::requests`].
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

@@ -2,27 +2,16 @@
 
 use ringwarden_guard as guard;
 use ringwarden_kernel as kernel;
-use ringwarden_launch::{CANNOT_EXECUTE, FAILED, NOT_FOUND};
+use ringwarden_launch::{ExecError, FAILED};
 use std::io;
 
 /// Why a program did not run under policies, or not to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// It was not found in `PATH`.
-    #[error("{program}: not found")]
-    NotFound {
-        /// Its name.
-        program: String,
-    },
-    /// It cannot be executed.
-    #[error("{program}: cannot be executed: {error}")]
-    CannotExecute {
-        /// Its name.
-        program: String,
-        /// Why.
-        error: io::Error,
-    },
+    /// It was not executed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// The kernel's filters are not in force, and the program has not run.
     #[error(transparent)]
     Confine(#[from] kernel::ConfineError),
@@ -51,8 +40,7 @@ impl RunError {
     /// where it cannot be executed, else 125.
     pub const fn exit_status(&self) -> u8 {
         match self {
-            Self::NotFound { .. } => NOT_FOUND,
-            Self::CannotExecute { .. } => CANNOT_EXECUTE,
+            Self::Exec(error) => error.exit_status(),
             _ => FAILED,
         }
     }
@@ -61,8 +49,7 @@ impl RunError {
 impl From<kernel::Error> for RunError {
     fn from(error: kernel::Error) -> Self {
         match error {
-            kernel::Error::NotFound { program } => Self::NotFound { program },
-            kernel::Error::CannotExecute { program, error } => Self::CannotExecute { program, error },
+            kernel::Error::Exec(error) => Self::Exec(error),
             kernel::Error::Confine(error) => Self::Confine(error),
             kernel::Error::Start(error) => Self::Start(error),
             other => Self::Kernel(other),
@@ -73,8 +60,7 @@ impl From<kernel::Error> for RunError {
 impl From<guard::Error> for RunError {
     fn from(error: guard::Error) -> Self {
         match error {
-            guard::Error::NotFound { program } => Self::NotFound { program },
-            guard::Error::CannotExecute { program, error } => Self::CannotExecute { program, error },
+            guard::Error::Exec(error) => Self::Exec(error),
             guard::Error::Confine(error) => Self::Confine(error),
             other => Self::Guard(other),
         }

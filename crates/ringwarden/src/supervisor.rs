@@ -185,8 +185,7 @@ fn supervise(plan: OwnedFd, report: OwnedFd, argv: &[OsString]) -> u8 {
         Err(error) => error,
     };
     let outcome = match &error {
-        RunError::NotFound { .. } => Outcome::NotExecuted { errno: Errno::NOENT.raw_os_error() },
-        RunError::CannotExecute { error, .. } => {
+        RunError::Exec(error) => {
             Outcome::NotExecuted { errno: error.raw_os_error().unwrap_or(Errno::ACCESS.raw_os_error()) }
         }
         other => Outcome::Failed { reason: other.to_string().chars().take(LONGEST_REASON).collect() },

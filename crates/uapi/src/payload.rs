@@ -12,8 +12,9 @@ use crate::open::OPEN_HOW_SIZE_VER0;
 use crate::ring::{Pointer, Sqe};
 
 /// How an operation's payload is made of its request: what stands in the context, and what it is read from.
+///
+/// A new kind breaks whoever looks at kinds, on purpose: each has something to say of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PayloadKind {
     /// A [`SocketPayload`]: three numbers of the SQE.
     Socket,

@@ -4,13 +4,14 @@
 //! neighbours, so that what the machine does meanwhile hits both. Nothing here is an absolute figure.
 
 pub(crate) mod client;
+mod emulate;
 mod fio;
 mod memory;
 mod start;
 mod verdicts;
 
 use crate::guard::Guard;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::path::PathBuf;
 use std::process::Command;
@@ -47,7 +48,18 @@ pub(crate) struct Args {
 /// What else is measured.
 #[derive(clap::Subcommand)]
 enum What {
+    Emulate(emulate::Args),
     Verdicts(verdicts::Args),
+}
+
+/// Has the same done by a program that is built for speed.
+fn run_optimised() -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--release", "--locked", "--package", "xtask", "--"]);
+    let status = command.args(std::env::args_os().skip(1)).status().context("cannot run cargo")?;
+    ensure!(status.success(), "cargo: {status}");
+    Ok(())
 }
 
 /// Something that happens so and so often in a second.
@@ -127,8 +139,10 @@ const MEASUREMENTS: [Measurement; 12] = [
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if let Some(What::Verdicts(args)) = &args.what {
-        return verdicts::run(args);
+    match &args.what {
+        Some(What::Emulate(args)) => return emulate::run(args),
+        Some(What::Verdicts(args)) => return verdicts::run(args),
+        None => {}
     }
     let guard = Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane);
     let guard_without_sqpoll =

@@ -1,5 +1,6 @@
 //! Random cases, the same ones for the same seed.
 
+mod batch;
 mod program;
 mod request;
 
@@ -63,6 +64,7 @@ impl<'rng> Writer<'rng> {
         match self.rng.u8(..32) {
             0 => self.on_task(),
             1..4 => self.restricted(),
+            4..12 => self.batches(),
             _ => self.plain(),
         }
         Case { steps: self.steps }

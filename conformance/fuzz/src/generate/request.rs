@@ -79,7 +79,7 @@ fn main(rng: &mut Rng) -> Request {
         Some(PayloadKind::Openat) => openat(rng, opcode),
         Some(PayloadKind::OpenHow) => openat2(rng, opcode),
         Some(PayloadKind::Sockaddr) => address(rng, opcode),
-        _ => {
+        None => {
             let mut request = plain(opcode);
             if rng.bool() {
                 let sqe = &mut request.sqe;

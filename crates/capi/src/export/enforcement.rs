@@ -118,7 +118,7 @@ pub unsafe extern "C" fn ringwarden_confine(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let enforcement = unsafe { enforcement.as_ref() };
-    let work = || enforcement.map_or(Err(Unconfined::Null), Enforcement::confine);
+    let work = || enforcement.map_or(Err(Unconfined::Null), |enforcement| enforcement.means.confine());
     // SAFETY: the same. Only an error that is told is made, so that nothing is allocated without `error`.
     unsafe { answer(error, work) }
 }

@@ -60,13 +60,13 @@ pub(super) enum Unusable {
     Late,
     #[error("a message of more than {} MiB came", LONGEST >> 20)]
     Long,
-    #[error("the message is none that runtimes send: {0}")]
+    #[error("the message is not one that runtimes send: {0}")]
     Malformed(#[from] serde_json::Error),
     #[error("the message names {named} descriptors, and {sent} came")]
     Descriptors { named: usize, sent: usize },
     #[error("the message names no {LISTENER}")]
     NoListener,
-    #[error("what came as {LISTENER} is no seccomp listener")]
+    #[error("what came as {LISTENER} is not a seccomp listener")]
     Impostor,
     #[error("the message names no process")]
     NoProcess,

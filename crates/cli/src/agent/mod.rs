@@ -121,7 +121,7 @@ impl Agent {
             return Err(guard::Error::Missing(missing).to_string());
         }
         if !self.policies.is_dir() {
-            return Err(format!("{} is no folder", self.policies.display()));
+            return Err(format!("{} is not a folder", self.policies.display()));
         }
         if let Some(ceiling) = &self.ceiling {
             if ceiling == input::STDIN {

@@ -55,7 +55,7 @@ fn abandoned(path: &Path) -> io::Result<()> {
     let told = |what: &str| Err(io::Error::new(ErrorKind::AddrInUse, what));
     // A connection to what is no socket is refused in the same way.
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
-        return told("something is there already that is no socket");
+        return told("something other than a socket is there already");
     }
     match UnixStream::connect(path) {
         Err(refused) if refused.kind() == ErrorKind::ConnectionRefused => Ok(()),

@@ -79,7 +79,7 @@ impl Kubernetes {
         let socket = word(&options.socket).map_err(|error| unusable(format!("--socket has {error}")))?;
         let Some(folder) = Path::new(&socket).parent().filter(|folder| folder.parent().is_some()) else {
             return Err(unusable(format!(
-                "`{socket}` is no absolute path of a socket in a folder of its own"
+                "`{socket}` is not the absolute path of a socket in a folder of its own"
             )));
         };
         let bare = name.strip_prefix('@').unwrap_or(&name);

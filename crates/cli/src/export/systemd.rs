@@ -70,7 +70,7 @@ impl Systemd {
         };
         // Neither without the other: what can be found out before is.
         if !folder.is_dir() {
-            return Err(format!("{} is no folder", folder.display()));
+            return Err(format!("{} is not a folder", folder.display()));
         }
         for (name, text) in [(SERVICE, service), (SOCKET_UNIT, socket)] {
             let path = folder.join(name);
@@ -162,7 +162,7 @@ WantedBy=sockets.target
         }
         if !program.starts_with('/') || program.contains(|letter: char| letter.is_control()) {
             return Err(format!(
-                "`{command}` is no command of a service: an absolute path, and arguments, in one line"
+                "`{command}` is not a command of a service: an absolute path, and arguments, in one line"
             ));
         }
         if self.service_policies.iter().any(|name| name == input::STDIN) {

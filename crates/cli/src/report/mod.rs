@@ -70,7 +70,7 @@ impl Report {
     pub(crate) fn execute(self) -> ExitCode {
         let to = Some(Path::new(&self.output)).filter(|path| *path != Path::new(input::STDIN));
         if to.is_none() && stdout().is_terminal() {
-            let error = "a page is nothing for a terminal: name a file by `-o report.html`, or `| cat`";
+            let error = "a page is not for a terminal: name a file by `-o report.html`, or `| cat`";
             return style::fail(error, UNUSABLE);
         }
         let facts = match Facts::find(&self) {

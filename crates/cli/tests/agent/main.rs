@@ -113,10 +113,10 @@ fn what_an_agent_cannot_begin_with_is_refused_and_left_as_it_is() {
     rustix::fs::mkfifoat(rustix::fs::CWD, node.path("pipe"), Mode::RWXU).expect("a pipe");
     let socket = path("agent.sock");
     for (options, why) in [
-        (["--listen", &path("file"), "--rings", "1"], "no socket"),
-        (["--listen", &path("link"), "--rings", "1"], "no socket"),
+        (["--listen", &path("file"), "--rings", "1"], "other than a socket"),
+        (["--listen", &path("link"), "--rings", "1"], "other than a socket"),
         (["--listen", &path("nowhere/agent.sock"), "--rings", "1"], "no such folder"),
-        (["--listen", &socket, "--metrics", &path("file")], "no socket"),
+        (["--listen", &socket, "--metrics", &path("file")], "other than a socket"),
         (["--listen", &socket, "--ceiling", &path("pipe")], "it is not a file"),
         (["--listen", &socket, "--ceiling", "-"], "read again for each container"),
     ] {

@@ -48,16 +48,16 @@ fn what_is_no_message_is_told_of_and_forgotten() {
     let ten = MESSAGE.replace("\"seccompFd\"", &["\"x\""; 10].join(","));
     let text = |text: &'static str| text.to_owned();
     for (message, sent, why) in [
-        (text("hello"), 1, "none that runtimes send"),
-        (text("{}"), 1, "none that runtimes send: missing field"),
-        (text("{\"fds\": "), 1, "none that runtimes send: EOF"),
+        (text("hello"), 1, "not one that runtimes send"),
+        (text("{}"), 1, "not one that runtimes send: missing field"),
+        (text("{\"fds\": "), 1, "not one that runtimes send: EOF"),
         (long, 1, "a message of more than 1 MiB"),
         (text(MESSAGE), 0, "names 1 descriptors, and 0 came"),
         (text(MESSAGE), 10, "names 1 descriptors, and 10 came"),
         (text(MESSAGE), 32, "descriptors"),
         (ten, 10, "names no seccompFd"),
-        (text(MESSAGE), 1, "is no seccomp listener"),
-        (negative, 1, "is no seccomp listener"),
+        (text(MESSAGE), 1, "is not a seccomp listener"),
+        (negative, 1, "is not a seccomp listener"),
     ] {
         say(&node.socket(), message.as_bytes(), sent);
         let line = agent.expect("a connection was refused");

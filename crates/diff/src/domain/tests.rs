@@ -6,8 +6,7 @@ use crate::bdd::{Bdd, Budget};
 use crate::witness;
 use proptest::prelude::*;
 use proptest::sample::select;
-use ringwarden_filter::prep::prepare;
-use ringwarden_filter::{Errno, Sequence, UserMemory};
+use ringwarden_filter::{Errno, Requests, Rules, UserMemory};
 use ringwarden_uapi::OPCODES;
 use ringwarden_uapi::ring::SetupFlags;
 
@@ -86,11 +85,8 @@ fn model() -> impl Strategy<Value = KernelModel> {
 
 /// What passes preparation, and how many times.
 fn seen(model: KernelModel, sqes: &[Sqe], memory: [u8; 32]) -> Vec<Context> {
-    let mut sequence = Sequence::new(model, SetupFlags::SQE128);
-    let mut show = |sqe: &Sqe| {
-        let flags = sequence.next(sqe).ok()?;
-        prepare(model, sqe, SetupFlags::SQE128, &Memory(memory)).ok().map(|context| context.with_flags(flags))
-    };
+    let mut requests = Requests::new(model, SetupFlags::SQE128);
+    let mut show = |sqe: &Sqe| requests.submit(&Rules::default(), *sqe, &Memory(memory)).shown;
     sqes.iter().filter_map(&mut show).collect()
 }
 

@@ -57,7 +57,7 @@ const fn paths(zero: &'static [Field], reads: &'static [Read]) -> Rule {
 
 const PATH: &[Read] = &[Read::Path(Pointer::Addr)];
 /// The name of an attribute: whether it is a good one is found out elsewhere.
-const NAME: &[Read] = &[Read::Struct(Pointer::Addr, 1)];
+const NAME: &[Read] = &[Read::Start(Pointer::Addr)];
 const TWO_PATHS: &[Read] = &[Read::Path(Pointer::Addr), Read::Path(Pointer::Off)];
 
 pub(super) fn of(sqe: &Sqe) -> Rule {

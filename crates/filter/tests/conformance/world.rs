@@ -4,10 +4,13 @@ use crate::memory::Memory;
 use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::asm::assemble;
 use ringwarden_conformance::{Action, Entries, Filter, Outcome, Request, Step, Target};
-use ringwarden_filter::{Batch, Errno, Fate, KernelModel, Limits, Machine, Privileges, Refusal, Ring, Task};
+use ringwarden_filter::{
+    Errno, KernelModel, Limits, Machine, Next, Privileges, RawSqe, Refusal, RequestId, Requests, Ring, Rules,
+    Started, Submitted, Task, requests,
+};
 use ringwarden_uapi::bpf::{Bpf, BpfFilter, CMD_FILTER};
 use ringwarden_uapi::restriction::TaskRestriction;
-use ringwarden_uapi::ring::{SetupFlags, Sqe, SqeFlags};
+use ringwarden_uapi::ring::{SetupFlags, Sqe};
 use ringwarden_uapi::{OpTraits, Opcode};
 use std::collections::{HashMap, VecDeque};
 use zerocopy::IntoBytes;
@@ -25,7 +28,10 @@ pub(crate) struct World {
 struct Queue {
     ring: Ring,
     setup: SetupFlags,
-    batch: Batch,
+    requests: Requests,
+    /// What takes time.
+    running: VecDeque<(RequestId, requests::Outcome)>,
+    cqes: Vec<(u64, i32)>,
     waiting: VecDeque<Sqe>,
     count: u64,
 }
@@ -90,8 +96,16 @@ impl World {
 
     pub(crate) fn ring(&mut self, by: &str, name: &str, setup: SetupFlags) {
         let ring = self.task(by).ring(setup);
-        let batch = Batch::new(setup.contains(SetupFlags::SUBMIT_ALL));
-        self.rings.insert(name.to_owned(), Queue { ring, setup, batch, waiting: VecDeque::new(), count: 0 });
+        let queue = Queue {
+            requests: ring.requests(),
+            ring,
+            setup,
+            running: VecDeque::new(),
+            cqes: Vec::new(),
+            waiting: VecDeque::new(),
+            count: 0,
+        };
+        self.rings.insert(name.to_owned(), queue);
     }
 
     /// `io_uring_register(2)` with `IORING_REGISTER_BPF_FILTER`, on a ring or else the task.
@@ -178,8 +192,8 @@ impl World {
     ) -> Result<Vec<u32>, Refusal> {
         let Self { rings, memory, .. } = self;
         let sqe = request.build(user_data, |bytes| memory.map(bytes, false));
-        let context = rings.get_mut(ring).unwrap().ring.submit(&sqe, memory)?;
-        Ok(context.words().to_vec())
+        let submitted = rings.get_mut(ring).unwrap().judge(sqe, memory);
+        submitted.refusal.map_or_else(|| Ok(submitted.shown.unwrap().words().to_vec()), Err)
     }
 
     fn enter(&mut self, ring: &str, requests: &[Request]) -> i32 {
@@ -202,50 +216,78 @@ impl World {
 
     fn complete(&mut self, ring: &str) -> Vec<(u64, i32)> {
         let queue = self.rings.get_mut(ring).unwrap();
-        queue.ring.sequence_mut().settle();
-        queue.batch.complete().iter().map(|cqe| (cqe.user_data, cqe.res)).collect()
+        queue.act();
+        while let Some((id, outcome)) = queue.running.pop_front() {
+            queue.requests.complete(id, outcome).unwrap();
+            queue.act();
+        }
+        assert_eq!(queue.requests.in_flight(), 0);
+        std::mem::take(&mut queue.cqes)
     }
 }
 
 impl Queue {
     /// One call, or one round of a kernel thread.
     fn submit(&mut self, memory: &Memory) -> u32 {
-        self.ring.sequence_mut().begin();
         while let Some(sqe) = self.waiting.pop_front() {
-            let opcode = Opcode(sqe.opcode);
-            let judged = self.ring.submit(&sqe, memory);
-            let flags = judged.map_or(SqeFlags::from_bits_retain(sqe.flags), |context| context.sqe_flags());
-            let request = ringwarden_filter::Request {
-                user_data: sqe.user_data,
-                opcode,
-                flags,
-                draining: self.ring.sequence_mut().is_draining(),
-                slots: self.slots(opcode),
-                fate: match judged {
-                    Ok(_) => runs(opcode, &sqe),
-                    Err(Refusal::Filtered(_)) => Fate::Denied,
-                    Err(refusal) => Fate::Refused(refusal.errno()),
-                },
-            };
-            if !self.batch.push(request) {
+            let goes_on = self.judge(sqe, memory).goes_on;
+            self.act();
+            if !goes_on {
                 break;
             }
         }
-        self.batch.end()
+        self.requests.end()
     }
 
-    fn slots(&self, opcode: Opcode) -> u32 {
-        let large = opcode.traits().contains(OpTraits::IS_128);
-        if large && self.setup.contains(SetupFlags::SQE_MIXED) { 2 } else { 1 }
+    fn judge(&mut self, sqe: Sqe, memory: &Memory) -> Submitted {
+        let filters = self.ring.limits().filters();
+        let restrictions = *self.ring.limits().restrictions();
+        let rules = Rules { restrictions, filters: filters.as_deref() };
+        // Tables have no use for bytes 64 to 127.
+        let mixed = self.setup.contains(SetupFlags::SQE_MIXED);
+        let large = Opcode(sqe.opcode).traits().contains(OpTraits::IS_128);
+        let entry = match mixed && large {
+            true => {
+                let mut bytes = [0; 128];
+                bytes[..64].copy_from_slice(sqe.as_bytes());
+                RawSqe::from(bytes)
+            }
+            false => RawSqe::from(sqe),
+        };
+        self.requests.submit(&rules, entry, memory)
+    }
+
+    /// Does what is to be done, as far as it takes no time.
+    fn act(&mut self) {
+        while let Some(next) = self.requests.next() {
+            match next {
+                Next::Post(cqe) => self.cqes.push((cqe.user_data, cqe.res)),
+                Next::Start(started) => match runs(&started) {
+                    Runs::Done(res) => self.requests.complete(started.id, res).unwrap(),
+                    Runs::Later(outcome) => self.running.push_back((started.id, outcome)),
+                },
+            }
+        }
     }
 }
 
+/// What becomes of a request that is let through.
+enum Runs {
+    /// It is over at once.
+    Done(i32),
+    /// It takes time.
+    Later(requests::Outcome),
+}
+
 /// What becomes of requests that are let through, as far as cases rely on it.
-fn runs(opcode: Opcode, sqe: &Sqe) -> Fate {
-    match opcode {
+fn runs(started: &Started) -> Runs {
+    let sqe = started.sqe.sqe();
+    match Opcode(sqe.opcode) {
         Opcode::TIMEOUT => {
-            Fate::Later { res: Errno::ETIME.negated(), failure: sqe.op_flags & ETIME_SUCCESS == 0 }
+            let failed = sqe.op_flags & ETIME_SUCCESS == 0;
+            Runs::Later(requests::Outcome { failed, ..requests::Outcome::from(Errno::ETIME.negated()) })
         }
-        _ => Fate::Done(0),
+        Opcode::READ if sqe.fd == -1 => Runs::Done(Errno::EBADF.negated()),
+        _ => Runs::Done(0),
     }
 }

@@ -20,7 +20,7 @@ impl Release {
 
 /// What is no release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no release of Linux, such as 6.12, 6.12.44 or what `uname -r` prints")]
+#[error("`{0}` is not a release of Linux, such as 6.12, 6.12.44 or what `uname -r` prints")]
 pub struct UnknownRelease(String);
 
 impl FromStr for Release {
@@ -79,7 +79,7 @@ mod tests {
         }
         for text in ["", "6", "six", "6.", ".12", "6.x", "6.12.x", "99999.1", "-6.1", "v6.1", "6.+1"] {
             let error = text.parse::<Release>().expect_err(text).to_string();
-            assert!(error.starts_with(&format!("`{text}` is no release")), "{error}");
+            assert!(error.starts_with(&format!("`{text}` is not a release")), "{error}");
         }
     }
 

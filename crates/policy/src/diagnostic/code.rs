@@ -38,7 +38,7 @@ codes! {
     IncompleteTest = "P008", "a test or an assertion that does not say what it is about, or what it expects";
     ImpossibleTest = "P009", "a test of a request that no program can make";
     Extends = "P010", "a policy that another one names and that cannot be read";
-    UnknownSetupFlag = "P011", "a name in `[setup]` that is no flag of rings";
+    UnknownSetupFlag = "P011", "a name in `[setup]` that is not a flag of rings";
     Entries = "P012", "`max_entries` is not a size that rings can have";
     UnknownRegister = "P013", "a name in `[register]` that is neither a register opcode nor a group";
     Conflict = "P014", "a register opcode that is both allowed and denied";

@@ -94,7 +94,7 @@ impl Document<'_> {
             || !name.chars().all(is_word)
             || name.starts_with(|c: char| c.is_ascii_digit())
         {
-            let error = error(format!("`{name}` is no name for conditions"));
+            let error = error(format!("`{name}` is not a name for conditions"));
             let plain: String = name.chars().map(|c| if is_word(c) { c } else { '_' }).collect();
             let error = error.label("not a word").expected("letters, digits and `_`, no digit first");
             match plain.trim_matches('_').is_empty() || plain == name {
@@ -330,11 +330,11 @@ impl Looking<'_> {
                 _ => return Some(()),
             },
             (Item::Network(_), Item::Range(..)) => {
-                let message = format!("`{text}` is no address, but `{}` is", self.text(beside));
+                let message = format!("`{text}` is not an address, but `{}` is", self.text(beside));
                 self.error(Code::NotAnAddress, span, message).label("a number")
             }
             (Item::Range(..), Item::Network(_)) => {
-                let message = format!("`{text}` is an address, but `{}` is none", self.text(beside));
+                let message = format!("`{text}` is an address, but `{}` is not", self.text(beside));
                 self.error(Code::NotAnAddress, span, message).label("an address")
             }
         };

@@ -326,7 +326,7 @@ impl Document<'_> {
             "allow" => Decision::Allow,
             "deny" => Decision::Deny,
             _ => {
-                let error = self.error(Code::Default, value.span(), format!("`{text}` is no default"));
+                let error = self.error(Code::Default, value.span(), format!("`{text}` is not a default"));
                 let error = error.label("neither allow nor deny").expected(EXPECTED);
                 self.errors.push(
                     match ops::verdict(text).or_else(|| suggest::closest(text, ["allow", "deny"])) {

@@ -152,7 +152,7 @@ impl Document<'_> {
             _ => {}
         }
         if let Some(word) = verdict(text) {
-            let error = self.error(Code::UnknownName, span, format!("`{text}` is no rule"));
+            let error = self.error(Code::UnknownName, span, format!("`{text}` is not a rule"));
             self.errors.push(
                 error
                     .label("not a word of the language")

@@ -148,7 +148,7 @@ impl Document<'_> {
                         Ok(size) => Some((size, place)),
                         Err(_) => {
                             let error =
-                                self.error(Code::Syntax, place, format!("`{}` is no number", text.trim()));
+                                self.error(Code::Syntax, place, format!("`{}` is not a number", text.trim()));
                             self.refuse(error.label("here").expected("how many, in decimal"))
                         }
                     };
@@ -174,7 +174,7 @@ impl Document<'_> {
     }
 
     fn unknown_field(&mut self, name: &str, span: Span) {
-        let error = self.error(Code::UnknownName, span, format!("`{name}` is nothing that rings have"));
+        let error = self.error(Code::UnknownName, span, format!("rings have no field `{name}`"));
         let error = error.label("no such field");
         self.errors.push(match suggest::closest(name, FIELDS.iter().copied()) {
             Some(closest) => error.help(format!("did you mean `{closest}`?")),

@@ -131,7 +131,7 @@ impl Document<'_> {
             "allow" => Some(Decision::Allow),
             "deny" => Some(Decision::Deny),
             text => {
-                let message = format!("`{text}` is nothing to expect");
+                let message = format!("`{text}` is not an expectation");
                 let error = self.error(Code::IncompleteTest, value.span(), message);
                 let error = error.label("neither allow nor deny").expected(EXPECTED);
                 self.refuse(match verdict(text).or_else(|| suggest::closest(text, ["allow", "deny"])) {
@@ -205,7 +205,7 @@ impl Document<'_> {
         let names: Vec<_> = Field::all_of(operation).map(|field| field.name).collect();
         let elsewhere = FIELDS.iter().any(|field| field.name == name);
         let code = if elsewhere { Code::OtherOperation } else { Code::UnknownName };
-        let error = self.error(code, span, format!("`{name}` is no field of {operation}"));
+        let error = self.error(code, span, format!("`{name}` is not a field of {operation}"));
         let error = error.label("no such field");
         self.refuse(match suggest::closest(name, names.iter().copied()) {
             Some(closest) => error.help(format!("did you mean `{closest}`?")),

@@ -29,11 +29,13 @@ pub(super) fn all(profile: &Profile) -> Vec<String> {
         }
     }
     doubts.extend(unknown.iter().take(MOST).map(|name| match call::closest(name) {
-        Some(closest) => format!("`{name}` is no system call that is known here; did you mean `{closest}`?"),
-        None => format!("`{name}` is no system call that is known here, and has no effect"),
+        Some(closest) => {
+            format!("`{name}` is not a system call that is known here; did you mean `{closest}`?")
+        }
+        None => format!("`{name}` is not a system call that is known here, and has no effect"),
     }));
     if let Some(more @ 1..) = unknown.len().checked_sub(MOST) {
-        doubts.push(format!("{more} more names are no system calls that are known here"));
+        doubts.push(format!("{more} more names are not system calls that are known here"));
     }
     doubts
 }

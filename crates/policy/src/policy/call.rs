@@ -148,8 +148,8 @@ mod tests {
             (&["entries=64", "flags=CQSIZE"], "`cq_entries` is missing"),
             (&["entries=64", "flags=SQPOL"], "did you mean `SQPOLL`?"),
             (&["entries=64", "entries=32"], "already"),
-            (&["entries=sixty"], "`sixty` is no number"),
-            (&["size=64"], "`size` is nothing that rings have"),
+            (&["entries=sixty"], "`sixty` is not a number"),
+            (&["size=64"], "rings have no field `size`"),
             (&["entries"], "gives nothing a value"),
             (&[], "`entries` is missing"),
         ] {

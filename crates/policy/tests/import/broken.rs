@@ -93,7 +93,7 @@ fn mistakes_have_places() {
                 "{\"names\": [\"read\"], \"action\": \"SCMP_ACT_ALLOW\", \"includes\": {\"minKernel\": \"new\"}}",
             ),
             3,
-            "`new` is no kernel version such as `4.8`",
+            "`new` is not a kernel version such as `4.8`",
         ),
         (
             args("{\"index\": 6, \"value\": 0, \"op\": \"SCMP_CMP_EQ\"}"),

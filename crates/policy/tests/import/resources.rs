@@ -143,7 +143,7 @@ fn what_may_be_a_mistake_is_told() {
     for (profile, expected) in [
         (
             format!(r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{}]}}"#, rule("opneat")),
-            "`opneat` is no system call that is known here; did you mean `openat`?",
+            "`opneat` is not a system call that is known here; did you mean `openat`?",
         ),
         (
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock"}"#.to_owned(),

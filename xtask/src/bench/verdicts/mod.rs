@@ -6,14 +6,13 @@ mod cases;
 mod pcap;
 
 use super::{median, print_table};
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use cases::Case;
 use pcap::Pcap;
 use ringwarden_cbpf::{Machine, Program};
 use ringwarden_filter::{Context, FilterSet, KernelModel, Payload, Registration, Verdict};
 use ringwarden_uapi::Opcode;
 use std::hint::black_box;
-use std::process::Command;
 use std::time::Instant;
 
 const MODEL: KernelModel = KernelModel::V7_3;
@@ -42,7 +41,7 @@ type Round<'a> = Box<dyn Fn() -> f64 + 'a>;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
-        return run_optimised();
+        return super::run_optimised();
     }
     let pcap = Pcap::load();
     let cases: Vec<_> = cases::all()?.into_iter().filter(|case| case.name.contains(&args.only)).collect();
@@ -66,16 +65,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         rows.push(registrations(case, args.rounds));
     }
     print_table(&rows, args.markdown);
-    Ok(())
-}
-
-/// Has the same done by a program that is built for speed.
-fn run_optimised() -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--release", "--locked", "--package", "xtask", "--"]);
-    let status = command.args(std::env::args_os().skip(1)).status().context("cannot run cargo")?;
-    ensure!(status.success(), "cargo: {status}");
     Ok(())
 }
 

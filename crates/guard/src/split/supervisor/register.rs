@@ -1,5 +1,6 @@
-//! `io_uring_register`: what would take a ring out of the guard's hands is refused, what the guard
-//! has already used up is emulated, the rest is the kernel's.
+//! `io_uring_register`: what policies refuse and what no known kernel has is refused, what the guard has already used up is
+//! emulated, the rest is the kernel's. What would take a ring out of the guard's hands never comes here: the seccomp
+//! filter fails it (`seccomp/split.rs`), or the real ring's restrictions do (`kernel_ring.rs`).
 
 use super::submitter::{Reach, Waiter};
 use super::{Call, Guarded, Supervisor};
