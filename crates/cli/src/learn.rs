@@ -3,6 +3,7 @@
 mod output;
 mod recorder;
 
+use crate::records::{self, RECORDS};
 use crate::run::misplaced_option;
 use crate::style::{self, BOLD, complain};
 use crate::{FAILED, input, layers};
@@ -17,7 +18,7 @@ use ringwarden::uapi::KernelModel;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 /// Run a program, and write the smallest policy that its run needs.
@@ -52,8 +53,17 @@ pub(crate) struct Learn {
     /// Hold the program to a policy meanwhile: what that refuses is not learned
     #[arg(short, long = "policy", value_name = "POLICY")]
     policies: Vec<String>,
+    /// Learn from a record of `run --record`, as if it were a run: from all that was asked for, what was refused
+    /// included. May be given several times; takes the program `ringwarden-records`, and no program need be run
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
     /// The program and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present = "from",
+        value_name = "CMD"
+    )]
     command: Vec<OsString>,
 }
 
@@ -68,6 +78,7 @@ Exit status: that of the program; if a signal ended it, this ends by the same si
 Examples:
   ringwarden learn -o fio.toml -- fio job.fio       # learn
   ringwarden learn -o fio.toml -- fio other.fio     # learn more
+  ringwarden learn -o fio.toml --from fio.parquet   # learn from what was recorded
   ringwarden run -p fio.toml -- fio job.fio         # hold the program to it";
 
 /// What the program is held to while nothing else is asked for.
@@ -91,13 +102,24 @@ impl Learn {
             return Err(failed(reason.to_owned()));
         }
         let program = Path::new(self.command.first().map_or("".as_ref(), OsString::as_os_str));
-        let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(from) = self.from.first().filter(|_| program.is_empty()) {
+            program = from.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        }
         let output = self.output.clone().unwrap_or_else(|| format!("{program}.policy.toml").into());
         let output = Output::open(output, self.fresh).map_err(failed)?;
         let kept = match &output.standing {
             Standing::Edited(policy) => Some((**policy).clone()),
             _ => None,
         };
+        let recorded = match self.from.as_slice() {
+            [] => None,
+            files => Some(recorded(files, kept.as_ref().map(|_| output.name())).map_err(failed)?),
+        };
+        if let Some(recorded) = recorded.clone().filter(|_| self.command.is_empty()) {
+            self.write(output, recorded, &program)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let enforcement = self.enforcement()?;
         let recorder = Arc::new(Recorder::new(kept).map_err(|error| failed(error.to_string()))?);
         let ended = enforcement.guard().with_observer(recorder.clone()).run(&self.command);
@@ -108,7 +130,10 @@ impl Learn {
             Err(error @ guard::Error::Died(_)) => Err(style::fail(error, FAILED)),
             Err(error) => return Err(failed(error)),
         };
-        let outcome = recorder.outcome().map_err(failed)?;
+        let mut outcome = recorder.outcome().map_err(failed)?;
+        if let Some(recorded) = recorded {
+            outcome.join(recorded);
+        }
         self.write(output, outcome, &program)?;
         Ok(status.map_or_else(|failed| failed, guard::Status::end))
     }
@@ -184,6 +209,19 @@ impl Learn {
         complain!("{BOLD}learned{BOLD:#}: {seen}{before}{written}");
         Ok(())
     }
+}
+
+/// What records show, and what of it the policy at `kept` would have refused.
+fn recorded(files: &[PathBuf], kept: Option<&Path>) -> Result<Outcome, String> {
+    let mut observe = Command::new(records::program(RECORDS));
+    observe.arg("observe").args(kept.into_iter().flat_map(|kept| [Path::new("--under"), kept]));
+    let output = observe.arg("--").args(files).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| records::missing(RECORDS, &error))?;
+    if !output.status.success() {
+        return Err("nothing can be learned from the records".to_owned());
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("`{RECORDS}` is of another version: {error}"))
 }
 
 fn failed(error: impl Display) -> Told {

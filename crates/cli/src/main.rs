@@ -28,6 +28,8 @@ mod output;
 mod pages;
 mod permitted;
 mod presets;
+mod record;
+mod records;
 mod replace;
 mod report;
 mod rule;
@@ -94,6 +96,8 @@ enum Command {
     Learn(learn::Learn),
     Ops(ops::Ops),
     Presets(presets::Presets),
+    Query(records::Query),
+    Replay(records::Replay),
     Report(report::Report),
     Schema(schema::Schema),
     Demo(demo::Demo),
@@ -144,6 +148,8 @@ fn main() -> ExitCode {
         Command::Learn(learn) => learn.execute(),
         Command::Ops(ops) => ops.execute(),
         Command::Presets(presets) => presets.execute(),
+        Command::Query(query) => query.execute(),
+        Command::Replay(replay) => replay.execute(),
         Command::Report(report) => report.execute(),
         Command::Schema(schema) => schema.execute(),
         Command::Demo(demo) => demo.execute(),

@@ -4,6 +4,7 @@ use crate::audit::{self, Log, Reader, SharedLog, Tally};
 use crate::lane::{Lane, Refused};
 use crate::lines::Lines;
 use crate::permitted::Permitted;
+use crate::record::Recording;
 use crate::{FAILED, input, kernels, layers, style};
 use clap::{Args, ValueEnum};
 use ringwarden::guard::{self, Maker, Status, needs::Confined};
@@ -50,6 +51,10 @@ pub(crate) struct Run {
     /// --verbose or --audit of each request, too. Takes the split lane
     #[arg(long)]
     permissive: bool,
+    /// Write every request, allowed or refused, to FILE, as Parquet: for `ringwarden replay` and `ringwarden query`. Takes
+    /// the split lane, and the program `ringwarden-records`
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    record: Option<PathBuf>,
     /// Say nothing at the end of how many requests were refused
     #[arg(short, long)]
     quiet: bool,
@@ -101,6 +106,7 @@ Exit status: that of the program; if a signal ended it, this ends by the same si
 Examples:
   ringwarden run -p policy.toml -- fio job.fio
   ringwarden run -p policy.toml --permissive -- ./server      what would be refused?
+  ringwarden run -p policy.toml --record monday.parquet -- ./server
   ringwarden run -p site.toml -p app.toml --audit refused.jsonl -- ./server --port 80";
 
 impl Run {
@@ -122,6 +128,7 @@ impl Run {
         wishes.unheard.clone_from(&unheard);
         (wishes.model, wishes.own_filters, wishes.permissive) =
             (self.model, self.own_filters, self.permissive);
+        wishes.every_request = self.record.is_some();
         let choice = layers::enforceable(&self.policies)
             .map_err(|unusable| Refused::Policies { unusable, hint: None })
             .and_then(|layers| self.lane.choose(&wishes, &layers));
@@ -246,6 +253,24 @@ impl Run {
         {
             style::note(confined.describe());
         }
+        let recording = self.record.as_ref().map(|file| {
+            // Those of the guard see all that others do.
+            let layers = layers::enforceable(&self.policies).map_err(|unusable| {
+                unusable.print();
+                ExitCode::from(FAILED)
+            })?;
+            let enforcement = layers::enforce(&layers, KernelModel::Guard).map_err(|unusable| {
+                unusable.print();
+                ExitCode::from(FAILED)
+            })?;
+            Recording::start(file, &layers, enforcement).map_err(|reason| style::fail(reason, FAILED))
+        });
+        let recording = match recording.transpose() {
+            Ok(recording) => recording,
+            Err(status) => return status,
+        };
+        let recorded = recording.as_ref().and_then(Recording::enforcement).cloned();
+        let enforcement = recorded.unwrap_or(enforcement);
         let mut guard = enforcement.guard();
         if self.own_filters || self.model.is_some() {
             guard = guard.with_own_filters();
@@ -253,7 +278,18 @@ impl Run {
         if self.permissive {
             guard = guard.with_permission();
         }
-        end(guard.with_audit(log).run(&self.command), why)
+        match recording {
+            None => end(guard.with_audit(log).run(&self.command), why),
+            Some(recording) => {
+                let guard = guard.with_observer(recording.observer()).with_audit(recording.audit(log));
+                let ended = guard.run(&self.command);
+                // Told before this ends as the program did, which may be by a signal.
+                match recording.end() {
+                    Ok(()) => end(ended, why),
+                    Err(reason) => style::fail(reason, FAILED),
+                }
+            }
+        }
     }
 
     /// What is told of refusals by the calling process, and who listens to those of the kernel, if anybody wants to.

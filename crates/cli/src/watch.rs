@@ -4,6 +4,7 @@ mod table;
 
 use crate::audit::{Line, Lost, Tally};
 use crate::format::{Document, Versioned};
+use crate::record::Recording;
 use crate::style::{self, complain, say};
 use clap::{ArgGroup, Args};
 use ringwarden::launch::{Arrivals, HeldSignals, stop_like};
@@ -45,6 +46,10 @@ pub(crate) struct Watch {
     /// One line for each refusal, on a terminal, too
     #[arg(long)]
     lines: bool,
+    /// Write each refusal to FILE, as Parquet, too: for `ringwarden query`. Without what arguments point at, and without
+    /// the rule, neither of which the kernel tells; takes the program `ringwarden-records`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// End after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     duration: Option<Duration>,
@@ -57,6 +62,7 @@ Exit status: 0 when it was ended, or nobody is left to watch; 1 when refusals ca
 Examples:
   ringwarden watch --all
   ringwarden watch --pid $(pgrep -o postgres) --json > refused.jsonl    the server and all its children
+  ringwarden watch --all --record refused.parquet
   ringwarden watch --cgroup /sys/fs/cgroup/system.slice/mariadb.service --duration 60";
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -88,9 +94,16 @@ impl Watch {
             () if self.lines || !io::stdout().is_terminal() => View::Lines,
             () => View::Table(Table::default()),
         };
+        let recording = match self.record.as_deref().map(Recording::of_others).transpose() {
+            Ok(recording) => recording,
+            Err(reason) => return style::fail(reason, crate::FAILED),
+        };
         complain!("ringwarden: listening; Ctrl-C ends");
-        let mut watching = Watching { view, tally: Tally::default() };
-        match watching.until_the_end(stream, self.duration) {
+        let mut watching = Watching { view, tally: Tally::default(), recording };
+        let ended = watching.until_the_end(stream, self.duration);
+        let recorded =
+            watching.recording.map_or(Ok(()), |recording| recording.end().map_err(io::Error::other));
+        match ended.and(recorded) {
             Ok(()) => {
                 let totals = watching.tally.closing();
                 complain!("{}", totals.as_deref().unwrap_or("ringwarden: no request was refused"));
@@ -104,6 +117,7 @@ impl Watch {
 struct Watching {
     view: View,
     tally: Tally,
+    recording: Option<Recording>,
 }
 
 impl Watching {
@@ -136,6 +150,9 @@ impl Watching {
         for refusal in &drained.refusals {
             let line = Line::of_the_kernel(refusal, None);
             self.tally.add(&line.op);
+            if let Some(recording) = &self.recording {
+                recording.refused(refusal)?;
+            }
             match &mut self.view {
                 View::Json => json(&line)?,
                 View::Lines => say!("{}", line.text()),

@@ -67,6 +67,6 @@ pub use audit::{Audit, Refusal, Refused};
 pub use error::Error;
 pub use guard::Guard;
 pub use maker::{ControlGroups, Limits, Maker, RingCount, is_abandoned, refuse_all};
-pub use observe::Observe;
+pub use observe::{Observe, Submitter};
 pub use program::profile::{Distrust, Profile};
 pub use ringwarden_launch::Status;

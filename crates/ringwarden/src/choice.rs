@@ -70,6 +70,8 @@ pub struct Wishes {
     pub own_filters: bool,
     /// Refuse nothing.
     pub permissive: bool,
+    /// Somebody is to be told of every request, of those that are allowed, too.
+    pub every_request: bool,
 }
 
 /// Why no lane holds policies here, or not the one that was asked for.
@@ -115,6 +117,7 @@ impl Wishes {
     fn beyond_the_kernel(&self) -> Option<&str> {
         match self {
             Self { permissive: true, .. } => Some("only the guard lets pass what a policy refuses"),
+            Self { every_request: true, .. } => Some("only the guard sees what is allowed"),
             Self { model: Some(_), .. } => Some("no kernel is like another"),
             Self { unheard, .. } => unheard.as_deref(),
         }

@@ -39,6 +39,15 @@ pub(super) struct Outcome {
     pub(super) lacking: Vec<String>,
 }
 
+impl Outcome {
+    /// Adds what others have seen.
+    pub(super) fn join(&mut self, other: Self) {
+        self.observations.merge(&other.observations);
+        let all = std::mem::take(&mut self.lacking).into_iter().chain(other.lacking);
+        self.lacking = all.collect::<BTreeSet<_>>().into_iter().collect();
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     file: File,

@@ -88,6 +88,7 @@ impl Supervisor {
             memory: self.memory_of(call),
             arguments,
             refusals: Vec::new(),
+            deadline: call.turn.deadline,
         };
         let submission = Submission { tid: call.tid, count: wanted };
         let queue = ring.queue();

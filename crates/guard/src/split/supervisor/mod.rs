@@ -355,6 +355,11 @@ impl Supervisor {
             let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
             audit.refused(&refusal)
         });
+        self.unless_recorded(told);
+    }
+
+    /// Has the main thread end it all where something could not be recorded.
+    fn unless_recorded(&self, told: std::io::Result<()>) {
         if let Err(error) = told {
             let _ = self.unrecorded.set(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         }

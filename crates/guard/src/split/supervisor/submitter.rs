@@ -4,9 +4,11 @@ use super::Supervisor;
 use crate::audit::Refused;
 use crate::identity::Watch;
 use crate::kernel_ring::wait_for_submissions;
+use crate::observe;
 use crate::program::credentials::as_its_user;
 use crate::program::memory::Caller;
 use crate::program::proc;
+use crate::serve::deadline::Deadline;
 use crate::split::arena::{Arena, Argument};
 use crate::split::judge::Note;
 use crate::split::queue::Outside;
@@ -74,6 +76,8 @@ pub(super) struct Submitter<'a> {
     /// The arena and the first of the ring's slots in it.
     pub(super) arguments: Option<(&'a Arena, u32)>,
     pub(super) refusals: Vec<Refused>,
+    /// Of the call.
+    pub(super) deadline: &'a Deadline,
 }
 
 impl Outside for Submitter<'_> {
@@ -103,8 +107,12 @@ impl Outside for Submitter<'_> {
         match note {
             Note::Refused(refused) => self.refusals.push(refused),
             Note::Allowed(sqe, context) => {
-                if let Some(observer) = &self.waiter.supervisor.observer {
-                    observer.request(&sqe, &context);
+                let Waiter { supervisor, tid, ring: RingId(ring), .. } = self.waiter;
+                if let Some(observer) = &supervisor.observer {
+                    let by = observe::Submitter { tid: tid.as_raw_nonzero().get(), ring };
+                    // Whoever keeps a record may have to wait for a disk.
+                    let told = self.deadline.uncounted(|| observer.request_of(by, &sqe, &context));
+                    supervisor.unless_recorded(told);
                 }
             }
         }

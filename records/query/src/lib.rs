@@ -1,0 +1,17 @@
+//! SQL on recorded requests, by DataFusion: the table of records, and the functions `verdict` and `rule`.
+//!
+//! `verdict('new.toml', context)` is what the policy says about a request: `allow`, `deny`, or `undecided` where it depends
+//! on what was not recorded. `rule('new.toml', context)` names the rule that refuses, and is null where none does. Several
+//! policies are separated by commas. The column `context` holds what filters see.
+//!
+//! Policies are read where the query is planned, and travel with it: executors on other machines need none of the files.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod function;
+mod policy;
+mod table;
+
+pub use function::functions;
+pub use table::{TABLE, context, table};

@@ -1,0 +1,185 @@
+//! [`Judge`]: the verdicts of policies on batches of recorded requests.
+
+use crate::batch::Words;
+use crate::columns::{OF_WORD, SHOWN};
+use ringwarden::filter::{Denial, DeniedBy, Example, Verdict};
+use ringwarden::policy::Policy;
+use ringwarden::policy::file::FileError;
+use ringwarden::uapi::{KernelModel, Opcode};
+use ringwarden::{EnforceError, Enforcement};
+use ringwarden_filter::{FilterSet, Machine};
+use ringwarden_trace::WORDS;
+
+/// What a request gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Judged {
+    /// It is allowed.
+    Allow,
+    /// It is refused, by the filter of that tag.
+    Filter(u32),
+    /// It is refused, as an operation that nobody has named.
+    Rest,
+    /// The model has no such operation.
+    Unknown,
+    /// Something that the verdict may depend on was not recorded.
+    Undecided,
+}
+
+/// Why a policy cannot judge.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// It cannot be read, or is none.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It cannot be enforced.
+    #[error(transparent)]
+    Enforce(#[from] EnforceError),
+}
+
+/// Judges requests by some policies, all of which must allow them.
+#[derive(Debug)]
+pub struct Judge {
+    enforcement: Enforcement,
+    /// Index: opcode.
+    operations: Vec<Operation>,
+    /// Some policy requires something of every request, and a program stands for that and a rule together.
+    requires: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Operation {
+    /// The newest first, with its tag.
+    programs: Vec<(ringwarden::cbpf::Program, u32)>,
+    /// Where no program objects.
+    last: Judged,
+    /// The same for every request, whatever it asks for.
+    settled: Option<Judged>,
+    loads: u32,
+}
+
+impl Judge {
+    /// Reads and compiles policies. A name that begins with `@` is a preset's.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn of_files(names: &[String]) -> Result<Self, PolicyError> {
+        let policies = names.iter().map(|name| Policy::from_file(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::new(&policies)?)
+    }
+
+    /// Compiles policies.
+    ///
+    /// # Errors
+    /// They cannot be enforced.
+    pub fn new(policies: &[Policy]) -> Result<Self, EnforceError> {
+        let enforcement = Enforcement::new(policies, KernelModel::Guard)?;
+        let filters = enforcement.filters().clone().with_machine(Machine::Native);
+        let operations = (0..=u8::MAX).map(|opcode| Operation::of(&filters, Opcode(opcode))).collect();
+        let requires = policies.iter().any(|policy| policy.requirement().is_some());
+        Ok(Self { enforcement, operations, requires })
+    }
+
+    /// What the policies come to.
+    pub fn enforcement(&self) -> &Enforcement {
+        &self.enforcement
+    }
+
+    /// The columns that the verdict on some request depends on.
+    pub fn columns(&self) -> impl Iterator<Item = &'static str> {
+        // Whoever names the rule behind a refusal may have to look at all of them.
+        let loads = if self.requires { u32::MAX } else { self.loads() };
+        let of_word = move |index: usize| {
+            (0..WORDS).any(|word| loads & 1 << word != 0 && OF_WORD[word].contains(&index))
+        };
+        let all = SHOWN.iter().enumerate();
+        all.filter(move |(index, (name, _))| *name == "opcode" || of_word(*index)).map(|(_, (name, _))| *name)
+    }
+
+    fn loads(&self) -> u32 {
+        self.operations.iter().fold(0, |all, operation| all | operation.loads)
+    }
+
+    /// Puts the verdict on each row into `verdicts`. `complete` says of each whether all that filters see is known.
+    pub fn judge(&self, words: &Words<'_>, complete: impl Fn(usize) -> bool, verdicts: &mut Vec<Judged>) {
+        verdicts.clear();
+        let opcodes = words.opcodes().unwrap_or_default();
+        let mut context = [0; WORDS];
+        verdicts.extend(opcodes.iter().enumerate().map(|(row, &opcode)| {
+            let operation = &self.operations[usize::from(opcode)];
+            match operation.settled {
+                Some(judged) => judged,
+                None if !complete(row) => Judged::Undecided,
+                None => {
+                    words.load(row, operation.loads, &mut context);
+                    operation.judge(&context)
+                }
+            }
+        }));
+    }
+
+    /// Whether the rule behind a refusal is not settled by who refuses: then it takes the [words](Self::rule) of the request.
+    pub fn needs_words(&self, judged: Judged) -> bool {
+        self.requires && matches!(judged, Judged::Filter(_))
+    }
+
+    /// The rule behind a refusal, as `KEY at FILE:LINE`; `words` are those of the request, where that
+    /// [needs](Self::needs_words) them.
+    pub fn rule(&self, opcode: u8, judged: Judged, words: Option<&[u32; WORDS]>) -> Option<String> {
+        let by = match judged {
+            Judged::Filter(tag) => DeniedBy::Filter { tag },
+            Judged::Rest => DeniedBy::Rest,
+            _ => return None,
+        };
+        let opcode = Opcode(opcode);
+        let filters = self.enforcement.filters();
+        if let DeniedBy::Filter { tag } = by
+            && !self.requires
+        {
+            let at = filters.filters(opcode).position(|filter| filter.tag == tag)?;
+            return self.enforcement.rules(opcode).nth(at).map(|origin| rule_text(&origin.rule));
+        }
+        let bare = [0, 0, u32::from_ne_bytes([opcode.0, 0, 0, 0]), 0, 0, 0, 0, 0, 0, 0];
+        let example = Example::showing(words.map_or(&bare[..], |words| &words[..]))?;
+        let context = example.context(KernelModel::Guard).ok()?;
+        let denial = match filters.verdict(&context) {
+            Verdict::Deny(Denial { by: DeniedBy::PayloadUnread, .. }) | Verdict::Allow => return None,
+            Verdict::Deny(denial) => denial,
+        };
+        self.enforcement.origin(&denial, &context).map(|origin| rule_text(&origin.rule))
+    }
+}
+
+/// A rule as records name it: `KEY at FILE:LINE`.
+pub(crate) fn rule_text(rule: &ringwarden::policy::RuleOrigin) -> String {
+    format!("{} at {}:{}", rule.key, rule.file, rule.line)
+}
+
+impl Operation {
+    fn of(filters: &FilterSet, opcode: Opcode) -> Self {
+        let programs: Vec<_> =
+            filters.filters(opcode).map(|filter| (filter.program.clone(), filter.tag)).collect();
+        let last = match () {
+            () if usize::from(opcode.0) >= usize::from(filters.model().facts().opcodes) => Judged::Unknown,
+            () if filters.is_rest_denied(opcode) => Judged::Rest,
+            () => Judged::Allow,
+        };
+        // The newest is asked first: who comes before one that depends on the request settles nothing.
+        let mut settled = Some(last);
+        for (program, tag) in programs.iter().rev() {
+            settled = match program.constant() {
+                Some(0) => Some(Judged::Filter(*tag)),
+                Some(_) => settled,
+                None => None,
+            };
+        }
+        let loads = programs.iter().fold(0, |all, (program, _)| all | program.loads());
+        Self { programs, last, settled, loads }
+    }
+
+    #[inline]
+    fn judge(&self, context: &[u32; WORDS]) -> Judged {
+        let refuses = self.programs.iter().find(|(program, _)| program.run(context) == 0);
+        refuses.map_or(self.last, |(_, tag)| Judged::Filter(*tag))
+    }
+}
