@@ -12,7 +12,12 @@ fn alone(folder: &Path, arguments: &[&str]) -> Output {
         fs::copy(env!("CARGO_BIN_EXE_ringwarden"), &program).expect("copied");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
     }
-    Command::new(program).current_dir(folder).env("PATH", "/nowhere").args(arguments).output().expect("executed")
+    Command::new(program)
+        .current_dir(folder)
+        .env("PATH", "/nowhere")
+        .args(arguments)
+        .output()
+        .expect("executed")
 }
 
 fn reason(output: &Output, status: i32) -> String {
@@ -30,7 +35,11 @@ fn a_missing_program_is_named_before_anything_is_started() {
         (&["replay", "a.parquet", "-p", "a.toml"][..], 2, "ringwarden-records"),
         (&["query", "SELECT 1", "a.parquet"], 2, "ringwarden-query"),
         (&["learn", "--from", "a.parquet", "-o", "b.toml"], 125, "ringwarden-records"),
-        (&["run", "-p", "a.toml", "--record", "a.parquet", "--", "/bin/touch", "has-run"], 125, "ringwarden-records"),
+        (
+            &["run", "-p", "a.toml", "--record", "a.parquet", "--", "/bin/touch", "has-run"],
+            125,
+            "ringwarden-records",
+        ),
     ] {
         let reason = reason(&alone(folder, arguments), status);
         assert!(reason.contains(&format!("takes the program `{name}`")), "{reason}");

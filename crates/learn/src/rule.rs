@@ -29,7 +29,9 @@ impl Rule {
         let mut clauses = match operation.payload() {
             Some(PayloadKind::Socket) => socket::clauses(&seen.families, level),
             Some(PayloadKind::Sockaddr) => address::clauses(operation, &seen.families, level),
-            Some(PayloadKind::Openat | PayloadKind::OpenHow) => open::clauses(operation, &seen.families, level),
+            Some(PayloadKind::Openat | PayloadKind::OpenHow) => {
+                open::clauses(operation, &seen.families, level)
+            }
             None => Vec::new(),
         };
         if seen.strangers {

@@ -27,7 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match &arguments[..] {
         ["scheduler"] => {
-            let address = ballista_scheduler::standalone::new_standalone_scheduler_from_state(&state()).await?;
+            let address =
+                ballista_scheduler::standalone::new_standalone_scheduler_from_state(&state()).await?;
             println!("localhost:{}", address.port());
             std::future::pending().await
         }
