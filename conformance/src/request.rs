@@ -120,6 +120,10 @@ impl Request {
                 self.how(&words);
             }
             ("address", address) => self.address(parse_address(address)?),
+            ("seconds", seconds) => {
+                let time = [number(seconds)?, 0].map(u64::to_ne_bytes);
+                self.point(Pointer::Addr, time.as_flattened().to_vec());
+            }
             ("address_len", len) => {
                 self.sqe.off = number(len)?;
                 // What is there is as long as the kernel may copy, whatever the length says.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringwarden_policy::properties;
+use ringwarden_seccomp_import::properties;
 
 fuzz_target!(|text: &str| {
     properties::any_profile(text);

@@ -22,9 +22,21 @@ pub(crate) struct Args {
 }
 
 /// Those that users name; what the command line alone needs is in none of them.
-const CRATES: [&str; 13] = [
-    "cbpf", "diff", "filter", "guard", "kernel", "launch", "learn", "policy", "profile", "refusals", "",
-    "trial", "uapi",
+const CRATES: [&str; 14] = [
+    "cbpf",
+    "diff",
+    "filter",
+    "guard",
+    "kernel",
+    "launch",
+    "learn",
+    "policy",
+    "profile",
+    "refusals",
+    "",
+    "seccomp-import",
+    "trial",
+    "uapi",
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {

@@ -6,8 +6,8 @@ use crate::format::{self, Document, Format};
 use crate::style::{self, BOLD, complain, say};
 use crate::{UNUSABLE, compile, input, output};
 use clap::{Args, Subcommand};
-use ringwarden::policy::import::{self, Capability, ImportError, ReadError};
 use ringwarden::policy::{Argument, SYSCALL_EQUIVALENTS, StandsFor};
+use ringwarden::seccomp_import::{self, Capability, ImportError, ReadError};
 use ringwarden::uapi::Opcode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -78,7 +78,7 @@ fn capability(name: &str) -> Result<Capability, String> {
 }
 
 fn kernel(version: &str) -> Result<(u32, u32), String> {
-    import::kernel_version(version).ok_or_else(|| "not a version such as 6.10".to_owned())
+    seccomp_import::kernel_version(version).ok_or_else(|| "not a version such as 6.10".to_owned())
 }
 
 /// The map.
@@ -137,7 +137,7 @@ impl Seccomp {
             Err(error) => return style::fail(format_args!("cannot read `{profile}`: {error}"), UNUSABLE),
         };
         let (name, origin) = called(profile);
-        let import = import::Import {
+        let import = seccomp_import::Import {
             name: self.name.clone().unwrap_or(name),
             origin,
             capabilities: self.capabilities,

@@ -140,7 +140,7 @@ impl Run {
             Ok(Choice::Filtered { enforcement, .. }) => {
                 self.by_maker(enforcement.filtering_maker(), &enforcement, hearing)
             }
-            Ok(Choice::Split { enforcement, why }) => {
+            Ok(Choice::Split { enforcement, why, .. }) => {
                 if let Some(unheard) = unheard.filter(|_| self.could_be_faster(&enforcement)) {
                     style::note(format_args!(
                         "{unheard}; so a guard looks at each submission, see docs/lanes.md"

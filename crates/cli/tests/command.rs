@@ -9,9 +9,13 @@ use ringwarden::kernel::Facts;
 use ringwarden::launch::ExecError;
 use ringwarden::policy::Policy;
 use ringwarden::{Choice, Command, Confinement, ConfinementError, Lane, NoChoice, RunError, Wishes};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::{env, fs, thread};
 
@@ -171,7 +175,7 @@ fn what_cannot_be_executed_is_an_error_and_no_child() {
             [command.spawn(), command.spawn()].map(|it| it.expect_err("no program").exit_status()),
             [127; 2]
         );
-        let mut command = std::process::Command::from(command);
+        let mut command = std::process::Command::try_from(command).expect("a command");
         match lane {
             Lane::Tasks => {
                 assert_eq!(command.spawn().expect_err("no program").kind(), std::io::ErrorKind::NotFound)
@@ -213,7 +217,8 @@ fn an_asynchronous_runtime_starts_programs_as_its_own() {
         let mut tasks = Vec::new();
         for lane in lanes() {
             let std =
-                std::process::Command::from(shell("echo $((6 * 7)); exit 3", &choice(lane, EVERYTHING)));
+                std::process::Command::try_from(shell("echo $((6 * 7)); exit 3", &choice(lane, EVERYTHING)))
+                    .expect("a command");
             let task = tokio::spawn(async move { tokio::process::Command::from(std).output().await });
             tasks.push((lane, task));
         }
@@ -243,8 +248,16 @@ fn a_program_of_threads_supervises_by_itself() {
 fn without_a_supervisor_that_is_said() {
     let restricted = choice(Lane::Restricted, EVERYTHING);
     match Command::new("true", &restricted) {
-        Err(error @ RunError::NoSupervisor(Lane::Restricted)) => {
+        Err(error @ RunError::NoSupervisor { lane: Lane::Restricted, late: false }) => {
             assert!(error.to_string().contains("supervise_if_asked"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // There are threads by now, as in a `main` that a runtime has made.
+    ringwarden::supervise_if_asked();
+    match Command::new("true", &restricted) {
+        Err(error @ RunError::NoSupervisor { late: true, .. }) => {
+            assert!(error.to_string().contains("threads already"), "{error}");
         }
         other => panic!("{other:?}"),
     }
@@ -257,6 +270,191 @@ fn without_a_supervisor_that_is_said() {
     assert!(told.starts_with("true ended without a word (exit status: 0)"), "{told}");
     let told = by("/nowhere/ringwarden");
     assert!(told.contains("/nowhere/ringwarden"), "{told}");
+}
+
+/// What a program is given must not act on the process that holds it to its policy.
+#[test]
+fn variables_for_the_program_are_nothing_to_its_supervisor() {
+    for lane in lanes() {
+        let choice = choice(lane, EVERYTHING);
+        // Before `main`, the loader prints what it knows, and ends the process.
+        let output = command("true", &choice).env("LD_DEBUG", "help").output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(told.matches("Valid options").count(), 1, "{lane}: {output:?}");
+        let mut env = command("env", &choice);
+        env.env("LD_BIND_NOW", "1")
+            .env("GONE", "1")
+            .env_clear()
+            .env("KEPT", "a=b")
+            .env("TAKEN", "1")
+            .env_remove("TAKEN");
+        assert_eq!(
+            lines(env.env("PATH", "/usr/bin:/bin").output().expect("it runs")),
+            ["KEPT=a=b", "PATH=/usr/bin:/bin"]
+        );
+        let natively =
+            std::process::Command::new("true").env("A=B", "").status().map_err(|error| error.kind());
+        let refused =
+            command("true", &choice).env("A=B", "").spawn().map(|_| ()).map_err(|error| match error {
+                RunError::Start(error) | RunError::Exec(ExecError::CannotExecute { error, .. }) => {
+                    error.kind()
+                }
+                other => panic!("{lane}: {other:?}"),
+            });
+        assert_eq!(refused, natively.map(|_| ()), "{lane}");
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_told_as_such() {
+    let long = "x".repeat(200_000);
+    for lane in lanes() {
+        let choice = choice(lane, EVERYTHING);
+        match command("true", &choice).arg(&long).spawn() {
+            Err(RunError::Exec(error)) => assert_eq!(error.raw_os_error(), Some(libc::E2BIG), "{lane}"),
+            other => panic!("{lane}: {other:?}"),
+        }
+        match command("true", &choice).current_dir("/nowhere/at/all").spawn() {
+            Err(RunError::Folder { folder, .. }) => {
+                assert_eq!(folder.to_str(), Some("/nowhere/at/all"), "{lane}")
+            }
+            other => panic!("{lane}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_the_caller_does_before_the_exec_is_in_nobodys_way() {
+    for lane in lanes() {
+        let mut command = shell("exit 7", &choice(lane, EVERYTHING));
+        // As those do who hand down descriptors by number.
+        let close = || {
+            // SAFETY: closes descriptors of a process between fork and exec, which owns none.
+            unsafe { libc::close_range(3, 200, 0) };
+            Ok(())
+        };
+        // SAFETY: makes one system call.
+        unsafe { command.as_std_mut().pre_exec(close) };
+        assert_eq!(command.status().expect("it runs").code(), Some(7), "{lane}");
+    }
+}
+
+#[test]
+fn nothing_is_left_of_children_that_others_have_started() {
+    for lane in lanes() {
+        let mut command = command("ringwarden-nowhere", &choice(lane, EVERYTHING));
+        command.stderr(Stdio::null());
+        assert_eq!(command.spawn().expect_err("no program").exit_status(), 127, "{lane}");
+        if let Ok(mut child) = command.as_std_mut().spawn() {
+            child.wait().expect("its end");
+        }
+        assert_eq!(command.spawn().expect_err("no program").exit_status(), 127, "{lane}");
+    }
+}
+
+#[test]
+fn whoever_refuses_nothing_says_so_to_the_supervisor() {
+    let stage = Stage::new();
+    let client = stage.example("uring_client");
+    let policy = Policy::parse(NO_FSYNC, "policy").expect("a policy");
+    let mut wishes = Wishes::default();
+    wishes.permissive = true;
+    let choice = Choice::with(&[policy], None, &wishes).expect("a lane");
+    assert_eq!(choice.lane(), Lane::Split);
+    assert_eq!(
+        lines(command(&client, &choice).output().expect("it runs")),
+        lines(finish(stage.native(&client)))
+    );
+}
+
+/// A program may open what its caller has, by `/proc`.
+#[test]
+fn nobody_changes_a_plan() {
+    let _command = command("true", &choice(Lane::Restricted, EVERYTHING));
+    let plans: Vec<_> = fs::read_dir("/proc/self/fd")
+        .expect("descriptors")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|fd| fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().contains("ringwarden plan")))
+        .collect();
+    assert!(!plans.is_empty());
+    for plan in plans {
+        let written =
+            fs::OpenOptions::new().write(true).open(&plan).and_then(|mut plan| plan.write_all(b"{}"));
+        // Another test's may be gone by now.
+        let refused = written.expect_err("sealed").raw_os_error();
+        assert!(matches!(refused, Some(libc::EPERM | libc::ENOENT)), "{refused:?}");
+    }
+}
+
+/// Descriptors of `ringwarden`, or a copy of it, that a hostile caller has made.
+fn forged(program: &Path, plan: impl AsFd, report: impl AsFd, user: Option<u32>) -> Output {
+    let [plan, report] = [plan.as_fd(), report.as_fd()].map(|fd| fd.as_raw_fd());
+    let mut command = std::process::Command::new(program);
+    command.arg(format!("--ringwarden-supervise={plan},{report}")).args(["sh", "-c", "echo it runs"]);
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    let keep = move || {
+        for fd in [plan, report] {
+            // SAFETY: a number of a descriptor that the caller keeps open.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+        }
+        Ok(())
+    };
+    // SAFETY: makes system calls only.
+    unsafe { command.pre_exec(keep) };
+    finish(command)
+}
+
+#[test]
+fn a_plan_that_somebody_could_change_is_none() {
+    let (_reports, report) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("a pair");
+    let (_stream, stream) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a pair");
+    let text = b"{\"version\":\"0.0.1\"}";
+    let sealed = ringwarden::launch::sealed(c"plan", text).expect("a file");
+    let mut open = tempfile::tempfile().expect("a file");
+    open.write_all(text).expect("written");
+    let ringwarden = built("ringwarden");
+    for (output, reason) in [
+        (forged(&ringwarden, &open, &report, None), "there is no plan"),
+        (forged(&ringwarden, &sealed, &stream, None), "there is no plan"),
+    ] {
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(125), &b""[..]), "{told}");
+        assert!(told.contains(reason), "{told}");
+    }
+    // This one is looked at, and its supervisor says so to whoever waits.
+    let output = forged(&ringwarden, &sealed, &report, None);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(125), 0), "{output:?}");
+    let mut report = [0; 512];
+    let (length, _) =
+        rustix::net::recv(&_reports, &mut report[..], rustix::net::RecvFlags::DONTWAIT).expect("a report");
+    let told = String::from_utf8_lossy(&report[..length]);
+    assert!(told.contains("has a plan of Ringwarden 0.0.1"), "{told}");
+}
+
+#[test]
+fn who_has_more_privileges_than_the_caller_supervises_nobody() {
+    if !launch::is_root() {
+        return eprintln!("skipped: only root gives programs privileges");
+    }
+    const NOBODY: u32 = 65534;
+    let stage = Stage::new();
+    let program = stage.ringwarden_copy();
+    let (_reports, report) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("a pair");
+    let sealed = ringwarden::launch::sealed(c"plan", b"{\"version\":\"0.0.1\"}").expect("a file");
+    let told = |output: Output| {
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(125), &b""[..]), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(told(forged(&program, &sealed, &report, Some(NOBODY))), "", "the plan is looked at");
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o2755)).expect("chmod");
+    let refused = told(forged(&program, &sealed, &report, Some(NOBODY)));
+    assert!(refused.contains("Operation not permitted"), "{refused}");
 }
 
 #[test]

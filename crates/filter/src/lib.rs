@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Whoever carries requests out itself, as virtual machine monitors and kernels in user space do, begins with
-//! [`requests`].
+//! [`Requests`].
 //!
 //! Verdicts and error numbers are those of real kernels, mistakes included; where releases differ
 //! the [`KernelModel`] says which one is meant. The case tables under `conformance/` are the
@@ -48,7 +48,7 @@ mod payload;
 pub mod prep;
 pub mod register;
 mod registration;
-pub mod requests;
+mod requests;
 mod restriction;
 mod ring;
 mod scalars;

@@ -13,6 +13,7 @@ use zerocopy::IntoBytes;
 
 /// Why a [confined](Kernel::confine) command did not start, which is more than the errno that its `spawn` gives.
 #[derive(Debug)]
+#[must_use]
 pub struct ConfineFailure(OwnedFd);
 
 impl ConfineFailure {
@@ -25,7 +26,7 @@ impl ConfineFailure {
 
 impl Kernel {
     /// Has `command` execute its program under the filters: between fork and exec, after what `command` does itself
-    /// (descriptors, user, folder), so that nothing but the exec comes later. The child is the program, and outlives
+    /// (descriptors, user, folder) and what it has been told to do there (`pre_exec`) so far. The child is the program, and outlives
     /// its parent as ever; what it starts is under the filters, too. Any number of threads may start children so.
     ///
     /// `no_new_privs` is set for the program, and io_urings among the descriptors that it inherits are closed. The
@@ -38,7 +39,10 @@ impl Kernel {
     pub fn confine(&self, command: &mut Command) -> io::Result<ConfineFailure> {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let confinement: Confinement = self.confinement.clone();
+        // With nobody to read it, writing would be a signal, which ends the child before it can tell of the error.
+        let reader = out.try_clone()?;
         let apply = move || {
+            let _open = &reader;
             confinement.apply().map_err(|error| {
                 let _ = rustix::io::write(&into, Failure::from(error).as_bytes());
                 let errno: Errno = error.errno();

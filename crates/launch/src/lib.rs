@@ -22,7 +22,7 @@ mod companion;
 #[allow(unsafe_code)] // close
 pub mod descriptors;
 mod exec_error;
-#[allow(unsafe_code)] // pre_exec, and descriptors by their numbers
+#[allow(unsafe_code)] // pre_exec, descriptors by their numbers, the environment
 mod handover;
 #[allow(unsafe_code)] // sigaction
 mod held;
@@ -43,7 +43,7 @@ pub mod wait;
 pub use argv::{Argv, ArgvError};
 pub use companion::{Bond, Companion};
 pub use exec_error::ExecError;
-pub use handover::Handover;
+pub use handover::{Given, Handover, Variables, is_privileged, sealed};
 pub use held::{HeldSignals, leave_signals_to_others};
 pub use signal::{Arrivals, Signal};
 pub use stand_in::StandIn;

@@ -37,7 +37,6 @@
 //! | [`layout`] | policy files printed: those that are made here, and those that people have written |
 //! | [`mod@compile`] | from policies to programs ([`lower`], [`emit`]), and the proof that they say the same ([`prove`]) |
 //! | [`coverage`] | which parts of a policy its tests decide |
-//! | [`import`] | policies made of seccomp profiles |
 //!
 //! What a condition means is defined three times, on purpose: by the evaluator ([`eval`]), by the
 //! compiler ([`lower`], [`emit`]), and for all requests at once by [`meaning`]. Every program is
@@ -65,7 +64,6 @@ mod coverage;
 mod data;
 mod diagnostic;
 mod document;
-pub mod import;
 pub mod layout;
 mod lint;
 mod policy;
@@ -74,6 +72,7 @@ mod policy;
 pub mod properties;
 mod syntax;
 
+pub use check::constant_outcome;
 pub use compile::compile;
 pub use compile::compiled::{Compiled, CompiledFilter};
 pub use coverage::{Branch, CallBranch};

@@ -4,7 +4,6 @@
 //! target in `fuzz/` feeds in texts chosen by coverage for as long as it is left running.
 
 use crate::compile::translate;
-use crate::import::{Import, ImportError, Imported, ReadError};
 use crate::{Compiled, Decision, Diagnostics, Policy, Test, compile, layout};
 use ringwarden_cbpf::Program;
 use ringwarden_uapi::{KernelModel, OPCODES};
@@ -103,34 +102,6 @@ fn says_the_same(left: &Policy, right: &Policy) {
     match (filters(left), filters(right)) {
         (Ok(left), Ok(right)) => assert_eq!(left, right),
         (left, right) => assert_eq!(left.is_err(), right.is_err()),
-    }
-}
-
-/// A text is a seccomp profile, which becomes a policy without errors, or it is refused with a place.
-/// Returns whether it is a profile.
-pub fn any_profile(text: &str) -> bool {
-    let import = Import {
-        name: "any".to_owned(),
-        origin: "any.json".to_owned(),
-        capabilities: Vec::new(),
-        kernel: (6, 10),
-        allow: Vec::new(),
-        profile: None,
-    };
-    match import.seccomp(text) {
-        Ok(Imported { policy, .. }) => {
-            assert_eq!(laid_out(&policy), policy);
-            let policy =
-                Policy::parse(&policy, "imported").unwrap_or_else(|errors| panic!("{errors}\n{policy}"));
-            compile(&[policy], KernelModel::default()).unwrap_or_else(|errors| panic!("{errors}"));
-            true
-        }
-        Err(ImportError::Profile(ReadError::Place { line, .. })) => {
-            assert!((1..=text.split('\n').count().max(1)).contains(&line), "{line}: {text}");
-            false
-        }
-        Err(ImportError::Profile(ReadError::Choice { .. })) => false,
-        Err(error) => panic!("nothing was asked for: {error}"),
     }
 }
 
@@ -390,18 +361,6 @@ deny = ["files2"]
             let lines: Vec<_> = ABOVE.iter().chain(tables.into_iter().flatten()).copied().collect();
             let text = commented(&lines, &between).join(end);
             prop_assert!(any_policy(&text), "{text}\n{}", Policy::parse(&text, "odd").expect_err("no policy"));
-        }
-
-        #[test]
-        fn of_almost_good_profiles(cut in any::<Index>(), length in 0usize..12, with in "[ -~\\n]{0,6}") {
-            const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
-                {"names": ["socket", "read"], "action": "SCMP_ACT_ALLOW",
-                 "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]}]}"#;
-            let mut text: Vec<char> = PROFILE.chars().collect();
-            let at = cut.index(text.len());
-            let end = (at + length).min(text.len());
-            text.splice(at..end, with.chars());
-            any_profile(&text.into_iter().collect::<String>());
         }
 
         #[test]

@@ -141,7 +141,7 @@ fn skip(reason: &str) {
 
 /// The C program, where it can be built.
 fn maker() -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy/tests/import/libseccomp.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seccomp-import/tests/import/libseccomp.c");
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libseccomp");
     // Tests run at once.
     static BUILT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();

@@ -3,7 +3,7 @@
 use crate::run::RunError;
 use crate::{BeyondTasks, EnforceError, Enforcement, Lane};
 use ringwarden_filter::OperationRules;
-use ringwarden_guard::{Maker, SPLITS_RINGS};
+use ringwarden_guard::{Guard, Maker, SPLITS_RINGS};
 use ringwarden_kernel::{Facts, Kernel, Lacking, Status};
 use ringwarden_policy::Policy;
 use ringwarden_uapi::KernelModel;
@@ -51,6 +51,10 @@ pub enum Choice {
         enforcement: Enforcement,
         /// Why no other lane; empty if this one was asked for.
         why: Vec<String>,
+        /// Programs may have filters of their own.
+        own_filters: bool,
+        /// Nothing is refused.
+        permissive: bool,
     },
 }
 
@@ -157,7 +161,7 @@ impl Choice {
         let enforcement =
             Enforcement::new(layers, wishes.model.unwrap_or_else(|| Enforcement::needed(layers)))?;
         match lane {
-            Some(Lane::Split) => return split(enforcement, Vec::new()),
+            Some(Lane::Split) => return split(enforcement, Vec::new(), wishes),
             Some(_) => {
                 let operations = restricted(wishes, &enforcement).map_err(NoChoice::Restricted)?;
                 return Ok(Self::Restricted { enforcement, operations });
@@ -189,7 +193,7 @@ impl Choice {
         }
         match (compiled(Facts::usable_on_rings), wishes.beyond_a_maker()) {
             (Ok(enforcement), None) => Ok(Self::filtered(enforcement)),
-            _ => split(enforcement, why),
+            _ => split(enforcement, why, wishes),
         }
     }
 
@@ -231,14 +235,33 @@ impl Choice {
                 Maker::new(operations, enforcement.calls()).run(argv)?
             }
             Self::Filtered { enforcement, .. } => enforcement.filtering_maker().run(argv)?,
-            Self::Split { enforcement, .. } => enforcement.guard().run(argv)?,
+            Self::Split { enforcement, own_filters, permissive, .. } => {
+                guard(&enforcement, own_filters, permissive).run(argv)?
+            }
         })
     }
 }
 
 /// The split lane, which `why` no other will do.
-fn split(enforcement: Enforcement, why: Vec<String>) -> Result<Choice, NoChoice> {
-    if SPLITS_RINGS { Ok(Choice::Split { enforcement, why }) } else { Err(NoChoice::Architecture { why }) }
+fn split(enforcement: Enforcement, why: Vec<String>, wishes: &Wishes) -> Result<Choice, NoChoice> {
+    if !SPLITS_RINGS {
+        return Err(NoChoice::Architecture { why });
+    }
+    // Who is to be like another kernel has that kernel's filters.
+    let own_filters = wishes.own_filters || wishes.model.is_some();
+    Ok(Choice::Split { enforcement, why, own_filters, permissive: wishes.permissive })
+}
+
+/// A guard for the split lane.
+pub(crate) fn guard(enforcement: &Enforcement, own_filters: bool, permissive: bool) -> Guard {
+    let mut guard = enforcement.guard();
+    if own_filters {
+        guard = guard.with_own_filters();
+    }
+    if permissive {
+        guard = guard.with_permission();
+    }
+    guard
 }
 
 /// Whether the kernel's filters can be relied on.

@@ -1,22 +1,23 @@
 //! A program to be started under policies, by any thread of any process.
 
+use crate::Choice;
 use crate::run::RunError;
 use crate::supervisor::{self, Outcome, Plan};
-use crate::{Choice, Lane};
-use ringwarden_kernel::ConfineFailure;
-use ringwarden_launch::{ExecError, Handover};
+use ringwarden_kernel::{ConfineFailure, Kernel};
+use ringwarden_launch::{ExecError, Given, Variables};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Output, Stdio};
 
 /// A program that will run under policies, and everything it starts: [`std::process::Command`] with a lane.
 ///
-/// In the lane [`Tasks`](Lane::Tasks) the child is the program, natively: the kernel's filters are put in force between
+/// In the lane [`Tasks`](crate::Lane::Tasks) the child is the program, natively: the kernel's filters are put in force between
 /// fork and exec. In the other lanes the child is the *supervisor*, a process that makes the program's rings and stands in
 /// for it: it passes on signals that processes send it, stops as the program stops, and ends as the program has ended,
 /// when the program's descendants have, too. Killed, it takes the program with it. Its standard descriptors are the
@@ -43,12 +44,15 @@ use std::process::{Child, ExitStatus, Output, Stdio};
 /// ```
 ///
 /// An asynchronous runtime, which has children of its own, takes the [`std::process::Command`] that this becomes, as in
-/// `tokio::process::Command::from(std::process::Command::from(command))`.
+/// `tokio::process::Command::from(std::process::Command::try_from(command)?)`.
 #[derive(Debug)]
 pub struct Command {
     program: OsString,
+    folder: Option<PathBuf>,
     way: Way,
     std: std::process::Command,
+    /// What is put on children at the last; nothing once `std` has it.
+    last: Option<Last>,
     /// Which standard descriptors were set.
     set: [bool; 3],
 }
@@ -57,24 +61,33 @@ pub struct Command {
 #[derive(Debug)]
 enum Way {
     /// The program.
-    Native(ConfineFailure),
-    /// A supervisor, whose reports come here.
-    Supervised(OwnedFd),
+    Native(Option<ConfineFailure>),
+    /// A supervisor.
+    Supervised {
+        /// Where its report comes.
+        reports: OwnedFd,
+        /// The program's environment.
+        variables: Variables,
+    },
+}
+
+/// What a child does between fork and exec, behind all that its caller wants done there.
+#[derive(Debug)]
+enum Last {
+    Confine(Kernel),
+    Keep(Given),
 }
 
 impl Command {
     /// `program` is looked up in `PATH`, as ever. In a lane that takes a supervisor, that is the calling program.
     ///
     /// # Errors
-    /// [`RunError::NoSupervisor`]: it has never called [`supervise_if_asked`](crate::supervise_if_asked).
+    /// [`RunError::NoSupervisor`]: it has never called [`supervise_if_asked`](crate::supervise_if_asked), or too late.
     /// [`RunError::Start`]: descriptors cannot be made.
     pub fn new(program: impl AsRef<OsStr>, choice: &Choice) -> Result<Self, RunError> {
         match choice {
-            Choice::Tasks { .. } => Self::native(program.as_ref(), choice),
-            _ => {
-                let by = supervisor::this_program().ok_or(RunError::NoSupervisor(choice.lane()))?;
-                Self::supervised_by(by, program, choice)
-            }
+            Choice::Tasks { kernel, .. } => Ok(Self::native(program.as_ref(), kernel)),
+            _ => Self::supervised_by(supervisor::this_program(choice.lane())?, program, choice),
         }
     }
 
@@ -89,21 +102,28 @@ impl Command {
         choice: &Choice,
     ) -> Result<Self, RunError> {
         let program = program.as_ref();
-        if choice.lane() == Lane::Tasks {
-            return Self::native(program, choice);
+        if let Choice::Tasks { kernel, .. } = choice {
+            return Ok(Self::native(program, kernel));
         }
         let (reports, report) = Outcome::channel()?;
         let mut std = std::process::Command::new(supervisor.as_ref());
-        Handover::give(Plan::of(choice)?.write()?, report, &mut std)?;
+        let given = Given::new(Plan::of(choice)?.write()?, report, &mut std)?;
         std.arg(program);
-        Ok(Self { program: program.to_owned(), way: Way::Supervised(reports), std, set: [false; 3] })
+        Ok(Self::of(
+            program,
+            Way::Supervised { reports, variables: Variables::default() },
+            std,
+            Last::Keep(given),
+        ))
     }
 
-    fn native(program: &OsStr, choice: &Choice) -> Result<Self, RunError> {
-        let mut std = std::process::Command::new(program);
-        let Choice::Tasks { kernel, .. } = choice else { return Err(RunError::NoSupervisor(choice.lane())) };
-        let failure = kernel.confine(&mut std)?;
-        Ok(Self { program: program.to_owned(), way: Way::Native(failure), std, set: [false; 3] })
+    fn native(program: &OsStr, kernel: &Kernel) -> Self {
+        let std = std::process::Command::new(program);
+        Self::of(program, Way::Native(None), std, Last::Confine(kernel.clone()))
+    }
+
+    fn of(program: &OsStr, way: Way, std: std::process::Command, last: Last) -> Self {
+        Self { program: program.to_owned(), folder: None, way, std, last: Some(last), set: [false; 3] }
     }
 
     /// One more argument for the program.
@@ -118,9 +138,16 @@ impl Command {
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets a variable of its environment. A supervisor's own environment is the caller's, whatever the program's is.
     pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
-        self.std.env(key, value);
+        match &mut self.way {
+            Way::Supervised { variables, .. } => {
+                variables.set(&mut self.std, key.as_ref(), Some(value.as_ref()));
+            }
+            Way::Native(_) => {
+                self.std.env(key, value);
+            }
+        }
         self
     }
 
@@ -129,24 +156,37 @@ impl Command {
         &mut self,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
     ) -> &mut Self {
-        self.std.envs(variables);
+        variables.into_iter().for_each(|(key, value)| {
+            self.env(key, value);
+        });
         self
     }
 
     /// Takes a variable out of its environment.
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Self {
-        self.std.env_remove(key);
+        match &mut self.way {
+            Way::Supervised { variables, .. } => variables.set(&mut self.std, key.as_ref(), None),
+            Way::Native(_) => {
+                self.std.env_remove(key);
+            }
+        }
         self
     }
 
     /// Gives it no variables of the calling process.
     pub fn env_clear(&mut self) -> &mut Self {
-        self.std.env_clear();
+        match &mut self.way {
+            Way::Supervised { variables, .. } => variables.clear(&mut self.std),
+            Way::Native(_) => {
+                self.std.env_clear();
+            }
+        }
         self
     }
 
     /// The folder that it runs in.
     pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Self {
+        self.folder = Some(folder.as_ref().to_owned());
         self.std.current_dir(folder);
         self
     }
@@ -172,8 +212,27 @@ impl Command {
         self
     }
 
-    /// For what else the standard library offers: user and group, process group, `pre_exec`. All of it comes before the
-    /// policies are in force. An `arg0` would be the supervisor's.
+    /// Its user, as of [`CommandExt::uid`]; a supervisor's, too.
+    pub fn uid(&mut self, uid: u32) -> &mut Self {
+        self.std.uid(uid);
+        self
+    }
+
+    /// Its group, likewise.
+    pub fn gid(&mut self, gid: u32) -> &mut Self {
+        self.std.gid(gid);
+        self
+    }
+
+    /// Its process group, likewise; 0 is one of its own.
+    pub fn process_group(&mut self, group: i32) -> &mut Self {
+        self.std.process_group(group);
+        self
+    }
+
+    /// For what else the standard library offers before the first [`spawn`](Self::spawn), such as `pre_exec`: all of it comes
+    /// before the policies are in force. Environment and standard descriptors are for the methods of this type. An `arg0`
+    /// would be the supervisor's.
     pub fn as_std_mut(&mut self) -> &mut std::process::Command {
         &mut self.std
     }
@@ -183,36 +242,40 @@ impl Command {
     /// # Errors
     /// See [`RunError`]; the program has not run.
     pub fn spawn(&mut self) -> Result<Child, RunError> {
+        self.put_last()?;
+        // Of children that somebody else has started by this command.
         match &self.way {
-            Way::Native(failure) => self.std.spawn().map_err(|error| match failure.take() {
-                Some(error) => RunError::Confine(error),
-                None => self.not_executed(error),
-            }),
-            Way::Supervised(reports) => {
-                let mut child = self.std.spawn().map_err(|error| {
-                    let supervisor = self.std.get_program().display();
-                    RunError::Supervisor(format!("{supervisor}, which is to supervise the program: {error}"))
-                })?;
-                match report(reports, &child) {
-                    Ok(Some(Outcome::Runs)) => Ok(child),
-                    other => {
-                        // Whatever the reason, nobody runs on whose start has failed.
-                        let _ = child.kill();
-                        let status = child.wait()?;
-                        Err(match other? {
-                            Some(Outcome::NotExecuted { errno }) => {
-                                self.not_executed(io::Error::from_raw_os_error(errno))
-                            }
-                            Some(Outcome::Failed { reason }) => RunError::Supervisor(reason),
-                            _ => RunError::Supervisor(format!(
-                                "{} ended without a word ({status}): does its `main` begin with \
-                                 `ringwarden::supervise_if_asked`?",
-                                self.std.get_program().display()
-                            )),
-                        })
-                    }
-                }
+            Way::Native(failure) => while failure.as_ref().is_some_and(|failure| failure.take().is_some()) {},
+            Way::Supervised { reports, .. } => while let Ok(Some(_)) = Outcome::receive(reports) {},
+        }
+        let spawned = self.std.spawn();
+        match (&self.way, spawned) {
+            (Way::Native(_), Ok(child)) => Ok(child),
+            (Way::Native(failure), Err(error)) => {
+                let confine = failure.as_ref().and_then(ConfineFailure::take);
+                Err(confine.map_or_else(|| self.not_spawned(error), RunError::Confine))
             }
+            (Way::Supervised { .. }, Err(error)) => Err(self.not_spawned(error)),
+            (Way::Supervised { reports, .. }, Ok(mut child)) => match report(reports, &child) {
+                Ok(Some(Outcome::Runs)) => Ok(child),
+                other => {
+                    // Whatever the reason, nobody runs on whose start has failed.
+                    let _ = child.kill();
+                    // None where somebody else collects children.
+                    let status = child.wait().map_or_else(|_| String::new(), |status| format!(" ({status})"));
+                    Err(match other? {
+                        Some(Outcome::NotExecuted { errno }) => {
+                            self.not_executed(io::Error::from_raw_os_error(errno))
+                        }
+                        Some(Outcome::Failed { reason }) => RunError::Supervisor(reason),
+                        _ => RunError::Supervisor(format!(
+                            "{} ended without a word{status}: does its `main` begin with \
+                             `ringwarden::supervise_if_asked`?",
+                            self.std.get_program().display()
+                        )),
+                    })
+                }
+            },
         }
     }
 
@@ -230,8 +293,7 @@ impl Command {
     /// See [`RunError`].
     pub fn output(&mut self) -> Result<Output, RunError> {
         let set = self.set;
-        let collecting = [Stdio::null, Stdio::piped, Stdio::piped];
-        self.set_others(set, collecting);
+        self.set_others(set, [Stdio::null, Stdio::piped, Stdio::piped]);
         let child = self.spawn();
         self.set_others(set, [Stdio::inherit; 3]);
         Ok(child?.wait_with_output()?)
@@ -247,6 +309,41 @@ impl Command {
         }
     }
 
+    /// Has children do the last things, once the caller has said all that comes before.
+    fn put_last(&mut self) -> io::Result<()> {
+        match self.last.take() {
+            Some(Last::Confine(kernel)) => match kernel.confine(&mut self.std) {
+                Ok(failure) => self.way = Way::Native(Some(failure)),
+                Err(error) => {
+                    self.last = Some(Last::Confine(kernel));
+                    return Err(error);
+                }
+            },
+            Some(Last::Keep(given)) => given.keep(&mut self.std),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Why the system has started no child.
+    fn not_spawned(&self, error: io::Error) -> RunError {
+        use io::ErrorKind::{ArgumentListTooLong, InvalidInput, NotADirectory, NotFound, PermissionDenied};
+        if let (Some(folder), NotFound | NotADirectory | PermissionDenied) = (&self.folder, error.kind())
+            && let Err(error) = std::fs::read_dir(folder)
+        {
+            return RunError::Folder { folder: folder.clone(), error };
+        }
+        match (&self.way, error.kind()) {
+            (_, InvalidInput) => error.into(),
+            (Way::Native(_), _) | (_, ArgumentListTooLong) => self.not_executed(error),
+            (_, NotFound | PermissionDenied) => {
+                let supervisor = self.std.get_program().display();
+                RunError::Supervisor(format!("{supervisor}, which is to supervise the program: {error}"))
+            }
+            _ => error.into(),
+        }
+    }
+
     fn not_executed(&self, error: io::Error) -> RunError {
         ExecError::new(self.program.to_string_lossy(), error).into()
     }
@@ -254,23 +351,31 @@ impl Command {
 
 /// What is left of it for others to start: why the program was not executed, if so, a supervisor then tells on standard
 /// error and by its exit status, as `ringwarden run` does.
-impl From<Command> for std::process::Command {
-    fn from(command: Command) -> Self {
-        command.std
+impl TryFrom<Command> for std::process::Command {
+    type Error = io::Error;
+
+    fn try_from(mut command: Command) -> io::Result<Self> {
+        command.put_last()?;
+        Ok(command.std)
     }
 }
 
 /// Waits for a supervisor's report; `None` where it ends without one.
 fn report(reports: &OwnedFd, child: &Child) -> io::Result<Option<Outcome>> {
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or(Errno::SRCH)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut fds = [PollFd::new(reports, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
-    while let Err(error) = poll(&mut fds, None) {
-        if error != Errno::INTR {
-            return Err(error.into());
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let mut fds = [PollFd::new(reports, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+            while let Err(error) = poll(&mut fds, None) {
+                if error != Errno::INTR {
+                    return Err(error.into());
+                }
+            }
         }
+        // It has ended, and somebody else has collected it.
+        Err(Errno::SRCH) => {}
+        Err(error) => return Err(error.into()),
     }
-    // Those that it makes before its end are there by then.
-    let reported = fds[0].revents().contains(PollFlags::IN);
-    if reported { Outcome::receive(reports).map(Some) } else { Ok(None) }
+    // What it sends before its end is there by then, whichever of the two was seen first.
+    Outcome::receive(reports)
 }

@@ -26,7 +26,10 @@ pub struct Confinement {
 #[non_exhaustive]
 pub enum ConfinementError {
     /// It has other threads, which filters would not reach. Nothing was done.
-    #[error("the process has {others} threads beside the calling one, which would not be confined")]
+    #[error(
+        "the process has {others} threads beside the calling one, which would not be confined; io_urings have some of \
+         the kernel's, too, until they are closed"
+    )]
     Threads {
         /// How many.
         others: usize,

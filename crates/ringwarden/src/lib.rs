@@ -44,7 +44,7 @@
 //! ```
 //!
 //! `examples/hold.rs` starts programs from threads, `examples/confine.rs` locks itself down, `examples/judge.rs` names the rules
-//! behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::requests`].
+//! behind verdicts; `examples/emulate` is a ring in user space under a policy, by [`filter::Requests`].
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -80,6 +80,7 @@ pub use ringwarden_learn as learn;
 pub use ringwarden_policy as policy;
 pub use ringwarden_profile as profile;
 pub use ringwarden_refusals as refusals;
+pub use ringwarden_seccomp_import as seccomp_import;
 pub use ringwarden_uapi as uapi;
 pub use run::RunError;
 pub use supervisor::supervise_if_asked;

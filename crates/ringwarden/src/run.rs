@@ -23,10 +23,29 @@ pub enum RunError {
     Guard(guard::Error),
     /// The lane takes a process beside the program, and there is nobody to be that.
     #[error(
-        "the lane {0} takes a process beside the program: call `ringwarden::supervise_if_asked` first in `main`, or name \
-         a program that does by `Command::supervised_by`, such as `ringwarden` itself"
+        "the lane {lane} takes a process beside the program: {}, or name a program that does by \
+         `Command::supervised_by`, such as `ringwarden` itself",
+        if *.late {
+            "`ringwarden::supervise_if_asked` was called when there were threads already: call it before they are \
+             started, a runtime's too"
+        } else {
+            "call `ringwarden::supervise_if_asked` first in `main`"
+        }
     )]
-    NoSupervisor(crate::Lane),
+    NoSupervisor {
+        /// The lane.
+        lane: crate::Lane,
+        /// There were threads when somebody asked to be one.
+        late: bool,
+    },
+    /// The folder that it is to run in cannot be entered.
+    #[error("{}: {error}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// That process has not started the program.
     #[error("{0}")]
     Supervisor(String),

@@ -1,14 +1,14 @@
 //! The process beside a program that the standard library has started: what it is told, and what it says.
 
+use crate::choice;
 use crate::run::RunError;
 use crate::{Choice, Enforcement, Lane};
 use ringwarden_guard::Maker;
 use ringwarden_kernel::Status;
-use ringwarden_launch::{FAILED, Handover};
+use ringwarden_launch::{FAILED, Handover, is_privileged, sealed};
 use ringwarden_policy::Policy;
 use ringwarden_uapi::KernelModel;
 use rustix::fd::OwnedFd;
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Plans are for supervisors of the same version.
@@ -28,27 +28,48 @@ const LONGEST: usize = 64 << 10;
 const LONGEST_REASON: usize = 4096;
 
 /// Whether this program can be executed again as a supervisor.
-static ASKS: AtomicBool = AtomicBool::new(false);
+static ASKS: AtomicU8 = AtomicU8::new(NEVER);
+const NEVER: u8 = 0;
+const IN_TIME: u8 = 1;
+/// When there were threads already, beside which nobody can supervise.
+const LATE: u8 = 2;
 
 /// Supervises a program, and never returns, if the calling process was started for that by a
 /// [`Command`](crate::Command) of another process that executes the same program; otherwise does nothing.
 ///
 /// To be called first in `main`, before threads are started and anything is opened, by programs that start others
-/// under policies.
+/// under policies: what comes before it is done again for each program, and `spawn` waits for that. A `main` that a runtime
+/// makes (`#[tokio::main]`) has threads already; one that builds its runtime behind this call has not.
+///
+/// A program that has more privileges than who executes it (set-user-ID, set-group-ID, file capabilities) supervises nobody:
+/// the arguments are not its own.
 pub fn supervise_if_asked() {
-    ASKS.store(true, Ordering::Relaxed);
+    let tasks = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if !is_privileged() {
+        ASKS.store(if tasks == 1 { IN_TIME } else { LATE }, Ordering::Relaxed);
+    }
     let status = match Handover::receive() {
         None => return,
-        Some(Ok((Handover { plan, report }, argv))) => supervise(plan, report, &argv),
+        Some(Ok((Handover { plan, report }, argv))) => {
+            // For people: /proc/self/exe would be called `exe`.
+            let _ = rustix::thread::set_name(c"ringwarden");
+            supervise(plan, report, &argv)
+        }
         Some(Err(error)) => tell(format_args!("there is no plan for a supervisor ({error})"), FAILED),
     };
     std::process::exit(status.into());
 }
 
 /// The program that this process executes, if it supervises where it is asked.
-pub(crate) fn this_program() -> Option<PathBuf> {
-    // That of the child, which has not executed anything yet: whatever became of the file's name.
-    ASKS.load(Ordering::Relaxed).then(|| PathBuf::from("/proc/self/exe"))
+///
+/// # Errors
+/// It does not, which the lane takes.
+pub(crate) fn this_program(lane: Lane) -> Result<PathBuf, RunError> {
+    match ASKS.load(Ordering::Relaxed) {
+        // That of the child, which has not executed anything yet: whatever became of the file's name.
+        IN_TIME => Ok(PathBuf::from("/proc/self/exe")),
+        asks => Err(RunError::NoSupervisor { lane, late: asks == LATE }),
+    }
 }
 
 /// What a supervisor has to do.
@@ -57,6 +78,8 @@ pub(crate) struct Plan {
     version: String,
     lane: String,
     model: String,
+    own_filters: bool,
+    permissive: bool,
     /// Names and texts of the files of each policy.
     policies: Vec<Vec<(String, String)>>,
 }
@@ -86,15 +109,15 @@ impl Plan {
             version: VERSION.to_owned(),
             lane: choice.lane().to_string(),
             model: enforcement.filters().model().to_string(),
+            own_filters: matches!(choice, Choice::Split { own_filters: true, .. }),
+            permissive: matches!(choice, Choice::Split { permissive: true, .. }),
             policies: enforcement.layers().iter().map(files).collect::<Result<_, RunError>>()?,
         })
     }
 
     /// A file that holds it, and has no name.
-    pub(crate) fn write(&self) -> io::Result<File> {
-        let mut file = File::from(memfd_create(c"ringwarden plan", MemfdFlags::CLOEXEC)?);
-        file.write_all(&serde_json::to_vec(self)?)?;
-        Ok(file)
+    pub(crate) fn write(&self) -> io::Result<OwnedFd> {
+        sealed(c"ringwarden plan", &serde_json::to_vec(self)?)
     }
 
     fn read(file: OwnedFd) -> Result<Self, String> {
@@ -135,7 +158,10 @@ impl Plan {
                 Choice::Restricted { enforcement, operations }
             }
             Lane::Filtered => Choice::Filtered { enforcement, model },
-            Lane::Split => Choice::Split { enforcement, why: Vec::new() },
+            Lane::Split => {
+                let (own_filters, permissive) = (self.own_filters, self.permissive);
+                Choice::Split { enforcement, why: Vec::new(), own_filters, permissive }
+            }
         })
     }
 }
@@ -146,16 +172,17 @@ impl Outcome {
         Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
     }
 
-    /// Receives the one that is there.
-    pub(crate) fn receive(reports: &OwnedFd) -> io::Result<Self> {
+    /// Receives the one that is there, if there is one.
+    pub(crate) fn receive(reports: &OwnedFd) -> io::Result<Option<Self>> {
         let mut bytes = vec![0; LONGEST];
         let count = loop {
             match recv(reports, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(None),
                 other => break other?.0,
             }
         };
-        Ok(serde_json::from_slice(&bytes[..count])?)
+        Ok(Some(serde_json::from_slice(&bytes[..count])?))
     }
 
     /// Whether somebody will receive it.
@@ -205,7 +232,9 @@ fn run(choice: Choice, argv: &[OsString], runs: impl FnOnce() + Send + 'static) 
             Maker::new(operations, enforcement.calls()).told_of_exec(runs).run(argv)?
         }
         Choice::Filtered { enforcement, .. } => enforcement.filtering_maker().told_of_exec(runs).run(argv)?,
-        Choice::Split { enforcement, .. } => enforcement.guard().told_of_exec(runs).run(argv)?,
+        Choice::Split { enforcement, own_filters, permissive, .. } => {
+            choice::guard(&enforcement, own_filters, permissive).told_of_exec(runs).run(argv)?
+        }
     })
 }
 

@@ -25,11 +25,13 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod broken;
 mod item;
 mod preamble;
 mod reader;
 
+pub use broken::Broken;
 pub use item::{Item, NO_RULE, Request, Verdict, WORDS, push};
 pub use preamble::{Policy, Preamble};
-pub use reader::{Broken, Reader};
+pub use reader::Reader;
 pub use zerocopy::little_endian::U32 as Word;

@@ -1,6 +1,6 @@
 //! [`Preamble`]: what a trace begins with.
 
-use crate::reader::Broken;
+use crate::broken::Broken;
 use std::io::Read;
 
 /// The last byte is the version of the form.

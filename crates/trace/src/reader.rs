@@ -1,5 +1,6 @@
 //! [`Reader`]: the items of a trace, one after the other.
 
+use crate::broken::Broken;
 use crate::item::{Item, LONGEST_RULE, NO_RULE, REGISTER, REQUEST, RING, RULE, Request, Verdict};
 use crate::preamble::{Preamble, text};
 use std::io::{BufRead, BufReader, Read};
@@ -7,21 +8,6 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// The most rules of a trace: a program cannot make more, so that what claims to have more is no trace.
 const MOST_RULES: u32 = 1 << 20;
-
-/// Why a stream is no trace, or not one to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Broken {
-    /// It begins as no trace of this version does.
-    #[error("it is no trace of this version")]
-    Version,
-    /// Something in it is not what it has to be.
-    #[error("{0} is wrong")]
-    Form(&'static str),
-    /// It cannot be read, or ends within an item.
-    #[error("it cannot be read: {0}")]
-    Read(#[from] std::io::Error),
-}
 
 /// Reads a trace.
 #[derive(Debug)]

@@ -1,73 +1,5 @@
 //! Judging rings of one's own: the requests of a ring that somebody other than the kernel carries out, from raw SQE to
-//! CQE.
-//!
-//! For virtual machine monitors, kernels in user space and rings between threads. [`Requests`] holds what passes from
-//! one request of a ring to the next, and decides as Linux 7.x does: which are let through, which fail with what, what
-//! becomes of those linked to them, who has to wait for a drain, where a submission ends. It runs nothing itself.
-//!
-//! ```
-//! use ringwarden_cbpf::asm::assemble;
-//! use ringwarden_filter::{Errno, FilterSet, KernelModel, Next, Registration, Requests, Rules, UserMemory};
-//! use ringwarden_uapi::{Opcode, ring::{SetupFlags, Sqe, SqeFlags}};
-//!
-//! struct Nothing; // A submitter without any memory.
-//! impl UserMemory for Nothing {
-//!     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> { Err(Errno::EFAULT) }
-//! }
-//!
-//! let mut set = FilterSet::new(KernelModel::V7_3);
-//! set.register(Registration::new(Opcode::WRITE, &assemble("ret #0")?))?;
-//!
-//! let mut requests = Requests::new(KernelModel::V7_3, SetupFlags::empty());
-//! let link = SqeFlags::IO_LINK.bits();
-//! let submission = [
-//!     Sqe { opcode: Opcode::NOP.0, user_data: 1, ..Sqe::default() },
-//!     Sqe { opcode: Opcode::WRITE.0, user_data: 2, flags: link, ..Sqe::default() },
-//!     Sqe { opcode: Opcode::NOP.0, user_data: 3, ..Sqe::default() },
-//! ];
-//! let mut cqes = Vec::new();
-//! let mut act = |requests: &mut Requests| while let Some(next) = requests.next() {
-//!     match next {
-//!         Next::Start(started) => requests.complete(started.id, 0).expect("it was started"), // All are NOPs.
-//!         Next::Post(cqe) => cqes.push((cqe.user_data, cqe.res)),
-//!     }
-//! };
-//! for sqe in submission {
-//!     let submitted = requests.submit(&Rules::from(&set), sqe, &Nothing);
-//!     act(&mut requests);
-//!     if !submitted.goes_on { break; }
-//! }
-//! assert_eq!(requests.end(), 3); // What `io_uring_enter(2)` returns.
-//! act(&mut requests);
-//! assert_eq!(cqes, [(1, 0), (2, Errno::EACCES.negated()), (3, Errno::ECANCELED.negated())]);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # What is left to whoever emulates
-//!
-//! - The ring: heads, tails, the index array (an index beyond the ring ends a submission; the head passes it, the count
-//!   of the call does not), CQEs that find no room. Slots become the submitter's again once they are copied.
-//! - Carrying out what is [started](Next::Start), by the [copies](Started) that were judged and not by the ring or the
-//!   memory they came from. What was not copied (buffers, names of attributes) is the operation's to read.
-//! - Errors that an operation finds when it runs: this crate prepares what an SQE and the memory it points at decide,
-//!   without the rarer checks of flags ([`prep`](crate::prep)). Registered files, buffers and personalities are not
-//!   known here; a request with a personality is EINVAL.
-//! - CQEs before a request's last (`IORING_CQE_F_MORE`), which go straight to the ring; cancelling; timers. The
-//!   notification that the kernel posts behind a SEND_ZC or SENDMSG_ZC, even a denied one, is not announced
-//!   (`IORING_CQE_F_MORE`) and does not come.
-//! - A limit to how much is [in flight](Requests::in_flight): there is none, as a submitter may link and wait for ever.
-//!
-//! # Sources
-//!
-//! `io_submit_sqes` and what it calls, `io_init_req`, `io_submit_fail_init`, `io_drain_req` and `io_queue_deferred`
-//! (`io_uring/io_uring.c`), `io_disarm_next` and `io_fail_links` (`io_uring/timeout.c`), Linux 7.2. The case tables
-//! that hold this module against running kernels are conformance/batches.toml, restrictions.toml and preparation.toml;
-//! `cargo xtask kernel-fuzz` does so with random submissions.
-//!
-//! The order of completions is the kernel's where that is fixed and the [`next`](Requests::next) steps are taken after
-//! each [`submit`](Requests::submit): what completes at once comes when the submission ends, in its order; what a
-//! completion sets off comes after. Workers (IOSQE_ASYNC) of the kernel run beside all that; here they are started
-//! behind it.
+//! CQE. [`Requests`] says how; it keeps what the kernel keeps, and does with it what the kernel does.
 
 mod admission;
 mod entry;
@@ -87,9 +19,80 @@ use table::{Live, State, Table};
 
 const LINKS: SqeFlags = SqeFlags::IO_LINK.union(SqeFlags::IO_HARDLINK);
 
-/// The requests of one ring, as its kernel keeps them: see the [module](self).
+/// The requests of a ring that somebody other than the kernel carries out, from raw SQE to CQE.
 ///
-/// Belongs to one thread at a time, as submissions of a ring do. What takes memory is requests in flight.
+/// For virtual machine monitors, kernels in user space and rings between threads. It holds what passes from
+/// one request of a ring to the next, and decides as Linux 7.x does: which are let through, which fail with what, what
+/// becomes of those linked to them, who has to wait for a drain, where a submission ends. It runs nothing itself.
+///
+/// ```
+/// use ringwarden_cbpf::asm::assemble;
+/// use ringwarden_filter::{Errno, FilterSet, KernelModel, Next, Registration, Requests, Rules, UserMemory};
+/// use ringwarden_uapi::{Opcode, ring::{SetupFlags, Sqe, SqeFlags}};
+///
+/// struct Nothing; // A submitter without any memory.
+/// impl UserMemory for Nothing {
+///     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Errno> { Err(Errno::EFAULT) }
+/// }
+///
+/// let mut set = FilterSet::new(KernelModel::V7_3);
+/// set.register(Registration::new(Opcode::WRITE, &assemble("ret #0")?))?;
+///
+/// let mut requests = Requests::new(KernelModel::V7_3, SetupFlags::empty());
+/// let link = SqeFlags::IO_LINK.bits();
+/// let submission = [
+///     Sqe { opcode: Opcode::NOP.0, user_data: 1, ..Sqe::default() },
+///     Sqe { opcode: Opcode::WRITE.0, user_data: 2, flags: link, ..Sqe::default() },
+///     Sqe { opcode: Opcode::NOP.0, user_data: 3, ..Sqe::default() },
+/// ];
+/// let mut cqes = Vec::new();
+/// let mut act = |requests: &mut Requests| while let Some(next) = requests.next() {
+///     match next {
+///         Next::Start(started) => requests.complete(started.id, 0).expect("it was started"), // All are NOPs.
+///         Next::Post(cqe) => cqes.push((cqe.user_data, cqe.res)),
+///     }
+/// };
+/// for sqe in submission {
+///     let submitted = requests.submit(&Rules::from(&set), sqe, &Nothing);
+///     act(&mut requests);
+///     if !submitted.goes_on { break; }
+/// }
+/// assert_eq!(requests.end(), 3); // What `io_uring_enter(2)` returns.
+/// act(&mut requests);
+/// assert_eq!(cqes, [(1, 0), (2, Errno::EACCES.negated()), (3, Errno::ECANCELED.negated())]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What is left to whoever emulates
+///
+/// - The ring: heads, tails, the index array (an index beyond the ring ends a submission; the head passes it, the count
+///   of the call does not), CQEs that find no room. Slots become the submitter's again once they are copied.
+/// - Carrying out what is [started](Next::Start), by the [copies](Started) that were judged and not by the ring or the
+///   memory they came from. What was not copied (buffers, names of attributes) is the operation's to read.
+/// - Errors that an operation finds when it runs: this crate prepares what an SQE and the memory it points at decide,
+///   without the rarer checks of flags ([`prep`](crate::prep)). Registered files, buffers and personalities are not
+///   known here; a request with a personality is EINVAL.
+/// - CQEs before a request's last (`IORING_CQE_F_MORE`), which go straight to the ring; cancelling; timers. The
+///   notification that the kernel posts behind a SEND_ZC or SENDMSG_ZC, even a denied one, is not announced
+///   (`IORING_CQE_F_MORE`) and does not come.
+/// - A limit to how much is [in flight](Requests::in_flight): there is none, as a submitter may link and wait for ever.
+///
+/// # Sources
+///
+/// `io_submit_sqes` and what it calls, `io_init_req`, `io_submit_fail_init`, `io_drain_req` and `io_queue_deferred`
+/// (`io_uring/io_uring.c`), `io_disarm_next` and `io_fail_links` (`io_uring/timeout.c`), Linux 7.2. The case tables
+/// that hold this against running kernels are conformance/batches.toml, restrictions.toml and preparation.toml;
+/// `cargo xtask kernel-fuzz` does so with random submissions.
+///
+/// The order of completions is the kernel's where that is fixed and the [`next`](Requests::next) steps are taken after
+/// each [`submit`](Requests::submit): what completes at once comes when the submission ends, in its order; what a
+/// completion sets off comes after. Workers (IOSQE_ASYNC) of the kernel run beside all that; here they are started
+/// behind it.
+///
+/// # Threads and memory
+///
+/// It belongs to one thread at a time, as submissions of a ring do; filters may be [shared](crate::SharedFilters). It takes
+/// memory for as many requests as were in flight at most.
 #[derive(Debug)]
 pub struct Requests {
     model: KernelModel,

@@ -5,8 +5,8 @@ use ringwarden_cbpf::Insn;
 use ringwarden_cbpf::asm::assemble;
 use ringwarden_conformance::{Action, Entries, Filter, Outcome, Request, Step, Target};
 use ringwarden_filter::{
-    Errno, KernelModel, Limits, Machine, Next, Privileges, RawSqe, Refusal, RequestId, Requests, Ring, Rules,
-    Started, Submitted, Task, requests,
+    Errno, KernelModel, Limits, Machine, Next, Outcome as Ended, Privileges, RawSqe, Refusal, RequestId,
+    Requests, Ring, Rules, Started, Submitted, Task,
 };
 use ringwarden_uapi::bpf::{Bpf, BpfFilter, CMD_FILTER};
 use ringwarden_uapi::restriction::TaskRestriction;
@@ -30,7 +30,7 @@ struct Queue {
     setup: SetupFlags,
     requests: Requests,
     /// What takes time.
-    running: VecDeque<(RequestId, requests::Outcome)>,
+    running: VecDeque<(RequestId, Ended)>,
     cqes: Vec<(u64, i32)>,
     waiting: VecDeque<Sqe>,
     count: u64,
@@ -276,7 +276,7 @@ enum Runs {
     /// It is over at once.
     Done(i32),
     /// It takes time.
-    Later(requests::Outcome),
+    Later(Ended),
 }
 
 /// What becomes of requests that are let through, as far as cases rely on it.
@@ -285,7 +285,7 @@ fn runs(started: &Started) -> Runs {
     match Opcode(sqe.opcode) {
         Opcode::TIMEOUT => {
             let failed = sqe.op_flags & ETIME_SUCCESS == 0;
-            Runs::Later(requests::Outcome { failed, ..requests::Outcome::from(Errno::ETIME.negated()) })
+            Runs::Later(Ended { failed, ..Ended::from(Errno::ETIME.negated()) })
         }
         Opcode::READ if sqe.fd == -1 => Runs::Done(Errno::EBADF.negated()),
         _ => Runs::Done(0),

@@ -44,9 +44,26 @@ pub(crate) fn rule(
     }
 }
 
-/// The outcome of an operation's rule, where it is the same for every request that decides it.
-pub(crate) fn outcome(source: &Arc<Source>, operation: Opcode, text: &str) -> Option<bool> {
-    let excerpt = Excerpt::new(source, text, 0..0);
+/// The outcome of a condition, as the rule of an operation, where its parts together have one and the same: `Some(true)`
+/// where every request meets it, `Some(false)` where none does.
+///
+/// Such a condition is no rule: [`Policy::parse`](crate::Policy::parse) refuses it as [`Code::Constant`]. Those who make
+/// conditions of something else learn what to write in its place. `None` where requests differ, or where that they do
+/// not is not found out by a bounded number of trials; also where a comparison always comes out the same by itself, and
+/// where `condition` cannot be read, or speaks of what the operation does not have.
+///
+/// ```
+/// use ringwarden_policy::constant_outcome;
+/// use ringwarden_uapi::Opcode;
+///
+/// let outcome = |condition| constant_outcome(Opcode::SOCKET, condition);
+/// assert_eq!(outcome("family != AF_INET || family != AF_INET6"), Some(true));
+/// assert_eq!(outcome("family == AF_INET && family == AF_INET6"), Some(false));
+/// assert_eq!(outcome("family == AF_INET || family == AF_INET6"), None);
+/// ```
+pub fn constant_outcome(operation: Opcode, condition: &str) -> Option<bool> {
+    let source = &Arc::new(Source::new("", condition));
+    let excerpt = Excerpt::new(source, condition, 0..0);
     let (names, (expr, errors)) = (Names::new(), parse::expression(source, &excerpt));
     let expr = expr.filter(|_| errors.is_empty())?;
     let mut checker = Checker { may_be_constant: true, ..Checker::new(source, &excerpt, &names, operation) };

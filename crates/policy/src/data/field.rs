@@ -33,8 +33,8 @@ pub struct Field {
     pub(crate) byte: usize,
     /// How it stands there.
     pub(crate) form: Form,
-    /// The bits of the stored value that belong to it, in place.
-    pub(crate) mask: u64,
+    /// The bits of the stored value that belong to it, in place: its values have no others. All 64 for an address.
+    pub mask: u64,
     /// The values of [`FAMILY_OF_ADDRESS`] under which the field exists; empty if it always does.
     pub(crate) families: &'static [u64],
 }

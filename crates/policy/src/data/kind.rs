@@ -33,7 +33,7 @@ macro_rules! kinds {
 
             /// Whether the named constants are plain numbers, whose single bits mean nothing:
             /// `AF_INET & AF_INET6` is not zero.
-            pub(crate) fn is_enumeration(self) -> bool {
+            pub fn is_enumeration(self) -> bool {
                 match self {
                     $(Self::$kind => $numbers,)*
                 }

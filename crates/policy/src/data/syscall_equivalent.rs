@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(SyscallEquivalent::of(Opcode(Opcode::LAST)), None);
     }
 
-    /// The import joins what it learns of several calls, but conditions of one only.
+    /// What makes a policy of a seccomp profile joins what it learns of several calls, but conditions of one only.
     #[test]
     fn calls_with_arguments_stand_alone_and_their_fields_exist() {
         for (call, arguments) in ARGUMENTS {

@@ -3,16 +3,14 @@
 //! From the kernel's headers (`asm/unistd_64.h`, `unistd_32.h`, `unistd_x32.h`, `asm-generic/unistd.h` and
 //! the tables of other architectures), Linux 7.2.
 
-use crate::diagnostic::suggest;
-
 /// Whether some architecture has a system call of that name.
-pub(super) fn is_known(name: &str) -> bool {
+pub(crate) fn is_known(name: &str) -> bool {
     CALLS.binary_search(&name).is_ok()
 }
 
 /// The call that was perhaps meant.
-pub(super) fn closest(name: &str) -> Option<&'static str> {
-    suggest::closest(name, CALLS.iter().copied())
+pub(crate) fn closest(name: &str) -> Option<&'static str> {
+    ringwarden_policy::closest(name, CALLS.iter().copied())
 }
 
 /// In alphabetical order.
@@ -93,7 +91,7 @@ const CALLS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::syscall_equivalent::SYSCALL_EQUIVALENTS;
+    use ringwarden_policy::SYSCALL_EQUIVALENTS;
 
     #[test]
     fn names_are_in_order_and_those_of_operations_among_them() {

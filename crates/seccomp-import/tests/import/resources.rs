@@ -2,7 +2,7 @@
 
 use crate::compare::import;
 use crate::oracle::Place;
-use ringwarden_policy::import::{Import, ImportError, Imported};
+use ringwarden_seccomp_import::{Import, ImportError, Imported};
 
 const PLAIN: Place<'static> = Place { capabilities: &[], kernel: (6, 10) };
 

@@ -1,13 +1,13 @@
 //! What a profile says that may not be what it was meant to say, or that no policy can say.
 
-use super::call;
+use crate::call;
 use ringwarden_profile::{Action, Profile};
 
 /// How many names are told; the others are counted.
 const MOST: usize = 20;
 
 /// What to warn of, a sentence each.
-pub(super) fn all(profile: &Profile) -> Vec<String> {
+pub(crate) fn all(profile: &Profile) -> Vec<String> {
     let mut doubts = Vec::new();
     if profile.listener_path.is_some() || profile.listener_metadata.is_some() {
         doubts.push(

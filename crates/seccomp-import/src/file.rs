@@ -1,12 +1,10 @@
 //! The policy as a file, for people to review.
 
-use super::verdict::{Verdict, decide};
-use super::{Import, Rule, Ruling, sample};
-use crate::data::field::Field;
-use crate::data::group::GROUPS;
-use crate::data::syscall_equivalent::Argument;
-use crate::data::value::FieldValue;
-use crate::layout::{self, Table, Value};
+use crate::ruling::{Rule, Ruling};
+use crate::sample;
+use crate::verdict::{Verdict, decide};
+use ringwarden_policy::layout::{self, Table, Value};
+use ringwarden_policy::{Argument, Field, FieldValue, GROUPS};
 use ringwarden_profile::{ARCHITECTURE, NATIVE, Profile, Setting};
 use ringwarden_uapi::Opcode;
 use std::collections::BTreeMap;
@@ -18,44 +16,53 @@ const WIDTH: usize = 98;
 /// Without these calls there is no io_uring at all.
 const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
 
-/// The text of the policy.
-pub(super) fn write(
-    import: &Import,
-    profile: &Profile,
-    setting: &Setting<'_>,
-    rulings: &[Ruling],
-    warnings: &[String],
-) -> String {
-    let mut head = Comment(String::new());
-    head.add(format_args!(
-        "No wider than the seccomp profile {}: no request passes that the profile denies as a system call. \
-         Imported by Ringwarden.",
-        import.origin
-    ));
-    head.add("");
-    head.setting(setting);
-    head.architectures(profile);
-    head.io_uring(profile, setting);
-    for warning in warnings {
-        head.add_to("Note: ", warning);
+/// What is in the file.
+pub(crate) struct File<'i> {
+    /// What the policy is called.
+    pub(crate) name: &'i str,
+    /// What comments call the profile.
+    pub(crate) origin: &'i str,
+    pub(crate) profile: &'i Profile,
+    pub(crate) setting: Setting<'i>,
+    /// Those of all operations, in numeric order.
+    pub(crate) rulings: &'i [Ruling],
+    pub(crate) warnings: &'i [String],
+}
+
+impl File<'_> {
+    /// The text of the policy.
+    pub(crate) fn text(&self) -> String {
+        let Self { name, origin, profile, setting, rulings, warnings } = *self;
+        let mut head = Comment(String::new());
+        head.add(format_args!(
+            "No wider than the seccomp profile {origin}: no request passes that the profile denies as a system \
+             call. Imported by Ringwarden."
+        ));
+        head.add("");
+        head.setting(setting);
+        head.architectures(profile);
+        head.io_uring(profile, setting);
+        for warning in warnings {
+            head.add_to("Note: ", warning);
+        }
+        let mut file = layout::File::new(&head.0);
+        file.blank();
+        file.key("version", Value::number(1));
+        file.key("name", Value::text(name));
+        file.key("default", Value::text("deny"));
+        let mut ops = Table::new("ops");
+        for group in GROUPS {
+            let members: Vec<_> =
+                group.members.iter().filter_map(|&member| rulings.get(usize::from(member.0))).collect();
+            of_group(&mut ops, group.name, &members);
+        }
+        denied(&mut ops, rulings);
+        file.table(ops);
+        for ruling in rulings {
+            tests(&mut file, ruling);
+        }
+        file.to_string()
     }
-    let mut file = layout::File::new(&head.0);
-    file.blank();
-    file.key("version", Value::number(1));
-    file.key("name", Value::text(&import.name));
-    file.key("default", Value::text("deny"));
-    let mut ops = Table::new("ops");
-    for group in GROUPS {
-        let members: Vec<_> =
-            group.members.iter().filter_map(|&member| rulings.get(usize::from(member.0))).collect();
-        of_group(&mut ops, group.name, &members);
-    }
-    denied(&mut ops, rulings);
-    file.table(ops);
-    for ruling in rulings {
-        tests(&mut file, ruling);
-    }
-    file.to_string()
 }
 
 /// Paragraphs, broken into lines.
@@ -97,7 +104,7 @@ impl Comment {
     }
 
     /// What the profile's `includes` and `excludes` were decided for.
-    fn setting(&mut self, setting: &Setting<'_>) {
+    fn setting(&mut self, setting: Setting<'_>) {
         let capabilities: Vec<_> = setting.capabilities.iter().map(ToString::to_string).collect();
         let with = match capabilities.is_empty() {
             true => "without capabilities".to_owned(),
@@ -128,9 +135,9 @@ impl Comment {
     }
 
     /// Whether the profile lets programs use io_uring at all.
-    fn io_uring(&mut self, profile: &Profile, setting: &Setting<'_>) {
+    fn io_uring(&mut self, profile: &Profile, setting: Setting<'_>) {
         let is_denied =
-            |call: &&str| !matches!(decide(profile, *setting, Opcode::NOP, call).verdict, Verdict::Allowed);
+            |call: &&str| !matches!(decide(profile, setting, Opcode::NOP, call).verdict, Verdict::Allowed);
         let denied: Vec<_> = IO_URING.into_iter().filter(is_denied).collect();
         if !denied.is_empty() {
             self.add(format_args!(

@@ -1,7 +1,7 @@
 //! Arguments on both sides of a formula, for the policy's own tests.
 
-use super::condition::{MOST, Values};
-use super::formula::Formula;
+use crate::condition::{MOST, Values};
+use crate::formula::Formula;
 use std::collections::BTreeMap;
 
 /// How many values of an argument are tried, and how many denied calls are given.
@@ -11,7 +11,7 @@ const DENIED: usize = 3;
 /// Arguments by index, and whether the formula allows them: one allowed call, where there is one
 /// among those tried, and a few denied ones. `usual` is a value that programs often give each
 /// argument.
-pub(super) fn of(formula: &Formula, usual: impl Fn(u8) -> u64) -> Vec<(BTreeMap<u8, u64>, bool)> {
+pub(crate) fn of(formula: &Formula, usual: impl Fn(u8) -> u64) -> Vec<(BTreeMap<u8, u64>, bool)> {
     let mut candidates: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
     for (&index, values) in formula.any.iter().chain(&formula.none).flat_map(|one| &one.0) {
         let numbers = candidates.entry(index).or_insert_with(|| vec![usual(index)]);

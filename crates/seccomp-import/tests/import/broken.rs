@@ -1,6 +1,6 @@
 //! Files that are no profiles: each is refused, at the place where it goes wrong.
 
-use ringwarden_policy::import::{Import, ImportError, ReadError};
+use ringwarden_seccomp_import::{Import, ImportError, ReadError};
 
 /// Where reading ends, and words of the reason.
 fn refused(json: &str) -> (usize, usize, String) {

@@ -6,11 +6,11 @@
 //! half is zero, or it repeats the sign bit. Where the two come out differently, the profile's
 //! stricter answer counts.
 
-use super::ranges::Ranges;
+use crate::ranges::Ranges;
 use ringwarden_profile::{Arg, Operator};
 
 /// The highest value of an argument that filters see.
-pub(super) const MOST: u64 = u32::MAX as u64;
+pub(crate) const MOST: u64 = u32::MAX as u64;
 
 const SIGN: u64 = 1 << 31;
 /// What a sign bit adds to the upper half.
@@ -18,7 +18,7 @@ const EXTENSION: u64 = u64::MAX << 32;
 
 /// Values of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Values {
+pub(crate) enum Values {
     Ranges(Ranges),
     /// Those that have `value` in the bits of `mask`; not all bits are in the mask, and some are.
     Bits {
@@ -29,7 +29,7 @@ pub(super) enum Values {
 
 /// Which way to err where the two calls of a request come out differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// The condition allows: it has to hold for both.
     Both,
     /// The condition denies: it is enough if it holds for one.
@@ -38,7 +38,7 @@ pub(super) enum Reading {
 
 impl Values {
     /// Those that meet a condition.
-    pub(super) fn of(arg: &Arg, reading: Reading) -> Self {
+    pub(crate) fn of(arg: &Arg, reading: Reading) -> Self {
         let Arg { value, value_two, op, .. } = *arg;
         let ranges = match op {
             Operator::Eq => Ranges::between(value, value),
@@ -83,7 +83,7 @@ impl Values {
     }
 
     /// Those that have `value` in the bits of `mask`.
-    pub(super) fn bits(mask: u64, value: u64) -> Self {
+    pub(crate) fn bits(mask: u64, value: u64) -> Self {
         match mask {
             0 => Self::all(),
             MOST => Self::Ranges(Ranges::between(value, value)),
@@ -91,16 +91,16 @@ impl Values {
         }
     }
 
-    pub(super) fn all() -> Self {
+    pub(crate) fn all() -> Self {
         Self::Ranges(Ranges::between(0, MOST))
     }
 
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self::Ranges(Ranges::none())
     }
 
     /// The same among values that have no bits but those of `possible`.
-    pub(super) fn among(self, possible: u64) -> Self {
+    pub(crate) fn among(self, possible: u64) -> Self {
         match self {
             Self::Bits { value, .. } if value & !possible != 0 => Self::none(),
             Self::Bits { mask, value } if mask & possible == possible => {
@@ -115,15 +115,15 @@ impl Values {
         }
     }
 
-    pub(super) fn is_all(&self) -> bool {
+    pub(crate) fn is_all(&self) -> bool {
         *self == Self::all()
     }
 
-    pub(super) fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         *self == Self::none()
     }
 
-    pub(super) fn contains(&self, number: u64) -> bool {
+    pub(crate) fn contains(&self, number: u64) -> bool {
         match self {
             Self::Ranges(ranges) => ranges.contains(number),
             Self::Bits { mask, value } => number & mask == *value,
@@ -131,7 +131,7 @@ impl Values {
     }
 
     /// Whether every number of the one is in the other; `false` where that is not easily seen.
-    pub(super) fn is_subset(&self, other: &Self) -> bool {
+    pub(crate) fn is_subset(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Ranges(a), Self::Ranges(b)) => a.is_subset(b),
             (Self::Bits { mask, value }, Self::Bits { mask: wider, value: other }) => {
@@ -145,7 +145,7 @@ impl Values {
     }
 
     /// Whether no number is in both; `false` where that is not easily seen.
-    pub(super) fn is_disjoint(&self, other: &Self) -> bool {
+    pub(crate) fn is_disjoint(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Ranges(a), Self::Ranges(b)) => a.intersection(b).is_empty(),
             (Self::Bits { mask: a, value }, Self::Bits { mask: b, value: other }) => {

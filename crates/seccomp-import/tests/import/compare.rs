@@ -2,8 +2,8 @@
 
 use crate::oracle::{Oracle, Place};
 use ringwarden_filter::{Context, Payload};
-use ringwarden_policy::import::{Capability, Import};
 use ringwarden_policy::{Decision, Policy, SYSCALL_EQUIVALENTS, StandsFor, SyscallEquivalent};
+use ringwarden_seccomp_import::{Capability, Import};
 use ringwarden_uapi::ring::Sqe;
 use ringwarden_uapi::{KernelModel, Opcode};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use crate::compare::{hold_against, import};
 use crate::oracle::Place;
 use ringwarden_policy::Policy;
-use ringwarden_policy::import::{Import, ImportError};
+use ringwarden_seccomp_import::{Import, ImportError};
 use ringwarden_uapi::Opcode;
 
 const PLAIN: Place<'_> = Place { capabilities: &[], kernel: (6, 10) };
@@ -356,6 +356,33 @@ fn what_no_call_does_has_to_be_asked_for() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Rules of which none repeats or borders on another one, and one of which every call meets: no policy says so by a
+/// condition.
+#[test]
+fn conditions_that_every_call_meets_are_none() {
+    let parts = [
+        (("LE", 1), ("EQ", 0)),
+        (("GE", 2), ("LE", 1)),
+        (("GE", 1), ("GE", 2)),
+        (("EQ", 0), ("GE", 1)),
+        (("EQ", 1), ("EQ", 1)),
+    ];
+    let rules = |action, count: usize| {
+        let rule = |((family, f), (protocol, p)): &((&str, u64), (&str, u64))| {
+            socket(action, &format!("{}, {}", arg(0, family, *f, 0), arg(2, protocol, *p, 0)))
+        };
+        parts[..count].iter().map(rule).collect::<Vec<_>>().join(",")
+    };
+    let (all, none) = (listing(&rules("ALLOW", 5)), refusing(&rules("ERRNO", 5)));
+    assert_eq!(rule(&all, &PLAIN, Opcode::SOCKET), "allow");
+    let text = import(&none, &PLAIN);
+    assert!(text.contains("\n#   socket            socket: no call meets its conditions\n"), "{text}");
+    for json in [all, none, listing(&rules("ALLOW", 4)), refusing(&rules("ERRNO", 4))] {
+        hold_against(&json, &PLAIN);
+    }
+    assert!(rule(&listing(&rules("ALLOW", 4)), &PLAIN, Opcode::SOCKET).contains("||"));
 }
 
 /// More conditions than a filter has room for; but ranges of one argument are one condition.

@@ -1,12 +1,9 @@
 //! A formula as the expression of a rule.
 
-use super::condition::{MOST, Values};
-use super::formula::{Formula, Match};
-use super::ranges::Ranges;
-use crate::data::field::Field;
-use crate::data::kind::Kind;
-use crate::data::syscall_equivalent::Argument;
-use crate::data::value::FieldValue;
+use crate::condition::{MOST, Values};
+use crate::formula::{Formula, Match};
+use crate::ranges::Ranges;
+use ringwarden_policy::{Argument, Field, FieldValue, Kind};
 use ringwarden_uapi::Opcode;
 
 /// Parts that all hold. Brackets that are not needed are left to the printer.
@@ -23,7 +20,7 @@ fn series(mut parts: Vec<String>, between: &str) -> String {
 }
 
 /// The expression of a formula on the arguments of a call that the operation stands for.
-pub(super) fn of(formula: &Formula, operation: Opcode, call: &str) -> String {
+pub(crate) fn of(formula: &Formula, operation: Opcode, call: &str) -> String {
     let text = |one: &Match| {
         let parts = one.0.iter().map(|(index, values)| {
             let argument = Argument::of(call).iter().find(|argument| argument.index == *index);

@@ -1,4 +1,4 @@
-//! `docs/import.md` says what is so. `UPDATE_DOCS=1 cargo test -p ringwarden-policy --test import`
+//! `docs/import.md` says what is so. `UPDATE_DOCS=1 cargo test -p ringwarden-seccomp-import --test import`
 //! writes its generated parts anew.
 
 use crate::compare::import;

@@ -5,16 +5,15 @@
 //! same argument, which makes a rule of each. Where rules disagree about a call, libseccomp picks
 //! one by the form of its conditions; here the one that denies counts, whichever it is.
 
-use super::condition::{Reading, Values};
-use super::formula::{Formula, Match, Simplified};
-use crate::data::field::Field;
-use crate::data::syscall_equivalent::Argument;
+use crate::condition::{Reading, Values};
+use crate::formula::{Formula, Match, Simplified};
+use ringwarden_policy::{Argument, Field};
 use ringwarden_profile::{Action, Profile, Rule, Setting};
 use ringwarden_uapi::Opcode;
 
 /// What becomes of a call.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Allowed,
     /// Why it is not.
     Denied(String),
@@ -23,13 +22,13 @@ pub(super) enum Verdict {
 
 /// A verdict, and what the reader should know of it.
 #[derive(Debug)]
-pub(super) struct Decided {
-    pub(super) verdict: Verdict,
-    pub(super) notes: Vec<String>,
+pub(crate) struct Decided {
+    pub(crate) verdict: Verdict,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What a profile says of a call that an operation stands for.
-pub(super) fn decide(profile: &Profile, setting: Setting<'_>, operation: Opcode, call: &str) -> Decided {
+pub(crate) fn decide(profile: &Profile, setting: Setting<'_>, operation: Opcode, call: &str) -> Decided {
     let (mut any, mut none) = (Vec::new(), Vec::new());
     let mut found = Found::default();
     for rule in profile.syscalls.iter().filter(|rule| rule.is_about(call)) {

@@ -2,37 +2,37 @@
 
 /// Ranges with both ends included, ascending; they neither overlap nor touch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ranges(Vec<(u64, u64)>);
+pub(crate) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
     /// The numbers from `first` to `last`, both included; none where `first` is the larger one.
-    pub(super) fn between(first: u64, last: u64) -> Self {
+    pub(crate) fn between(first: u64, last: u64) -> Self {
         Self(if first <= last { vec![(first, last)] } else { Vec::new() })
     }
 
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self(Vec::new())
     }
 
-    pub(super) fn as_slice(&self) -> &[(u64, u64)] {
+    pub(crate) fn as_slice(&self) -> &[(u64, u64)] {
         &self.0
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn contains(&self, number: u64) -> bool {
+    pub(crate) fn contains(&self, number: u64) -> bool {
         let at = self.0.partition_point(|&(_, last)| last < number);
         self.0.get(at).is_some_and(|&(first, _)| first <= number)
     }
 
-    pub(super) fn union(&self, other: &Self) -> Self {
+    pub(crate) fn union(&self, other: &Self) -> Self {
         self.0.iter().chain(&other.0).copied().collect()
     }
 
     /// The numbers up to `most` that are not in the set.
-    pub(super) fn complement(&self, most: u64) -> Self {
+    pub(crate) fn complement(&self, most: u64) -> Self {
         let mut gaps = Vec::new();
         let mut next = Some(0);
         for &(first, last) in &self.0 {
@@ -45,18 +45,18 @@ impl Ranges {
         Self(gaps)
     }
 
-    pub(super) fn intersection(&self, other: &Self) -> Self {
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
         let outside = self.complement(u64::MAX).union(&other.complement(u64::MAX));
         outside.complement(u64::MAX)
     }
 
-    pub(super) fn is_subset(&self, other: &Self) -> bool {
+    pub(crate) fn is_subset(&self, other: &Self) -> bool {
         self.intersection(other) == *self
     }
 
     /// The set without those of its ranges that are a single number, and one with bits outside a
     /// mask.
-    pub(super) fn without_single_strangers(mut self, mask: u64) -> Self {
+    pub(crate) fn without_single_strangers(mut self, mask: u64) -> Self {
         self.0.retain(|&(first, last)| first != last || first & !mask == 0);
         self
     }

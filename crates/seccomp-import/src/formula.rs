@@ -1,7 +1,7 @@
 //! What a profile says of one system call: allowed, denied, or allowed under conditions.
 
-use super::condition::{MOST, Values};
-use super::ranges::Ranges;
+use crate::condition::{MOST, Values};
+use crate::ranges::Ranges;
 use ringwarden_cbpf::insn::BPF_MAXINSNS;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ const ARGUMENTS: u8 = 6;
 /// Conditions on arguments, by their index, all of which have to hold; none of them says nothing.
 /// Those of one rule, or of what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Match(pub(super) BTreeMap<u8, Values>);
+pub(crate) struct Match(pub(crate) BTreeMap<u8, Values>);
 
 impl Match {
     /// `None` where a condition can never hold.
-    pub(super) fn new(values: impl IntoIterator<Item = (u8, Values)>) -> Option<Self> {
+    pub(crate) fn new(values: impl IntoIterator<Item = (u8, Values)>) -> Option<Self> {
         let mut all = BTreeMap::new();
         for (index, values) in values {
             if values.is_none() {
@@ -47,14 +47,14 @@ impl Match {
 
 /// Allowed where one of `any` holds, and none of `none`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Formula {
-    pub(super) any: Vec<Match>,
-    pub(super) none: Vec<Match>,
+pub(crate) struct Formula {
+    pub(crate) any: Vec<Match>,
+    pub(crate) none: Vec<Match>,
 }
 
 /// A formula, where one is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Simplified {
+pub(crate) enum Simplified {
     Always,
     Never,
     Depends(Formula),
@@ -62,23 +62,23 @@ pub(super) enum Simplified {
 
 impl Formula {
     /// A call is allowed where one of `any` holds, and none of `none`.
-    pub(super) fn new(any: Vec<Match>, none: Vec<Match>) -> Self {
+    pub(crate) fn new(any: Vec<Match>, none: Vec<Match>) -> Self {
         Self { any: united(any), none: united(none) }
     }
 
     /// Whether some call is in both parts.
-    pub(super) fn disagrees(&self) -> bool {
+    pub(crate) fn disagrees(&self) -> bool {
         self.none.iter().any(|never| self.any.iter().any(|one| !one.is_disjoint(never)))
     }
 
     /// Whether it is longer than any filter. All parts but a few look at two arguments or at some
     /// bits of one: that takes two instructions at least.
-    pub(super) fn is_too_long(&self) -> bool {
+    pub(crate) fn is_too_long(&self) -> bool {
         self.any.len() + self.none.len() > BPF_MAXINSNS / 2
     }
 
     /// The same in fewer words.
-    pub(super) fn simplify(self) -> Simplified {
+    pub(crate) fn simplify(self) -> Simplified {
         let mut none = pruned(self.none);
         if none.iter().any(Match::is_always) {
             return Simplified::Never;
@@ -109,7 +109,7 @@ impl Formula {
     }
 
     /// Whether it allows a call: `arguments` has those that it speaks of, by index.
-    pub(super) fn holds(&self, arguments: &BTreeMap<u8, u64>) -> bool {
+    pub(crate) fn holds(&self, arguments: &BTreeMap<u8, u64>) -> bool {
         self.any.iter().any(|one| one.holds(arguments)) && !self.none.iter().any(|one| one.holds(arguments))
     }
 }
