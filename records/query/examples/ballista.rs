@@ -40,6 +40,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         ["query", scheduler, sql, files @ ..] => {
             let session = SessionContext::remote_with_state(&format!("df://{scheduler}"), state()).await?;
+            // Those of the state are replaced by Ballista's.
+            functions().into_iter().chain([executor()]).for_each(|function| session.register_udf(function));
             let files: Vec<_> = files.iter().map(|file| (*file).to_owned()).collect();
             session.register_table(TABLE, table(&session, &files).await?.into_view())?;
             let batches = session.sql(sql).await?.collect().await?;
