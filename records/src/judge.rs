@@ -2,9 +2,10 @@
 
 use crate::batch::Words;
 use crate::columns::{OF_WORD, SHOWN};
-use ringwarden::filter::{Denial, DeniedBy, Example, Verdict};
+use ringwarden::filter::{Context, Verdict};
 use ringwarden::policy::Policy;
 use ringwarden::policy::file::FileError;
+use ringwarden::uapi::ring::Sqe;
 use ringwarden::uapi::{KernelModel, Opcode};
 use ringwarden::{EnforceError, Enforcement};
 use ringwarden_filter::{FilterSet, Machine};
@@ -41,6 +42,7 @@ pub enum PolicyError {
 #[derive(Debug)]
 pub struct Judge {
     enforcement: Enforcement,
+    policies: Vec<Policy>,
     /// Index: opcode.
     operations: Vec<Operation>,
     /// Some policy requires something of every request, and a program stands for that and a rule together.
@@ -77,7 +79,7 @@ impl Judge {
         let filters = enforcement.filters().clone().with_machine(Machine::Native);
         let operations = (0..=u8::MAX).map(|opcode| Operation::of(&filters, Opcode(opcode))).collect();
         let requires = policies.iter().any(|policy| policy.requirement().is_some());
-        Ok(Self { enforcement, operations, requires })
+        Ok(Self { enforcement, policies: policies.to_vec(), operations, requires })
     }
 
     /// What the policies come to.
@@ -126,27 +128,24 @@ impl Judge {
     /// The rule behind a refusal, as `KEY at FILE:LINE`; `words` are those of the request, where that
     /// [needs](Self::needs_words) them.
     pub fn rule(&self, opcode: u8, judged: Judged, words: Option<&[u32; WORDS]>) -> Option<String> {
-        let by = match judged {
-            Judged::Filter(tag) => DeniedBy::Filter { tag },
-            Judged::Rest => DeniedBy::Rest,
-            _ => return None,
-        };
-        let opcode = Opcode(opcode);
-        let filters = self.enforcement.filters();
-        if let DeniedBy::Filter { tag } = by
-            && !self.requires
-        {
-            let at = filters.filters(opcode).position(|filter| filter.tag == tag)?;
-            return self.enforcement.rules(opcode).nth(at).map(|origin| rule_text(&origin.rule));
+        let op = Opcode(opcode);
+        match (judged, words) {
+            // One program stands for the operation's rule and what is required of every one.
+            (Judged::Filter(tag), Some(words)) if self.requires => {
+                let (filter, _) = self.enforcement.programs().find(|(filter, _)| filter.tag == tag)?;
+                Some(rule_text(self.policies.get(filter.layer)?.decide(words).1))
+            }
+            (Judged::Filter(tag), _) => {
+                let at = self.enforcement.filters().filters(op).position(|filter| filter.tag == tag)?;
+                self.enforcement.rules(op).nth(at).map(|origin| rule_text(&origin.rule))
+            }
+            (Judged::Rest, _) => {
+                let context = Context::header(KernelModel::Guard, &Sqe { opcode, ..Sqe::default() });
+                let Verdict::Deny(denial) = self.enforcement.filters().verdict(&context) else { return None };
+                self.enforcement.origin(&denial, &context).map(|origin| rule_text(&origin.rule))
+            }
+            _ => None,
         }
-        let bare = [0, 0, u32::from_ne_bytes([opcode.0, 0, 0, 0]), 0, 0, 0, 0, 0, 0, 0];
-        let example = Example::showing(words.map_or(&bare[..], |words| &words[..]))?;
-        let context = example.context(KernelModel::Guard).ok()?;
-        let denial = match filters.verdict(&context) {
-            Verdict::Deny(Denial { by: DeniedBy::PayloadUnread, .. }) | Verdict::Allow => return None,
-            Verdict::Deny(denial) => denial,
-        };
-        self.enforcement.origin(&denial, &context).map(|origin| rule_text(&origin.rule))
     }
 }
 

@@ -164,8 +164,10 @@ mod tests {
             let bytes = (0..5).map(move |at| (number >> (7 * at)) as u8 & 0x7f | u8::from(at < 4) << 7);
             bytes.collect::<Vec<_>>()
         };
-        let header = [&[0x15, 0, 0x15][..], &varint(uncompressed), &[0x15], &varint(compressed), &[0]].concat();
-        let path = std::env::temp_dir().join(format!("ringwarden-pages-{}-{uncompressed}", std::process::id()));
+        let header =
+            [&[0x15, 0, 0x15][..], &varint(uncompressed), &[0x15], &varint(compressed), &[0]].concat();
+        let path =
+            std::env::temp_dir().join(format!("ringwarden-pages-{}-{uncompressed}", std::process::id()));
         let content = [&[7; 4][..], &header, &vec![0; bytes]].concat();
         std::fs::write(&path, &content).expect("written");
         let source = Source::new(std::fs::File::open(&path).expect("opened"), content.len() as u64);

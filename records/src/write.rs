@@ -108,7 +108,6 @@ impl Recording {
         file.sync_all().map_err(|error| told(&error))?;
         // Nor does it take the place of what has come there meanwhile.
         fs::hard_link(&self.partial, &self.path).map_err(|error| told(&error))?;
-        fs::remove_file(&self.partial).map_err(|error| told(&error))?;
         Ok(self.metadata.requests)
     }
 
@@ -195,10 +194,8 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        if self.writer.is_some() {
-            // Whoever drops it has told why.
-            let _ = fs::remove_file(&self.partial);
-        }
+        // After the end of one that was finished there is none.
+        let _ = fs::remove_file(&self.partial);
     }
 }
 

@@ -5,7 +5,7 @@ mod made;
 use made::{contexts, request};
 use ringwarden_trace::{Item, Policy, Preamble, push};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -21,15 +21,22 @@ fn records(arguments: &[&str], folder: &Path) -> Output {
 fn write(folder: &Path, trace: &[u8]) -> Result<String, String> {
     let (socket, theirs) = UnixStream::pair().expect("a pair");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringwarden-records"));
-    command.current_dir(folder).args(["write", "a.parquet"]).stdin(OwnedFd::from(theirs)).stderr(Stdio::piped());
-    let child = command.spawn().expect("executed");
+    // A pipe would stay open as long as the process that is left.
+    let mut said = tempfile::tempfile().expect("a file");
+    command
+        .current_dir(folder)
+        .args(["write", "a.parquet"])
+        .stdin(OwnedFd::from(theirs))
+        .stderr(said.try_clone().expect("a copy"));
+    let mut child = command.spawn().expect("executed");
     // Its end of the socket is to be nobody else's.
     drop(command);
     let preamble = Preamble { model: "guard".into(), policies: vec![Policy::default()] }.to_bytes();
     (&socket).write_all(&preamble).expect("sent");
-    let begun = child.wait_with_output().expect("waited for");
-    if !begun.status.success() {
-        return Err(String::from_utf8_lossy(&begun.stderr).into_owned());
+    if !child.wait().expect("waited for").success() {
+        let mut reason = String::new();
+        said.rewind().and_then(|()| said.read_to_string(&mut reason)).expect("read");
+        return Err(reason);
     }
     (&socket).write_all(trace).expect("sent");
     socket.shutdown(Shutdown::Write).expect("shut down");
@@ -56,18 +63,33 @@ fn a_trace_becomes_a_record_that_is_judged() {
     let folder = folder.path();
     assert_eq!(write(folder, &trace()), Ok("\n".into()));
     fs::write(folder.join("all.toml"), "version = 1\ndefault = \"allow\"\n").expect("written");
-    fs::write(folder.join("read.toml"), "version = 1\ndefault = \"allow\"\n[ops]\nread = \"deny\"\n").expect("written");
+    fs::write(folder.join("read.toml"), "version = 1\ndefault = \"allow\"\n[ops]\nread = \"deny\"\n")
+        .expect("written");
     let reads = contexts(6, 1000).iter().filter(|context| context.opcode().0 == 22).count();
     let read = records(&["replay", "a.parquet", "-p", "read.toml", "--format", "json"], folder);
     assert_eq!(read.status.code(), Some(1), "{}", text(&read.stderr));
     let report: serde_json::Value = serde_json::from_slice(&read.stdout).expect("JSON");
-    let refused: Vec<_> = report["changes"].as_array().expect("changes").iter().filter(|change| change["op"] == "read").collect();
+    let refused: Vec<_> = report["changes"]
+        .as_array()
+        .expect("changes")
+        .iter()
+        .filter(|change| change["op"] == "read")
+        .collect();
     assert_eq!((&report["version"], &report["requests"]), (&1.into(), &1000.into()));
-    assert_eq!(refused.iter().map(|change| change["requests"].as_u64().expect("a number")).sum::<u64>(), reads as u64);
-    assert!(refused.iter().all(|change| change["rule"] == "read at read.toml:4" && change["effect"] == "refused"));
+    assert_eq!(
+        refused.iter().map(|change| change["requests"].as_u64().expect("a number")).sum::<u64>(),
+        reads as u64
+    );
+    assert!(
+        refused.iter().all(|change| change["rule"] == "read at read.toml:4" && change["effect"] == "refused")
+    );
     // Beside it, as the same run.
     let human = records(&["replay", "a.parquet", "-p", "read.toml"], folder);
-    assert!(text(&human.stdout).contains("read at read.toml:4  (first: a.parquet, row "), "{}", text(&human.stdout));
+    assert!(
+        text(&human.stdout).contains("read at read.toml:4  (first: a.parquet, row "),
+        "{}",
+        text(&human.stdout)
+    );
     // All that nobody knows is refused by every policy.
     let unknown = contexts(6, 1000).iter().filter(|context| context.opcode().name().is_none()).count();
     let all = records(&["replay", "a.parquet", "-p", "all.toml"], folder);

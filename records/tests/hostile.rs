@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const POLICY: &str = "version = 1\ndefault = \"deny\"\n[ops]\nread = \"fd < 6 && off > 3 && user_data != 4\"\nsocket = \"family == AF_UNIX\"\n\
-                      write = \"addr > 9 && len > 1 && rw_flags == 0 && buf_index == 1 && ioprio == 3\"\n";
+                      write = \"len > 1 && rw_flags == 0 && personality == 0 && ioprio == 3\"\n";
 
 fn judge() -> Judge {
     Judge::new(&[Policy::parse(POLICY, "new.toml").expect("a policy")]).expect("enforceable")
@@ -51,11 +51,27 @@ fn what_is_no_record_is_told_with_the_place() {
         ("text", b"version = 1, and some more".to_vec(), ": it is no Parquet file"),
         ("cut", bytes[..end - 1].to_vec(), ", footer: it is missing: the file was cut off"),
         ("half", bytes[..end / 2].to_vec(), ", footer: it is missing: the file was cut off"),
-        ("key", replaced(&bytes, b"ringwarden.record", b"ringwarden.wrong!"), ", footer: it is no record of requests"),
-        ("version", replaced(&bytes, b"\"version\":1", b"\"version\":2"), ", footer: it has version 2, and this program reads"),
-        ("model", replaced(&bytes, b"\"model\":\"guard\"", b"\"model\":\"7.2\"  "), ", footer: it shows requests as the model `7.2`"),
-        ("rows", replaced(&bytes, b"\"requests\":500", b"\"requests\":501"), ", footer: it claims to have 500 rows and 501 requests"),
-        ("json", replaced(&bytes, b"\"rings\":{", b"\"rings\":[["), ", footer: its metadata is wrong"),
+        (
+            "key",
+            replaced(&bytes, b"ringwarden.record", b"ringwarden.wrong!"),
+            ", footer: it is no record of requests",
+        ),
+        (
+            "version",
+            replaced(&bytes, b"\"version\":1", b"\"version\":2"),
+            ", footer: it has version 2, and this program reads",
+        ),
+        (
+            "model",
+            replaced(&bytes, b"\"model\":\"guard\"", b"\"model\":\"7.2\"\t\t"),
+            ", footer: it shows requests as the model `7.2`",
+        ),
+        (
+            "rows",
+            replaced(&bytes, b"\"requests\":500", b"\"requests\":501"),
+            ", footer: it claims to have 500 rows and 501 requests",
+        ),
+        ("json", replaced(&bytes, b"\"rings\":{", b"\"rings\":["), ", footer: its metadata is wrong"),
         (
             "footer",
             [&bytes[..end - 8], &(u32::MAX - 1).to_le_bytes(), b"PAR1"].concat(),
@@ -116,8 +132,13 @@ fn no_change_of_some_bytes_does_harm() {
             }
             _ => {
                 for _ in 0..random.usize(1..4) {
-                    let at = if random.bool() { random.usize(footer.clone()) } else { random.usize(..bytes.len()) };
-                    changed[at] = if random.bool() { changed[at] ^ 1 << random.u32(..8) } else { random.u8(..) };
+                    let at = if random.bool() {
+                        random.usize(footer.clone())
+                    } else {
+                        random.usize(..bytes.len())
+                    };
+                    changed[at] =
+                        if random.bool() { changed[at] ^ 1 << random.u32(..8) } else { random.u8(..) };
                 }
             }
         }

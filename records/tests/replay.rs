@@ -18,7 +18,7 @@ const POLICIES: [&str; 4] = [
     "version = 1\ndefault = \"deny\"\n[ops]\nread = \"allow\"\nsocket = \"family == AF_UNIX\"\nnop = \"user_data < 9\"\n\
      connect = \"family == AF_INET && port > 1000\"\nopenat2 = \"!(flags & O_CREAT)\"\n",
     "version = 1\ndefault = \"allow\"\n[all]\nrequire = \"!(sqe_flags & IOSQE_IO_DRAIN)\"\n[ops]\nwrite = \"deny\"\n\
-     socket = \"family in [AF_UNIX, AF_INET]\"\n",
+     socket = \"family in {AF_UNIX, AF_INET}\"\n",
     "version = 1\ndefault = \"allow\"\n[ops]\nread = \"fd < 6\"\nwrite = \"len < 0x80000000\"\nbind = \"port == 0 || port > 1023\"\n",
 ];
 
@@ -49,7 +49,8 @@ fn a_record_is_judged_as_the_engine_judges() {
             seen = 0;
             record
                 .read(0, columns, |first, batch| {
-                    let words = Words::new(batch.num_rows(), |name| batch.column_by_name(name)).expect("words");
+                    let words =
+                        Words::new(batch.num_rows(), |name| batch.column_by_name(name)).expect("words");
                     let mut verdicts = Vec::new();
                     judge.judge(&words, |_| true, &mut verdicts);
                     for (row, judged) in verdicts.into_iter().enumerate() {
@@ -71,7 +72,8 @@ fn a_record_is_judged_as_the_engine_judges() {
                         let own = judge.needs_words(judged).then(|| words.context(row));
                         let rule = judge.rule(context.opcode().0, judged, own.as_ref());
                         let origin = enforcement.origin(&denial, context).map(|origin| origin.rule);
-                        let expected = origin.map(|rule| format!("{} at {}:{}", rule.key, rule.file, rule.line));
+                        let expected =
+                            origin.map(|rule| format!("{} at {}:{}", rule.key, rule.file, rule.line));
                         assert_eq!(rule, expected, "{context:?}");
                     }
                     Ok(())
@@ -138,7 +140,8 @@ fn changes_are_counted_by_program_operation_and_rule() {
             })
             .collect();
         assert_eq!(found, expected);
-        let sum = |effect| expected.iter().filter(|(key, _)| key.0 == effect).map(|(_, count)| count).sum::<u64>();
+        let sum =
+            |effect| expected.iter().filter(|(key, _)| key.0 == effect).map(|(_, count)| count).sum::<u64>();
         assert_eq!(report.newly_refused, sum(Effect::Refused));
         assert_eq!(report.newly_allowed, sum(Effect::Allowed));
         assert_eq!(report.undecided, sum(Effect::Undecided));

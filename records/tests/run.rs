@@ -46,7 +46,8 @@ fn a_run_is_recorded_replayed_and_learned() {
     policy("old.toml", "fsync = \"deny\"");
     policy("new.toml", "write = \"off < 524288\"");
     let run = |file: &str, options: &[&str]| {
-        let arguments = [&["run", "-p", "old.toml", "--quiet", "--record", file][..], options, &["--"], &FIO].concat();
+        let arguments =
+            [&["run", "-p", "old.toml", "--quiet", "--record", file][..], options, &["--"], &FIO].concat();
         ringwarden(folder, &arguments)
     };
     let Some(recorded) = run("a.parquet", &["--permissive"]) else { return };
@@ -68,12 +69,20 @@ fn a_run_is_recorded_replayed_and_learned() {
         let of = |change: &&serde_json::Value| change["effect"] == effect && change["program"] == "fio";
         changes.iter().find(of).expect("a change")["rule"].clone()
     };
-    assert_eq!((by_rule("refused"), by_rule("allowed")), ("write at new.toml:4".into(), "fsync at old.toml:4".into()));
+    assert_eq!(
+        (by_rule("refused"), by_rule("allowed")),
+        ("write at new.toml:4".into(), "fsync at old.toml:4".into())
+    );
     let learned = ringwarden(folder, &["learn", "--from", "a.parquet", "-o", "learned.toml"]).expect("there");
     assert!(learned.status.success(), "{}", text(&learned.stderr));
-    let covered = ringwarden(folder, &["replay", "a.parquet", "-p", "learned.toml", "--format", "json"]).expect("there");
+    let covered = ringwarden(folder, &["replay", "a.parquet", "-p", "learned.toml", "--format", "json"])
+        .expect("there");
     let report: serde_json::Value = serde_json::from_slice(&covered.stdout).expect("JSON");
-    assert_eq!((&report["newly_refused"], &report["newly_allowed"]), (&0.into(), &allowed.into()), "{report}");
+    assert_eq!(
+        (&report["newly_refused"], &report["newly_allowed"]),
+        (&0.into(), &allowed.into()),
+        "{report}"
+    );
 }
 
 #[test]

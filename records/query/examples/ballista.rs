@@ -27,7 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match &arguments[..] {
         ["scheduler"] => {
-            let address = ballista_scheduler::standalone::new_standalone_scheduler_from_state(&state()).await?;
+            let address =
+                ballista_scheduler::standalone::new_standalone_scheduler_from_state(&state()).await?;
             println!("localhost:{}", address.port());
             std::future::pending().await
         }
@@ -39,6 +40,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         ["query", scheduler, sql, files @ ..] => {
             let session = SessionContext::remote_with_state(&format!("df://{scheduler}"), state()).await?;
+            // Those of the state are replaced by Ballista's.
+            functions().into_iter().chain([executor()]).for_each(|function| session.register_udf(function));
             let files: Vec<_> = files.iter().map(|file| (*file).to_owned()).collect();
             session.register_table(TABLE, table(&session, &files).await?.into_view())?;
             let batches = session.sql(sql).await?.collect().await?;

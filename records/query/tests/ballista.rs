@@ -16,8 +16,12 @@ struct Part {
 
 impl Part {
     fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child =
-            Command::new(example()).current_dir(folder).args(arguments).stdout(Stdio::piped()).spawn().expect("executed");
+        let mut child = Command::new(example())
+            .current_dir(folder)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("executed");
         let mut said = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut said).expect("read");
@@ -39,7 +43,8 @@ fn example() -> PathBuf {
 }
 
 fn answer(program: impl AsRef<Path>, folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(program.as_ref()).current_dir(folder).args(arguments).output().expect("executed");
+    let output =
+        Command::new(program.as_ref()).current_dir(folder).args(arguments).output().expect("executed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
@@ -58,8 +63,11 @@ fn two_executors_answer_as_one_machine_does() {
     // Only who asks has the policy.
     let policies = tempfile::tempdir().expect("a folder");
     let policy = policies.path().join("new.toml");
-    std::fs::write(&policy, "version = 1\ndefault = \"allow\"\n[ops]\nsocket = \"family == AF_UNIX\"\nread = \"deny\"\n")
-        .expect("written");
+    std::fs::write(
+        &policy,
+        "version = 1\ndefault = \"allow\"\n[ops]\nsocket = \"family == AF_UNIX\"\nread = \"deny\"\n",
+    )
+    .expect("written");
     let policy = policy.to_str().expect("ASCII");
     let question = format!(
         "SELECT op, verdict('{policy}', context) AS would, rule('{policy}', context) AS rule, count(*) AS requests \
@@ -71,7 +79,8 @@ fn two_executors_answer_as_one_machine_does() {
         arguments.extend(files.iter().map(String::as_str));
         arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    let strs = |arguments: &[String]| arguments.iter().map(String::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let strs =
+        |arguments: &[String]| arguments.iter().map(String::as_str).map(str::to_owned).collect::<Vec<_>>();
     let ask = |program: &Path, arguments: Vec<String>| {
         let arguments = strs(&arguments);
         answer(program, folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
