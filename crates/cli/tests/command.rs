@@ -135,9 +135,13 @@ fn signals_reach_the_program_and_a_kill_ends_it() {
             stdout.read_exact(&mut byte).expect("a word");
             child
         };
-        let mut child = ready(&mut shell("trap 'kill $!; exit 5' TERM; sleep 1000 & echo; wait", &choice));
+        // What the shell waits for ends with its input, and not before the trap has told of the signal.
+        let script = "exec 3<&0; trap 'echo; exit 5' TERM; cat <&3 >&2 & echo; wait";
+        let mut child = ready(shell(script, &choice).stdin(Stdio::piped()));
         // SAFETY: a child that was not waited for.
         unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+        child.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("the trap's word");
+        drop(child.stdin.take());
         assert_eq!(child.wait().expect("its end").code(), Some(5), "{lane}");
 
         let mut child = ready(shell("echo; exec cat", &choice).stdin(Stdio::piped()));
@@ -146,6 +150,31 @@ fn signals_reach_the_program_and_a_kill_ends_it() {
         // The program is the only one who can write into it.
         let mut rest = Vec::new();
         child.stdout.as_mut().expect("a pipe").read_to_end(&mut rest).expect("the end of the program");
+    }
+}
+
+/// Whether a process computes shows in the time that it has had, however long that takes on a busy machine.
+#[test]
+fn while_descendants_run_on_a_supervisor_waits_and_does_not_compute() {
+    let used = |script: &str, choice: &Choice| {
+        let child = shell(script, choice).spawn().expect("it runs");
+        // SAFETY: zero is a value of all fields; a child that nobody else waits for.
+        unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            let pid = child.id().cast_signed();
+            assert_eq!(libc::wait4(pid, std::ptr::null_mut(), 0, &raw mut usage), pid);
+            [usage.ru_utime, usage.ru_stime]
+                .iter()
+                .map(|time| time.tv_sec * 1_000_000 + time.tv_usec)
+                .sum::<i64>()
+        }
+    };
+    for lane in lanes().into_iter().filter(|lane| lane.is_supervised()) {
+        let choice = choice(lane, EVERYTHING);
+        // What it takes to start, and to end, without anybody to wait for.
+        let alone = used("exit 0", &choice);
+        let waiting = used("sleep 1 & exit 0", &choice);
+        assert!(waiting < alone + 400_000, "{lane}: {waiting} µs, and without a descendant {alone} µs");
     }
 }
 

@@ -22,9 +22,11 @@ pub(crate) fn wait_for(program: Pid, bond: Option<&Bond>) -> Result<Option<Statu
     let mut stand_in = StandIn::new(None)?;
     let mut status = None;
     loop {
-        let watched = if status.is_none() { PollFlags::IN } else { PollFlags::empty() };
-        let companion = bond.map_or_else(|| PollFd::new(&pidfd, PollFlags::empty()), Bond::poll_fd);
-        let mut fds = [PollFd::new(&pidfd, watched), stand_in.poll_fd(), companion];
+        let signals = stand_in.poll_fd();
+        let companion = bond.map_or_else(|| signals.clone(), Bond::poll_fd);
+        // Once its status was collected, the pidfd hangs up for good (`pidfd_poll`), whatever is asked for.
+        let main = if status.is_none() { PollFd::new(&pidfd, PollFlags::IN) } else { signals.clone() };
+        let mut fds = [main, signals, companion];
         match poll(&mut fds, stand_in.timeout()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),

@@ -187,10 +187,11 @@ impl Maker {
         let orphans = if bond.is_none() && inherits_orphans() { Children::open().ok() } else { None };
         loop {
             let timeout = watch.timeout(changed || unreaped);
-            let watched = if ended.is_none() && !held_back { PollFlags::IN } else { PollFlags::empty() };
             let [server, hang_up, untidy] = watch.poll_fds();
             let companion = bond.map_or_else(|| hang_up.clone(), Bond::poll_fd);
-            let main = PollFd::new(&started.pidfd, watched);
+            // Of a program whose status was collected the pidfd hangs up for good (`pidfd_poll`), whatever is asked for.
+            let watched = ended.is_none() && !held_back;
+            let main = if watched { PollFd::new(&started.pidfd, PollFlags::IN) } else { hang_up.clone() };
             let exec = if executed.is_some() { started.exec_fd() } else { hang_up.clone() };
             let mut fds = [server, hang_up, untidy, main, stand_in.poll_fd(), companion, exec];
             match poll(&mut fds, Some(stand_in.timeout().unwrap_or(&timeout))) {
@@ -201,6 +202,7 @@ impl Maker {
             let exec = exec.revents();
             let ready = fds.map(|fd| !fd.revents().is_empty());
             let [server, hang_up, untidy, program_ended, _, parted, _] = ready;
+            let program_ended = watched && program_ended;
             if !exec.is_empty()
                 && let Some(executed) = executed.take()
                 && Started::was_executed(exec)
