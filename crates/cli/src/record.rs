@@ -163,12 +163,20 @@ impl Recording {
     /// Why the record is not there, or not all of it, for people.
     pub(crate) fn end(self) -> Result<(), String> {
         let Self { file, shared } = self;
-        let told = |error: io::Error| format!("{}: the record may lack its end: {error}", file.display());
+        let gone = || {
+            format!("{}: the process that writes the record is gone, and so is the record", file.display())
+        };
+        let told = |error: io::Error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected => {
+                gone()
+            }
+            _ => format!("{}: the record may lack its end: {error}", file.display()),
+        };
         shared.send(&mut shared.state()).map_err(told)?;
         shared.socket.shutdown(Shutdown::Write).map_err(told)?;
         let mut reason = String::new();
         match BufReader::new(&shared.socket).read_line(&mut reason).map_err(told)? {
-            0 => Err(format!("{}: the process that writes the record is gone", file.display())),
+            0 => Err(gone()),
             _ if reason.trim().is_empty() => Ok(()),
             _ => Err(reason.trim().to_owned()),
         }
