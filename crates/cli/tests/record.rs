@@ -1,6 +1,7 @@
 //! What takes programs that may be missing says so, and starts nothing.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
