@@ -66,7 +66,7 @@ impl Judge {
     /// # Errors
     /// One of them cannot be used.
     pub fn of_files(names: &[String]) -> Result<Self, PolicyError> {
-        let policies = names.iter().map(|name| Policy::from_file(name)).collect::<Result<Vec<_>, _>>()?;
+        let policies = names.iter().map(Policy::from_file).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new(&policies)?)
     }
 
