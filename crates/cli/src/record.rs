@@ -26,6 +26,8 @@ use std::time::{Duration, SystemTime};
 /// So much is sent at a time. Until then it waits in the guard's memory, and when the writer does not keep up, the
 /// program waits: nothing is lost.
 const CHUNK: usize = 32 << 10;
+/// What rings and register calls may come to where no request follows.
+const MOST_UNSENT: usize = 1 << 20;
 /// For how long a thread is taken to have the name and process that it had.
 const FRESH: Duration = Duration::from_millis(100);
 /// Threads whose names are known at a time.
@@ -193,6 +195,17 @@ impl Shared {
         if state.unsent.len() >= CHUNK { self.send(state) } else { Ok(()) }
     }
 
+    /// Leaves it to the next request to send this: the guard kills whoever holds up such a call for seconds, and it is not
+    /// the program's doing that a disk is slow.
+    fn put_off(&self, item: &Item) {
+        let mut state = self.state();
+        push(&mut state.unsent, item);
+        if state.unsent.len() >= MOST_UNSENT {
+            // Where that is not heard, the next request is not, either, and that ends it all.
+            let _ = self.send(&mut state);
+        }
+    }
+
     /// Waits until the writer takes it.
     fn send(&self, state: &mut State) -> io::Result<()> {
         let sent = (&self.socket).write_all(&state.unsent);
@@ -257,13 +270,11 @@ impl Observe for Shared {
     }
 
     fn setup(&self, entries: u32, params: &Params) {
-        let ring = Item::Ring { entries, flags: params.flags, cq_entries: params.cq_entries };
-        // Where that is not heard, the next request is not, either, and that ends it all.
-        let _ = self.push(&mut self.state(), &ring);
+        self.put_off(&Item::Ring { entries, flags: params.flags, cq_entries: params.cq_entries });
     }
 
     fn register(&self, op: RegisterOp) {
-        let _ = self.push(&mut self.state(), &Item::Register(op.0));
+        self.put_off(&Item::Register(op.0));
     }
 
     fn ended(&self) {
