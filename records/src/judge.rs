@@ -3,8 +3,8 @@
 use crate::batch::Words;
 use crate::columns::{OF_WORD, SHOWN};
 use ringwarden::filter::{Context, Verdict};
-use ringwarden::policy::Policy;
 use ringwarden::policy::file::FileError;
+use ringwarden::policy::{Policy, RuleOrigin};
 use ringwarden::uapi::ring::Sqe;
 use ringwarden::uapi::{KernelModel, Opcode};
 use ringwarden::{EnforceError, Enforcement};
@@ -43,6 +43,8 @@ pub enum PolicyError {
 pub struct Judge {
     enforcement: Enforcement,
     policies: Vec<Policy>,
+    /// Which of them a filter is of. Index: tag.
+    layers: Vec<usize>,
     /// Index: opcode.
     operations: Vec<Operation>,
     /// Some policy requires something of every request, and a program stands for that and a rule together.
@@ -66,7 +68,7 @@ impl Judge {
     /// # Errors
     /// One of them cannot be used.
     pub fn of_files(names: &[String]) -> Result<Self, PolicyError> {
-        let policies = names.iter().map(|name| Policy::from_file(name)).collect::<Result<Vec<_>, _>>()?;
+        let policies = names.iter().map(Policy::from_file).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new(&policies)?)
     }
 
@@ -79,7 +81,13 @@ impl Judge {
         let filters = enforcement.filters().clone().with_machine(Machine::Native);
         let operations = (0..=u8::MAX).map(|opcode| Operation::of(&filters, Opcode(opcode))).collect();
         let requires = policies.iter().any(|policy| policy.requirement().is_some());
-        Ok(Self { enforcement, policies: policies.to_vec(), operations, requires })
+        let mut layers = Vec::new();
+        for (filter, _) in enforcement.programs() {
+            let tag = filter.tag as usize;
+            layers.resize(layers.len().max(tag + 1), 0);
+            layers[tag] = filter.layer;
+        }
+        Ok(Self { enforcement, policies: policies.to_vec(), layers, operations, requires })
     }
 
     /// What the policies come to.
@@ -125,16 +133,18 @@ impl Judge {
         self.requires && matches!(judged, Judged::Filter(_))
     }
 
+    /// The rule behind a refusal by the filter of that tag, which is the same reference for the same rule.
+    pub(crate) fn origin(&self, tag: u32, words: &[u32; WORDS]) -> Option<&RuleOrigin> {
+        Some(self.policies.get(*self.layers.get(tag as usize)?)?.decide(words).1)
+    }
+
     /// The rule behind a refusal, as `KEY at FILE:LINE`; `words` are those of the request, where that
     /// [needs](Self::needs_words) them.
     pub fn rule(&self, opcode: u8, judged: Judged, words: Option<&[u32; WORDS]>) -> Option<String> {
         let op = Opcode(opcode);
         match (judged, words) {
             // One program stands for the operation's rule and what is required of every one.
-            (Judged::Filter(tag), Some(words)) if self.requires => {
-                let (filter, _) = self.enforcement.programs().find(|(filter, _)| filter.tag == tag)?;
-                Some(rule_text(self.policies.get(filter.layer)?.decide(words).1))
-            }
+            (Judged::Filter(tag), Some(words)) if self.requires => self.origin(tag, words).map(rule_text),
             (Judged::Filter(tag), _) => {
                 let at = self.enforcement.filters().filters(op).position(|filter| filter.tag == tag)?;
                 self.enforcement.rules(op).nth(at).map(|origin| rule_text(&origin.rule))
@@ -150,7 +160,7 @@ impl Judge {
 }
 
 /// A rule as records name it: `KEY at FILE:LINE`.
-pub(crate) fn rule_text(rule: &ringwarden::policy::RuleOrigin) -> String {
+pub(crate) fn rule_text(rule: &RuleOrigin) -> String {
     format!("{} at {}:{}", rule.key, rule.file, rule.line)
 }
 

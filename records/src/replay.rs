@@ -5,7 +5,7 @@
 
 use crate::batch::Words;
 use crate::error::{Error, Place};
-use crate::judge::{Judge, Judged};
+use crate::judge::{Judge, Judged, rule_text};
 use crate::limits::MOST_TEXTS;
 use crate::record::Record;
 use arrow_array::cast::AsArray;
@@ -191,6 +191,8 @@ struct Tally<'j> {
     changes: HashMap<Key, Count>,
     /// The rules behind refusals, where those settle it.
     rules: HashMap<(u8, Judged), Option<u32>>,
+    /// Those behind others, by the place in memory where the judge has them.
+    origins: HashMap<usize, u32>,
     verdicts: Vec<Judged>,
 }
 
@@ -232,6 +234,7 @@ impl<'j> Tally<'j> {
             texts: Texts::default(),
             changes: HashMap::new(),
             rules: HashMap::new(),
+            origins: HashMap::new(),
             verdicts: Vec::new(),
         }
     }
@@ -312,20 +315,27 @@ impl<'j> Tally<'j> {
         opcode: u8,
         judged: Judged,
     ) -> Result<Option<u32>, String> {
-        let told = match self.judge.needs_words(judged) {
-            true => self.judge.rule(opcode, judged, Some(&words.context(row))),
-            false => match self.rules.get(&(opcode, judged)) {
-                Some(known) => return Ok(*known),
-                None => self.judge.rule(opcode, judged, None),
-            },
-        };
-        let number = match told {
-            Some(text) => Some(self.texts.number(&text).ok_or("there are too many different texts")?),
+        let too_many = "there are too many different texts";
+        if let Judged::Filter(tag) = judged
+            && self.judge.needs_words(judged)
+        {
+            let Some(origin) = self.judge.origin(tag, &words.context(row)) else { return Ok(None) };
+            let place = std::ptr::from_ref(origin).addr();
+            if let Some(&known) = self.origins.get(&place) {
+                return Ok(Some(known));
+            }
+            let number = self.texts.number(&rule_text(origin)).ok_or(too_many)?;
+            self.origins.insert(place, number);
+            return Ok(Some(number));
+        }
+        if let Some(known) = self.rules.get(&(opcode, judged)) {
+            return Ok(*known);
+        }
+        let number = match self.judge.rule(opcode, judged, None) {
+            Some(text) => Some(self.texts.number(&text).ok_or(too_many)?),
             None => None,
         };
-        if !self.judge.needs_words(judged) {
-            self.rules.insert((opcode, judged), number);
-        }
+        self.rules.insert((opcode, judged), number);
         Ok(number)
     }
 

@@ -88,8 +88,13 @@ fn a_record_is_judged_as_the_engine_judges() {
 /// What would change is what the engine says of each request, counted; by however many threads, and over files.
 #[test]
 fn changes_are_counted_by_program_operation_and_rule() {
+    // Of the second, one program stands for two rules.
+    [POLICIES[1], POLICIES[2]].into_iter().for_each(counted);
+}
+
+fn counted(policy: &str) {
     let contexts = contexts(2, 30_000);
-    let (judge, enforcement) = judge(&[POLICIES[1]]);
+    let (judge, enforcement) = judge(&[policy]);
     let folder = tempfile::tempdir().expect("a folder");
     let mut expected = BTreeMap::<(Effect, String, String, Option<String>), u64>::new();
     let mut files = Vec::new();

@@ -26,6 +26,8 @@ use std::time::{Duration, SystemTime};
 /// So much is sent at a time. Until then it waits in the guard's memory, and when the writer does not keep up, the
 /// program waits: nothing is lost.
 const CHUNK: usize = 32 << 10;
+/// What rings and register calls may come to where no request follows.
+const MOST_UNSENT: usize = 1 << 20;
 /// For how long a thread is taken to have the name and process that it had.
 const FRESH: Duration = Duration::from_millis(100);
 /// Threads whose names are known at a time.
@@ -163,12 +165,20 @@ impl Recording {
     /// Why the record is not there, or not all of it, for people.
     pub(crate) fn end(self) -> Result<(), String> {
         let Self { file, shared } = self;
-        let told = |error: io::Error| format!("{}: the record may lack its end: {error}", file.display());
+        let gone = || {
+            format!("{}: the process that writes the record is gone, and so is the record", file.display())
+        };
+        let told = |error: io::Error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected => {
+                gone()
+            }
+            _ => format!("{}: the record may lack its end: {error}", file.display()),
+        };
         shared.send(&mut shared.state()).map_err(told)?;
         shared.socket.shutdown(Shutdown::Write).map_err(told)?;
         let mut reason = String::new();
         match BufReader::new(&shared.socket).read_line(&mut reason).map_err(told)? {
-            0 => Err(format!("{}: the process that writes the record is gone", file.display())),
+            0 => Err(gone()),
             _ if reason.trim().is_empty() => Ok(()),
             _ => Err(reason.trim().to_owned()),
         }
@@ -183,6 +193,17 @@ impl Shared {
     fn push(&self, state: &mut State, item: &Item) -> io::Result<()> {
         push(&mut state.unsent, item);
         if state.unsent.len() >= CHUNK { self.send(state) } else { Ok(()) }
+    }
+
+    /// Leaves it to the next request to send this: the guard kills whoever holds up such a call for seconds, and it is not
+    /// the program's doing that a disk is slow.
+    fn put_off(&self, item: &Item) {
+        let mut state = self.state();
+        push(&mut state.unsent, item);
+        if state.unsent.len() >= MOST_UNSENT {
+            // Where that is not heard, the next request is not, either, and that ends it all.
+            let _ = self.send(&mut state);
+        }
     }
 
     /// Waits until the writer takes it.
@@ -249,13 +270,11 @@ impl Observe for Shared {
     }
 
     fn setup(&self, entries: u32, params: &Params) {
-        let ring = Item::Ring { entries, flags: params.flags, cq_entries: params.cq_entries };
-        // Where that is not heard, the next request is not, either, and that ends it all.
-        let _ = self.push(&mut self.state(), &ring);
+        self.put_off(&Item::Ring { entries, flags: params.flags, cq_entries: params.cq_entries });
     }
 
     fn register(&self, op: RegisterOp) {
-        let _ = self.push(&mut self.state(), &Item::Register(op.0));
+        self.put_off(&Item::Register(op.0));
     }
 
     fn ended(&self) {

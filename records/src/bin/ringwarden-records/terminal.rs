@@ -49,7 +49,7 @@ fn show(progress: &Progress, total: u64, ended: &Receiver<()>) {
         wait = TICK;
         let done = progress.requests();
         let rate = done as f64 / begin.elapsed().as_secs_f64() / 1e6;
-        let percent = if total == 0 { 100 } else { done.saturating_mul(100) / total };
+        let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
         let _ = write!(stderr(), "\r\x1b[K{percent} % of {total} requests, {rate:.1} million a second");
         let _ = stderr().flush();
     }
