@@ -156,6 +156,7 @@ fn signals_reach_the_program_and_a_kill_ends_it() {
 /// Whether a process computes shows in the time that it has had, however long that takes on a busy machine.
 #[test]
 fn while_descendants_run_on_a_supervisor_waits_and_does_not_compute() {
+    #[expect(clippy::zombie_processes, reason = "waited for by the call that tells of times")]
     let used = |script: &str, choice: &Choice| {
         let child = shell(script, choice).spawn().expect("it runs");
         // SAFETY: zero is a value of all fields; a child that nobody else waits for.
