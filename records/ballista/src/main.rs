@@ -1,9 +1,9 @@
 //! The same questions on many machines: a scheduler and executors of Ballista that know `verdict` and `rule`.
 //!
 //! ```text
-//! ballista scheduler                        prints its address
-//! ballista executor ADDRESS                 as many as there are machines; each must see the files
-//! ballista query ADDRESS "SELECT …" FILE…
+//! ringwarden-ballista scheduler                        prints its address
+//! ringwarden-ballista executor ADDRESS                 as many as there are machines; each must see the files
+//! ringwarden-ballista query ADDRESS "SELECT …" FILE…
 //! ```
 //!
 //! Beside the functions of `ringwarden query` there is `executor(opcode)`, the number of the process that looks at a row.

@@ -16,7 +16,7 @@ struct Part {
 
 impl Part {
     fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(example())
+        let mut child = Command::new(cluster())
             .current_dir(folder)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -37,9 +37,15 @@ impl Drop for Part {
     }
 }
 
-fn example() -> PathBuf {
-    let query = Path::new(env!("CARGO_BIN_EXE_ringwarden-query"));
-    query.with_file_name("examples").join("ballista")
+fn cluster() -> PathBuf {
+    env!("CARGO_BIN_EXE_ringwarden-ballista").into()
+}
+
+/// On one machine: a program of another package, which lies beside.
+fn query() -> PathBuf {
+    let query = cluster().with_file_name("ringwarden-query");
+    assert!(query.exists(), "`cargo test --workspace` builds it, or `cargo build -p ringwarden-query`");
+    query
 }
 
 fn answer(program: impl AsRef<Path>, folder: &Path, arguments: &[&str]) -> String {
@@ -85,14 +91,14 @@ fn two_executors_answer_as_one_machine_does() {
         let arguments = strs(&arguments);
         answer(program, folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
-    let here = ask(Path::new(env!("CARGO_BIN_EXE_ringwarden-query")), of(&["query"], &question));
+    let here = ask(&query(), of(&["query"], &question));
     assert!(here.contains("read at") && here.contains("| deny "), "{here}");
     let scheduler = Part::start(folder, &["scheduler"]);
     let executors = [(); 2].map(|()| Part::start(folder, &["executor", &scheduler.said]));
-    let there = ask(&example(), of(&["query", &scheduler.said], &question));
+    let there = ask(&cluster(), of(&["query", &scheduler.said], &question));
     assert_eq!(there, here);
     let who = ask(
-        &example(),
+        &cluster(),
         of(
             &["query", &scheduler.said],
             "SELECT executor(opcode) AS executor, count(*) AS requests FROM requests GROUP BY 1",
