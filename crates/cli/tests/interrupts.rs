@@ -1,39 +1,15 @@
 //! Calls that natively no signal interrupts (`testprograms/examples/guest`, shells, make), and that must not be
 //! interrupted under the guard.
 
+mod guest;
 mod launch;
 
-use launch::{Stage, finish, is_root, skip};
+use guest::{POLICY, guarded, native, stages};
+use launch::{Stage, finish, skip};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
 use std::thread;
-
-/// It looks at an argument, which is the harder case.
-const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
-
-/// Every user that the tests can play.
-fn stages() -> Vec<Stage> {
-    if is_root() { vec![Stage::new(), Stage::unprivileged()] } else { vec![Stage::new()] }
-}
-
-fn report(command: Command) -> Value {
-    let output = finish(command);
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("a report")
-}
-
-fn native(stage: &Stage, args: &[&str]) -> Value {
-    let mut command = stage.native(stage.example("guest"));
-    command.args(args);
-    report(command)
-}
-
-fn guarded(stage: &Stage, args: &[&str]) -> Value {
-    let mut command = stage.guarded(POLICY, stage.example("guest"));
-    command.args(args);
-    report(command)
-}
 
 /// Whether that program is there for everybody.
 fn has(program: &str) -> bool {

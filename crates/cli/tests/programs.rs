@@ -1,8 +1,10 @@
 //! Real programs' habits (`testprograms/examples/guest`): what never fails natively must not fail under
 //! the guard.
 
+mod guest;
 mod launch;
 
+use guest::{POLICY, guarded, native, report, stages};
 use launch::{Stage, finish, finish_into, is_root, skip};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
@@ -10,32 +12,6 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
-
-/// It looks at an argument, which is the harder case.
-const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
-
-/// Every user that the tests can play.
-fn stages() -> Vec<Stage> {
-    if is_root() { vec![Stage::new(), Stage::unprivileged()] } else { vec![Stage::new()] }
-}
-
-fn report(command: Command) -> Value {
-    let output = finish(command);
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("a report")
-}
-
-fn native(stage: &Stage, args: &[&str]) -> Value {
-    let mut command = stage.native(stage.example("guest"));
-    command.args(args);
-    report(command)
-}
-
-fn guarded(stage: &Stage, args: &[&str]) -> Value {
-    let mut command = stage.guarded(POLICY, stage.example("guest"));
-    command.args(args);
-    report(command)
-}
 
 fn assert_each_ran_once(findings: &Value) {
     for what in ["lost", "run more than once", "refused", "other"] {
