@@ -231,11 +231,8 @@ impl State {
         if let Some(thread) = self.threads.get(&tid).filter(|thread| is_fresh(thread)) {
             return *thread;
         }
-        let mut name = [0; 16];
         let comm = std::fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
-        let comm = comm.trim_ascii_end();
-        let length = comm.len().min(15);
-        name[..length].copy_from_slice(&comm[..length]);
+        let name = comm_of(comm.trim_ascii_end());
         let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
         let pid = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
         let thread = Thread { since: now, pid: pid.unwrap_or(tid), name };
@@ -293,14 +290,11 @@ impl<A: Audit> Audit for Recorded<A> {
                 let rule = &origin.rule;
                 shared.rule(&mut state, format!("{} at {}:{}", rule.key, rule.file, rule.line))
             });
-            let mut name = [0; 16];
-            let length = refusal.program.len().min(15);
-            name[..length].copy_from_slice(&refusal.program.as_bytes()[..length]);
             let request = Request {
                 time: nanoseconds(refusal.time).into(),
                 pid: refusal.pid.into(),
                 tid: refusal.tid.into(),
-                program: name,
+                program: comm_of(refusal.program.as_bytes()),
                 rule: rule.transpose()?.unwrap_or(NO_RULE).into(),
                 verdict: if refusal.permitted { Verdict::Permit } else { Verdict::Deny } as u8,
                 complete: context.is_complete().into(),
@@ -321,6 +315,14 @@ impl<A: Audit> Audit for Recorded<A> {
         let _ = self.shared.send(&mut self.shared.state());
         self.audit.ended();
     }
+}
+
+/// A name as the kernel has it (`TASK_COMM_LEN`): cut, with a NUL behind it.
+fn comm_of(name: &[u8]) -> [u8; 16] {
+    let mut comm = [0; 16];
+    let length = name.len().min(15);
+    comm[..length].copy_from_slice(&name[..length]);
+    comm
 }
 
 /// The words of a context of the guard.
