@@ -78,13 +78,15 @@ impl Demo {
 fn describe(choice: &Choice) -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
+    // In lanes with the kernel's filters the one that those keep to.
+    let model = choice.enforcement().filters().model();
     match choice {
-        Choice::Tasks { model, .. } if is_older_than_filters(release) => format!(
+        Choice::Tasks { .. } if is_older_than_filters(release) => format!(
             "filters of the kernel's kind, which this one ({release}) does not have: whatever it runs under, \
              such as\nanother ringwarden, answers for it. They have passed a self-test, and keep to what is \
              known of Linux {model}."
         ),
-        Choice::Tasks { model, .. } => format!(
+        Choice::Tasks { .. } => format!(
             "the kernel itself. Its filters ({release}; they keep to what is known\nof Linux {model}) have \
              passed a self-test, so the kernel refuses requests at no cost of ours."
         ),
@@ -92,7 +94,7 @@ fn describe(choice: &Choice) -> String {
             "restricted. The rings that the program gets on this kernel ({release}) are made for it, and the\n\
              kernel holds them to the policy by itself, at no cost of ours."
         ),
-        Choice::Filtered { model, .. } => format!(
+        Choice::Filtered { .. } => format!(
             "filtered. The rings that the program gets on this kernel ({release}) are made for it, with filters\n\
              that keep to what is known of Linux {model}: the kernel refuses requests at no cost of ours."
         ),

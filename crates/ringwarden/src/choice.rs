@@ -22,14 +22,12 @@ use std::ffi::OsStr;
 /// ```
 #[derive(Clone, Debug)]
 pub enum Choice {
-    /// The kernel's filters, which keep to that model.
+    /// The kernel's filters.
     Tasks {
         /// The policies.
         enforcement: Enforcement,
         /// What puts programs under the filters.
         kernel: Kernel,
-        /// Whose filters they are.
-        model: KernelModel,
     },
     /// Restricted rings.
     Restricted {
@@ -38,12 +36,10 @@ pub enum Choice {
         /// What rings are restricted to.
         operations: OperationRules,
     },
-    /// Rings with the kernel's filters, which keep to that model.
+    /// Rings with the kernel's filters.
     Filtered {
         /// The policies.
         enforcement: Enforcement,
-        /// Whose filters they are.
-        model: KernelModel,
     },
     /// Split rings.
     Split {
@@ -179,10 +175,7 @@ impl Choice {
         let mut why = Vec::new();
         match compiled(Facts::usable) {
             Ok(enforcement) => match enforcement.kernel() {
-                Ok(kernel) => {
-                    let model = enforcement.filters().model();
-                    return Ok(Self::Tasks { enforcement, kernel, model });
-                }
+                Ok(kernel) => return Ok(Self::Tasks { enforcement, kernel }),
                 Err(beyond) => why.push(beyond.to_string()),
             },
             Err(reason) => why.push(format!("the kernel's own filters are not used: {reason}")),
@@ -192,14 +185,9 @@ impl Choice {
             Err(reason) => why.push(format!("its rings cannot be left to the kernel: {reason}")),
         }
         match (compiled(Facts::usable_on_rings), wishes.beyond_a_maker()) {
-            (Ok(enforcement), None) => Ok(Self::filtered(enforcement)),
+            (Ok(enforcement), None) => Ok(Self::Filtered { enforcement }),
             _ => split(enforcement, why, wishes),
         }
-    }
-
-    fn filtered(enforcement: Enforcement) -> Self {
-        let model = enforcement.filters().model();
-        Self::Filtered { enforcement, model }
     }
 
     /// Which lane it is.
@@ -212,7 +200,7 @@ impl Choice {
         }
     }
 
-    /// The policies, compiled for that lane.
+    /// The policies, compiled for that lane: where the kernel's filters hold them, for the model that those keep to.
     pub fn enforcement(&self) -> &Enforcement {
         match self {
             Self::Tasks { enforcement, .. }
@@ -229,14 +217,25 @@ impl Choice {
     /// # Errors
     /// See [`RunError`].
     pub fn run(self, argv: &[impl AsRef<OsStr>]) -> Result<Status, RunError> {
+        self.run_telling(argv, || ())
+    }
+
+    /// The same; calls `executed` when the program was executed, but in the lane `tasks`, which takes no supervisor.
+    pub(crate) fn run_telling(
+        self,
+        argv: &[impl AsRef<OsStr>],
+        executed: impl FnOnce() + Send + 'static,
+    ) -> Result<Status, RunError> {
         Ok(match self {
             Self::Tasks { kernel, .. } => kernel.run(argv)?,
             Self::Restricted { enforcement, operations } => {
-                Maker::new(operations, enforcement.calls()).run(argv)?
+                Maker::new(operations, enforcement.calls()).told_of_exec(executed).run(argv)?
             }
-            Self::Filtered { enforcement, .. } => enforcement.filtering_maker().run(argv)?,
+            Self::Filtered { enforcement } => {
+                enforcement.filtering_maker().told_of_exec(executed).run(argv)?
+            }
             Self::Split { enforcement, own_filters, permissive, .. } => {
-                guard(&enforcement, own_filters, permissive).run(argv)?
+                guard(&enforcement, own_filters, permissive).told_of_exec(executed).run(argv)?
             }
         })
     }
@@ -253,7 +252,7 @@ fn split(enforcement: Enforcement, why: Vec<String>, wishes: &Wishes) -> Result<
 }
 
 /// A guard for the split lane.
-pub(crate) fn guard(enforcement: &Enforcement, own_filters: bool, permissive: bool) -> Guard {
+fn guard(enforcement: &Enforcement, own_filters: bool, permissive: bool) -> Guard {
     let mut guard = enforcement.guard();
     if own_filters {
         guard = guard.with_own_filters();
@@ -282,15 +281,15 @@ fn restricted(wishes: &Wishes, enforcement: &Enforcement) -> Result<OperationRul
 
 fn insist_on_tasks(layers: &[Policy], wishes: &Wishes) -> Result<Choice, NoChoice> {
     let beyond = wishes.beyond_the_kernel();
-    let (enforcement, model) = insist_on_filters(Lane::Tasks, Facts::usable, beyond, layers)?;
+    let enforcement = insist_on_filters(Lane::Tasks, Facts::usable, beyond, layers)?;
     let kernel = enforcement.kernel()?;
-    Ok(Choice::Tasks { enforcement, kernel, model })
+    Ok(Choice::Tasks { enforcement, kernel })
 }
 
 fn insist_on_filtered(layers: &[Policy], wishes: &Wishes) -> Result<Choice, NoChoice> {
     let beyond = wishes.beyond_a_maker();
-    let (enforcement, model) = insist_on_filters(Lane::Filtered, Facts::usable_on_rings, beyond, layers)?;
-    Ok(Choice::Filtered { enforcement, model })
+    let enforcement = insist_on_filters(Lane::Filtered, Facts::usable_on_rings, beyond, layers)?;
+    Ok(Choice::Filtered { enforcement })
 }
 
 /// Policies compiled for the kernel's own filters, and nothing else will do.
@@ -299,12 +298,12 @@ fn insist_on_filters(
     usable: Usable,
     beyond: Option<&str>,
     layers: &[Policy],
-) -> Result<(Enforcement, KernelModel), NoChoice> {
+) -> Result<Enforcement, NoChoice> {
     if let Some(reason) = beyond {
         return Err(NoChoice::Wish { lane, reason: reason.to_owned() });
     }
     // What the newest kernel's filters do not see, none does.
     Enforcement::new(layers, KernelModel::default()).map_err(NoChoice::Unseen)?;
     let model = usable(&Facts::find()).map_err(NoChoice::Lacking)?;
-    Ok((Enforcement::new(layers, model).map_err(NoChoice::Unseen)?, model))
+    Enforcement::new(layers, model).map_err(NoChoice::Unseen)
 }

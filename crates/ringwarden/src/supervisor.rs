@@ -1,10 +1,7 @@
 //! The process beside a program that the standard library has started: what it is told, and what it says.
 
-use crate::choice;
 use crate::run::RunError;
 use crate::{Choice, Enforcement, Lane};
-use ringwarden_guard::Maker;
-use ringwarden_kernel::Status;
 use ringwarden_launch::{FAILED, Handover, is_privileged, sealed};
 use ringwarden_policy::Policy;
 use ringwarden_uapi::KernelModel;
@@ -157,7 +154,7 @@ impl Plan {
                 let operations = enforcement.operations().map_err(|beyond| beyond.to_string())?;
                 Choice::Restricted { enforcement, operations }
             }
-            Lane::Filtered => Choice::Filtered { enforcement, model },
+            Lane::Filtered => Choice::Filtered { enforcement },
             Lane::Split => {
                 let (own_filters, permissive) = (self.own_filters, self.permissive);
                 Choice::Split { enforcement, why: Vec::new(), own_filters, permissive }
@@ -203,7 +200,7 @@ fn supervise(plan: OwnedFd, report: OwnedFd, argv: &[OsString]) -> u8 {
         }
     };
     let choice = Plan::read(plan).and_then(|plan| plan.choice()).map_err(RunError::Supervisor);
-    let error = match choice.and_then(|choice| run(choice, argv, runs)) {
+    let error = match choice.and_then(|choice| choice.run_telling(argv, runs)) {
         // Where a signal has ended the program, one ends this, too.
         Ok(status) => {
             status.end();
@@ -223,19 +220,6 @@ fn supervise(plan: OwnedFd, report: OwnedFd, argv: &[OsString]) -> u8 {
     } else {
         tell(&error, error.exit_status())
     }
-}
-
-fn run(choice: Choice, argv: &[OsString], runs: impl FnOnce() + Send + 'static) -> Result<Status, RunError> {
-    Ok(match choice {
-        Choice::Tasks { kernel, .. } => kernel.run(argv)?,
-        Choice::Restricted { enforcement, operations } => {
-            Maker::new(operations, enforcement.calls()).told_of_exec(runs).run(argv)?
-        }
-        Choice::Filtered { enforcement, .. } => enforcement.filtering_maker().told_of_exec(runs).run(argv)?,
-        Choice::Split { enforcement, own_filters, permissive, .. } => {
-            choice::guard(&enforcement, own_filters, permissive).told_of_exec(runs).run(argv)?
-        }
-    })
 }
 
 /// Tells on standard error, where nobody waits for a report.
