@@ -5,7 +5,7 @@
 //! Completions are hearsay, since the program forges the queue they come through.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -26,9 +26,22 @@ pub(crate) struct Arena {
     null: File,
     canary: File,
     udp: UdpSocket,
-    openat: u64,
-    openat2: u64,
-    outside: u64,
+    openat: Inode,
+    openat2: Inode,
+    outside: Inode,
+}
+
+/// A file wherever it is met: file systems number theirs by themselves, and sockets have numbers, too.
+#[derive(PartialEq, Eq)]
+struct Inode {
+    dev: u64,
+    number: u64,
+}
+
+impl Inode {
+    fn of(metadata: &Metadata) -> Self {
+        Self { dev: metadata.dev(), number: metadata.ino() }
+    }
 }
 
 impl Arena {
@@ -37,7 +50,7 @@ impl Arena {
         fs::create_dir(&inside)?;
         let inode = |path: PathBuf| {
             fs::write(&path, "")?;
-            fs::metadata(&path).map(|metadata| metadata.ino())
+            fs::metadata(&path).map(|metadata| Inode::of(&metadata))
         };
         let (openat, openat2, outside) =
             (inode(inside.join("openat"))?, inode(inside.join("openat2"))?, inode(folder.join("outside"))?);
@@ -100,12 +113,13 @@ impl Arena {
             // descriptors now, apart from requests, which only open them.
             let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
             let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
-            let inode = file.metadata().map(|metadata| metadata.ino()).unwrap_or_default();
-            if inode == self.outside {
+            let inode = file.metadata().ok().map(|metadata| Inode::of(&metadata));
+            let is = |bait: &Inode| inode.as_ref() == Some(bait);
+            if is(&self.outside) {
                 violated("openat2-resolve");
-            } else if inode == self.openat && writable {
+            } else if is(&self.openat) && writable {
                 violated("openat");
-            } else if inode == self.openat2 && writable {
+            } else if is(&self.openat2) && writable {
                 violated("openat2-flags");
             } else if socket_family(&file) == Some(libc::AF_UNIX) {
                 violated("socket");
