@@ -1,13 +1,8 @@
 //! Our programs that run in virtual machines, linked statically.
 
 use crate::architecture::Architecture;
-use crate::cross;
-use crate::target_folder::target_folder;
-use anyhow::ensure;
+use crate::{cross, static_program};
 use std::path::PathBuf;
-use std::process::Command;
-
-const TARGET: &str = Architecture::X86_64.target();
 
 /// The programs, built.
 pub(crate) struct Programs {
@@ -21,30 +16,21 @@ impl Programs {
     /// Builds them.
     pub(crate) fn build(architecture: Architecture) -> anyhow::Result<Self> {
         let built = match architecture {
-            Architecture::X86_64 => build(&["-p", "ringwarden-init", "-p", "ringwarden-player"])?,
+            Architecture::X86_64 => build(&["init", "player"])?,
             // All of the workspace, so that what is tested there shares what these are built from.
-            Architecture::Aarch64 => cross::cargo(&["build", "--workspace", "--bin=init", "--bin=player"])?,
+            Architecture::Aarch64 => {
+                cross::cargo(&["build", "--workspace", "--bin=init", "--bin=player"])?.join("debug")
+            }
         };
-        let built = built.join("debug");
         Ok(Self { init: built.join("init"), player: built.join("player") })
     }
 }
 
-/// Builds what the arguments of `cargo build` name with the cargo that runs us, in a folder of its own below
-/// the target folder: other flags would have everything else built anew each time. Gives the folder that
-/// has one for each profile.
-pub(crate) fn build(arguments: &[&str]) -> anyhow::Result<PathBuf> {
-    let target = target_folder()?.join("guest");
-    if !target.exists() {
-        eprintln!("building what runs in virtual machines");
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--target", TARGET])
-        .args(arguments)
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
-        .env("CARGO_TARGET_DIR", &target)
-        .status()?;
-    ensure!(status.success(), "building what runs in virtual machines failed");
-    Ok(target.join(TARGET))
+/// Builds programs of `conformance/`, and gives their folder.
+pub(crate) fn build(programs: &[&str]) -> anyhow::Result<PathBuf> {
+    // All of these packages, whichever is wanted: then they share what they are built from.
+    const PACKAGES: [&str; 3] = ["ringwarden-init", "ringwarden-player", "ringwarden-kernel-fuzz"];
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let programs = programs.iter().flat_map(|program| ["--bin", program]);
+    static_program::cargo("quick", &packages.chain(programs).chain(["--quiet"]).collect::<Vec<_>>())
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 /// Hold the public API of the libraries against `xtask/public-api`, a file a crate
 ///
 /// A change of it is a decision: it stands in the golden files, and `CHANGELOG.md` tells users of it. Warnings of the
-/// documentation, that of all of the workspace, are errors.
+/// documentation, that of all libraries of the workspace, are errors.
 #[derive(Parser)]
 pub(crate) struct Args {
     /// Write the files anew
@@ -87,21 +87,36 @@ fn listed(json: &Path) -> anyhow::Result<String> {
     Ok(api.to_string())
 }
 
-/// Has rustdoc describe the workspace; the folder with a file for each crate.
+/// Stands in for rustdoc where Cargo tests examples of documentation, and describes the crate in place of testing: it is
+/// given what tests have been built with. `cargo doc` would have all of that checked once more, with other features.
+const DESCRIBES: &str = r#"#!/bin/sh
+for argument; do
+    shift
+    if [ -n "$skip" ]; then
+        skip=
+        continue
+    fi
+    case $argument in
+        --test) ;;
+        --test-run-directory) skip=1 ;;
+        *) set -- "$@" "$argument" ;;
+    esac
+done
+# Descriptions are not stable, and rustdoc is to be told so; the compiler is not, which would build everything anew.
+RUSTC_BOOTSTRAP=1 exec rustdoc "$@" -Z unstable-options --output-format json --out-dir "$DESCRIBED"
+"#;
+
+/// Has rustdoc describe the libraries; the folder with a file for each.
 fn document() -> anyhow::Result<PathBuf> {
-    // Descriptions are not stable, and rustdoc is to be told so; the compiler is not, which would build everything anew.
     let target = target_folder()?;
-    let rustdoc = target.join("rustdoc-that-describes");
-    fs::write(&rustdoc, "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n")?;
+    let (rustdoc, described) = (target.join("rustdoc-that-describes"), target.join("described"));
+    fs::write(&rustdoc, DESCRIBES)?;
     fs::set_permissions(&rustdoc, fs::Permissions::from_mode(0o755))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["doc", "--workspace", "--no-deps", "--locked", "--quiet", "--target-dir"]).arg(&target);
-    cargo
-        .env("RUSTDOC", &rustdoc)
-        .env("RUSTDOCFLAGS", "-D warnings -Z unstable-options --output-format json");
+    cargo.args(["test", "--doc", "--workspace", "--locked", "--quiet", "--target-dir"]).arg(&target);
+    cargo.env("RUSTDOC", &rustdoc).env("DESCRIBED", &described).env("RUSTDOCFLAGS", "-D warnings");
     if !cargo.status().context("cargo")?.success() {
         bail!("the libraries cannot be described");
     }
-    // Beside the pages.
-    Ok(target.join("doc"))
+    Ok(described)
 }

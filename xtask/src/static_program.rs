@@ -2,12 +2,12 @@
 
 use crate::architecture::Architecture;
 use crate::cross;
-use crate::debian::succeed;
+use crate::debian::{self, succeed};
 use crate::empty_root::EmptyRoot;
 use crate::target_folder::target_folder;
 use anyhow::{Context, ensure};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Build `ringwarden` as one static file and try it in an empty root file system
@@ -30,7 +30,7 @@ pub(crate) struct Kind {
     /// The processor that it is for; what is for another one than this machine's is not tried
     #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
     pub(crate) arch: Architecture,
-    /// Cargo's profile: `dev` takes half the time
+    /// Cargo's profile: `quick` and `dev` take half the time
     #[arg(long, default_value = "release")]
     pub(crate) profile: String,
 }
@@ -46,27 +46,24 @@ pub(crate) fn run(Args { kind }: &Args) -> anyhow::Result<()> {
 
 /// The program, stripped.
 pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result<PathBuf> {
-    let folder = target_folder()?.join("static");
-    // Where Cargo puts what it builds with its two oldest profiles.
-    let output = if profile == "dev" { "debug" } else { profile };
     let built = match architecture {
         Architecture::X86_64 => {
-            native(&folder, profile)?;
-            folder.join(architecture.target()).join(output).join("ringwarden")
+            cargo(profile, &["--package", "ringwarden-cli", "--bin", "ringwarden"])?.join("ringwarden")
         }
         Architecture::Aarch64 => {
             // This machine's `strip` does not know the processor.
             let strip = format!("profile.{profile}.strip = \"symbols\"");
             let build = ["build", "--profile", profile, "-p", "ringwarden-cli", "--config", &strip];
-            cross::cargo(&build)?.join(output).join("ringwarden")
+            cross::cargo(&build)?.join(output(profile)).join("ringwarden")
         }
     };
+    let folder = target_folder()?.join("static");
     let stripped = folder.join(format!("ringwarden-{}", architecture.debian()));
     fs::create_dir_all(&folder)?;
     match architecture {
         Architecture::X86_64 => {
             succeed(Command::new("strip").arg("-o").args([&stripped, &built]))?;
-            let dynamic = crate::debian::output(Command::new("readelf").arg("--dynamic").arg(&stripped))?;
+            let dynamic = debian::output(Command::new("readelf").arg("--dynamic").arg(&stripped))?;
             ensure!(!dynamic.contains("(NEEDED)"), "{} wants libraries:\n{dynamic}", stripped.display());
         }
         Architecture::Aarch64 => drop(fs::copy(built, &stripped)?),
@@ -74,21 +71,31 @@ pub(crate) fn build(architecture: Architecture, profile: &str) -> anyhow::Result
     Ok(stripped)
 }
 
+/// Builds what the arguments of `cargo build` name, statically, and gives the folder where it lies. All of that is in one
+/// folder of its own below the target folder: other flags would have everything else built anew each time.
+///
 /// A target is named although it is the machine's own: flags are then for programs alone and not for the compiler's
 /// plug-ins, which cannot be static.
-fn native(folder: &Path, profile: &str) -> anyhow::Result<()> {
+pub(crate) fn cargo(profile: &str, arguments: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = target_folder()?.join("static");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // What takes minutes says how far it is, on standard error.
-    command.args(["build", "--profile", profile, "--locked", "-p", "ringwarden-cli", "--bin", "ringwarden"]);
-    command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
-    command.args(["--target", Architecture::X86_64.target()]);
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", folder);
+    command.args(["build", "--profile", profile, "--locked", "--target", Architecture::X86_64.target()]);
+    command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]).args(arguments);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &folder);
+    // Linters that stand in for the compiler change what it makes.
+    command.env_remove("RUSTC_WORKSPACE_WRAPPER");
     // Which would not be kept.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     let status = command.status().context("cannot run cargo")?;
-    ensure!(status.success(), "building a static ringwarden failed");
-    Ok(())
+    ensure!(status.success(), "building static programs failed");
+    Ok(folder.join(Architecture::X86_64.target()).join(output(profile)))
+}
+
+/// Where Cargo puts what it builds with a profile.
+fn output(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
 }
 
 const ALLOWING: &str = "version = 1\ndefault = \"allow\"\n";

@@ -54,9 +54,6 @@ struct Round {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
-        return super::run_optimised();
-    }
     let filters = filters()?;
     let mut rows = vec![["ns a request", "registering", "1 thread", "2", "8", "64"].map(str::to_owned)];
     let mut registered = [const { Vec::new() }; THREADS.len()];

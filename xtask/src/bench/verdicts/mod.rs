@@ -40,9 +40,6 @@ pub(crate) struct Args {
 type Round<'a> = Box<dyn Fn() -> f64 + 'a>;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
-        return super::run_optimised();
-    }
     let pcap = Pcap::load();
     let cases: Vec<_> = cases::all()?.into_iter().filter(|case| case.name.contains(&args.only)).collect();
     let mut rows =
