@@ -86,7 +86,10 @@ fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(cargo);
     command.args(["build", "--release", "--locked", "--target", Architecture::X86_64.target()]);
     command.args(["--manifest-path", &format!("{FUZZ}/Cargo.toml")]);
-    command.env("RUSTFLAGS", INSTRUMENTED).env("CARGO_TARGET_DIR", folder).env_remove("RUSTC_WORKSPACE_WRAPPER");
+    command
+        .env("RUSTFLAGS", INSTRUMENTED)
+        .env("CARGO_TARGET_DIR", folder)
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
     ensure!(command.status().context("cannot run cargo")?.success(), "building the fuzz targets failed");
     Ok(folder.join(Architecture::X86_64.target()).join("release"))
 }
