@@ -4,7 +4,7 @@
 //! run time is counted like any other.
 
 use crate::cases::Case;
-use crate::engine::{self, Engine, Missing, NONE, Order};
+use crate::engine::{self, Engine, NONE, Named, Order};
 use crate::table::{Cell, Table};
 use anyhow::{Context, bail, ensure};
 use ringwarden_cbpf::Machine;
@@ -15,7 +15,8 @@ use std::io::ErrorKind;
 use std::process::Command;
 use std::{env, fs};
 
-/// How far a count may be from the one that was recorded, as a part of that.
+/// How far a count may be from the one that was recorded, as a part of that. Counts are the same each time, wherever the
+/// program was built; what changes elsewhere in it may move a few.
 const MARGIN: f64 = 0.01;
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.toml");
@@ -33,7 +34,7 @@ type Instructions = BTreeMap<String, Counts>;
 type Counts = BTreeMap<String, f64>;
 
 /// What is counted, in one order: programs alone, and the way from an SQE.
-fn engines<'a>(case: &Case) -> anyhow::Result<Vec<(&'static str, Result<Engine<'a>, Missing>)>> {
+fn engines<'a>(case: &Case) -> anyhow::Result<Vec<Named<'a>>> {
     let alone = |machine| match case.programs[..] {
         [] => Ok(Err(NONE)),
         _ => engine::alone(case, machine).map(Ok),
@@ -97,7 +98,7 @@ pub(crate) fn run(cases: &[Case], only: &str, update: bool, markdown: bool) -> a
         );
         return fs::write(RECORDED, text).context(RECORDED);
     }
-    let text = fs::read_to_string(RECORDED).context(RECORDED)?;
+    let text = fs::read_to_string(RECORDED).context("nothing is recorded; --update does it")?;
     let recorded: Recorded = toml::from_str(&text).context(RECORDED)?;
     let mut differences = differences(&now.instructions, &recorded.instructions, only.is_empty());
     if differences.is_empty() {

@@ -50,7 +50,7 @@ struct Args {
     #[arg(long)]
     markdown: bool,
     /// Draw the tables of verdicts, too, each as an SVG in this folder
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "only")]
     svg: Option<PathBuf>,
     /// Count the instructions of verdicts, and compare them with those that were recorded (xtask/verdicts/instructions.toml)
     ///

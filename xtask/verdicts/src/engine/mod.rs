@@ -13,20 +13,28 @@ use ringwarden_filter::{Context, FilterSet, KernelModel, Payload, Registration, 
 use ringwarden_uapi::Opcode;
 use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
+use std::ops::Range;
 
 const MODEL: KernelModel = KernelModel::V7_3;
 
 /// In which order requests are judged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// One after the other, and so many times all of them: where jumps lead to is not foreseen.
+    /// One after the other, and all of them so many times: where jumps lead to is not foreseen.
     InTurn(usize),
-    /// Each so many times before the next is: all jumps are foreseen. Since that takes long, one of 16 requests.
+    /// Each so many times before the next is: all jumps are foreseen. Since that takes long, the first few requests.
     Repeated(usize),
 }
 
-/// One of 16 requests.
-const PICKED: usize = 16;
+/// The requests that are judged again and again.
+const FEW: usize = 16;
+
+/// So many times all of those requests, each so many times before the next.
+struct Round {
+    requests: Range<usize>,
+    times: usize,
+    each: usize,
+}
 
 /// Something that judges the requests of a case.
 pub(crate) struct Engine<'a> {
@@ -36,7 +44,8 @@ pub(crate) struct Engine<'a> {
 }
 
 enum Judge<'a> {
-    Here(Box<dyn FnMut(Order) + 'a>),
+    /// In this process; gives the last answer.
+    Here(Box<dyn FnMut(Round) -> bool + 'a>),
     Kernel(Filter, Vec<Packet>),
 }
 
@@ -49,59 +58,59 @@ pub(crate) const NONE: Missing = "–";
 
 impl<'a> Engine<'a> {
     fn new<T: 'a>(mut inputs: Vec<T>, mut allows: impl FnMut(&mut T) -> bool + 'a) -> Self {
-        let answers = inputs.iter_mut().map(&mut allows).collect();
-        let judge = move |order| match order {
-            Order::InTurn(times) => {
-                for _ in 0..times {
-                    for input in &mut inputs {
-                        black_box(allows(black_box(input)));
+        let requests = inputs.len();
+        // All is done by one loop, so that what allows is compiled into it, as it is where others ask for a verdict.
+        let judge = move |Round { requests, times, each }: Round| {
+            let mut last = false;
+            for _ in 0..times {
+                for input in &mut inputs[requests.clone()] {
+                    for _ in 0..each {
+                        last = black_box(allows(black_box(&mut *input)));
                     }
                 }
             }
-            Order::Repeated(times) => {
-                for input in inputs.iter_mut().step_by(PICKED) {
-                    for _ in 0..times {
-                        black_box(allows(black_box(input)));
-                    }
-                }
-            }
+            last
         };
-        Self { answers, judge: Judge::Here(Box::new(judge)) }
+        let mut judge: Box<dyn FnMut(Round) -> bool + 'a> = Box::new(judge);
+        let one = |number| Round { requests: number..number + 1, times: 1, each: 1 };
+        Self { answers: (0..requests).map(one).map(&mut judge).collect(), judge: Judge::Here(judge) }
     }
 
     /// Judges, in this process.
     pub(crate) fn judge(&mut self, order: Order) {
         if let Judge::Here(judge) = &mut self.judge {
-            judge(order);
+            judge(order.round(self.answers.len()));
         }
     }
 
     /// Nanoseconds of the processor a verdict.
     pub(crate) fn time(&mut self, order: Order) -> anyhow::Result<f64> {
+        let round = order.round(self.answers.len());
         match &mut self.judge {
             Judge::Here(judge) => {
+                let verdicts = round.requests.len() * round.times * round.each;
                 let start = spent();
-                judge(order);
-                Ok((spent() - start) / order.verdicts(self.answers.len()) as f64)
+                judge(round);
+                Ok((spent() - start) / verdicts as f64)
             }
             Judge::Kernel(filter, packets) => {
-                let (Order::InTurn(times) | Order::Repeated(times)) = order;
                 let mut sum = 0.0;
-                for packet in packets.iter().step_by(PICKED) {
+                for packet in &packets[round.requests.clone()] {
                     // Half a nanosecond is cut off on average.
-                    sum += f64::from(filter.run(packet, times)?.1) + 0.5;
+                    sum += f64::from(filter.run(packet, round.each)?.1) + 0.5;
                 }
-                Ok(sum / packets.len().div_ceil(PICKED) as f64)
+                Ok(sum / round.requests.len() as f64)
             }
         }
     }
 }
 
 impl Order {
-    fn verdicts(self, requests: usize) -> usize {
+    /// This order of so many requests.
+    fn round(self, requests: usize) -> Round {
         match self {
-            Order::InTurn(times) => times * requests,
-            Order::Repeated(times) => times * requests.div_ceil(PICKED),
+            Order::InTurn(times) => Round { requests: 0..requests, times, each: 1 },
+            Order::Repeated(each) => Round { requests: 0..FEW.min(requests), times: 1, each },
         }
     }
 }
