@@ -62,6 +62,24 @@ pub fn check_machines(bytes: &[u8], others: &[u8]) -> usize {
     compared
 }
 
+/// Somebody else's machine, made of the program that `bytes` describe, gives the value that the plainest of ours gives, on
+/// the program's context and on those that `others` describe. Returns on how many.
+pub fn check_machine<M: Fn(&[u32]) -> u32>(
+    bytes: &[u8],
+    others: &[u8],
+    machine: impl FnOnce(&Program) -> M,
+) -> usize {
+    let case = Case::from_bytes(bytes);
+    let Ok(program) = Program::new(&case.insns, case.context_bytes) else { return 0 };
+    let (program, machine) = (program.clone().with_machine(Machine::Interpreter), machine(&program));
+    let contexts = vec![case.context.clone()].into_iter().chain(case.contexts(others));
+    contexts
+        .inspect(|context| {
+            assert_eq!(machine(context), program.run(context), "{:x?} {context:x?}", case.insns);
+        })
+        .count()
+}
+
 /// A program that is said not to depend on some bits gives the same verdict whatever they are. Returns
 /// whether it was said so of a program that loads some of them.
 pub fn check_dependence(bytes: &[u8], masks: &[u32], others: &[u32]) -> bool {

@@ -139,13 +139,11 @@ const MEASUREMENTS: [Measurement; 12] = [
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    // What measures is not to be what is measured.
-    if cfg!(debug_assertions) {
-        return run_optimised();
-    }
     match &args.what {
-        Some(What::Emulate(args)) => return emulate::run(args),
         Some(What::Verdicts(args)) => return verdicts::run(args),
+        // What measures is not to be what is measured.
+        _ if cfg!(debug_assertions) => return run_optimised(),
+        Some(What::Emulate(args)) => return emulate::run(args),
         None => {}
     }
     let guard = Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane);

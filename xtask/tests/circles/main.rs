@@ -151,7 +151,7 @@ fn packages() -> Vec<PathBuf> {
         let entries = fs::read_dir(root.join(folder)).expect("a folder");
         entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
     };
-    let all = below("crates").into_iter().chain(below("conformance")).chain(below("."));
+    let all = ["crates", "conformance", "xtask", "."].into_iter().flat_map(below);
     let mut all: Vec<_> = all.filter(|folder| folder.join("src").is_dir()).collect();
     all.sort();
     all

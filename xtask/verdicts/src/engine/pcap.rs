@@ -1,5 +1,7 @@
 //! libpcap's interpreter of classic BPF, if the machine has it.
 
+#![allow(unsafe_code)]
+
 use ringwarden_cbpf::Insn;
 use std::ffi::CStr;
 
@@ -7,10 +9,10 @@ use std::ffi::CStr;
 type BpfFilter = unsafe extern "C" fn(*const Insn, *const u8, u32, u32) -> u32;
 
 /// The library, loaded for good.
-pub(super) struct Pcap(BpfFilter);
+pub(crate) struct Pcap(BpfFilter);
 
 impl Pcap {
-    pub(super) fn load() -> Option<Self> {
+    pub(crate) fn load() -> Option<Self> {
         const LIBRARY: &CStr = c"libpcap.so.0.8";
         const FUNCTION: &CStr = c"bpf_filter";
         // SAFETY: both are strings. Loading the library runs its initialisers, which libpcap's and those of what it
@@ -28,7 +30,7 @@ impl Pcap {
     }
 
     /// The value of a program that the checker has accepted.
-    pub(super) fn run(&self, insns: &[Insn], packet: &[u8]) -> u32 {
+    pub(crate) fn run(&self, insns: &[Insn], packet: &[u8]) -> u32 {
         let len = packet.len() as u32;
         // SAFETY: it reads instructions up to a RET, which a checked program always reaches, and of the packet no
         // more than its length.
