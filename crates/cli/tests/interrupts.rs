@@ -119,8 +119,11 @@ fn signals_do_not_interrupt_submissions() {
 /// waits.
 #[test]
 fn signals_do_not_interrupt_submissions_of_the_busy() {
-    // What else this machine does is not the question: whatever this thread starts goes before it, where that may be.
-    let _ = rustix::process::setpriority_process(None, -20);
+    // What else this machine does is not the question: whatever this thread starts goes before all of it, where that may
+    // be. Being nice to nobody is not enough: who wakes up may still have to wait for somebody's slice.
+    let first = libc::sched_param { sched_priority: 1 };
+    // SAFETY: a struct that is read.
+    let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const first) };
     let stage = Stage::unprivileged();
     let guest = stage.example("guest");
     let mut command = stage.guarded(POLICY, "sh");
