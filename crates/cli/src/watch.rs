@@ -29,7 +29,7 @@ const UNHEARD: u8 = 1;
 /// On a terminal it shows a table, elsewhere a line for each refusal. It ends by Ctrl-C, and tells the totals on
 /// standard error.
 ///
-/// With `--record` it hears of what is allowed, too, which costs every io_uring request of the machine about a microsecond,
+/// With `--record` it hears of what is allowed, too, which costs every io_uring request of the machine nearly a microsecond,
 /// whoever is watched.
 #[derive(Args)]
 #[command(after_help = AFTER_HELP, group = ArgGroup::new("scope").required(true))]
