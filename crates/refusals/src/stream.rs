@@ -29,7 +29,7 @@ const MOST_ALLOWED: usize = 8 << 20;
 const LEAST_ALLOWED: usize = 64 << 10;
 /// So many records are taken from a buffer at a time: more than the largest has room for, so that whoever fills it as
 /// fast as it is read does not keep others waiting.
-const MOST_AT_ONCE: usize = MOST_ALLOWED / 64;
+const MOST_AT_ONCE: usize = MOST_ALLOWED / 32;
 /// How often it is looked for what was allowed: as long as a thread lives that was there before, its name can be found.
 const LOOK: Duration = Duration::from_millis(10);
 

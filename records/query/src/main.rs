@@ -83,8 +83,12 @@ fn main() -> ExitCode {
 }
 
 fn fail(reason: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {reason}");
+    tell(&format!("error: {reason}"));
     ExitCode::from(UNUSABLE)
+}
+
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Why there is no answer: what is wrong with a record, if it is that.
@@ -117,7 +121,11 @@ impl Query {
         let runtime = RuntimeEnvBuilder::new().with_memory_limit(self.memory << 20, 1.0).build_arc()?;
         let session = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
         functions().into_iter().for_each(|function| session.register_udf(function));
-        session.register_table(TABLE, records(&session, &self.files).await?.into_view())?;
+        let (records, lost) = records(&session, &self.files).await?;
+        if lost > 0 {
+            tell(&format!("note: {lost} more requests came too fast to be recorded"));
+        }
+        session.register_table(TABLE, records.into_view())?;
         let only_questions =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let answer = session.sql_with_options(&self.sql, only_questions).await?;

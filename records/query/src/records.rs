@@ -42,11 +42,12 @@ const END: u64 = 64 << 10;
 /// Of so many files at once.
 const AT_ONCE: usize = 16;
 
-/// Records, with `context` beside their columns: files, folders, and URLs of object storage.
+/// Records, with `context` beside their columns: files, folders, and URLs of object storage. Gives how many requests they lack,
+/// too: those that came too fast to be recorded.
 ///
 /// # Errors
 /// One of them is not there, or cannot be asked for.
-pub async fn records(session: &SessionContext, names: &[String]) -> Result<DataFrame> {
+pub async fn records(session: &SessionContext, names: &[String]) -> Result<(DataFrame, u64)> {
     let told = |error: Error| DataFusionError::External(Box::new(error));
     let mut stores: Vec<Held> = Vec::new();
     for name in names {
@@ -75,11 +76,11 @@ pub async fn records(session: &SessionContext, names: &[String]) -> Result<DataF
         .iter()
         .flat_map(|held| held.files.iter().map(|file| Reader { held: Arc::clone(held), file: file.clone() }));
     let footers = stream::iter(readers.collect::<Vec<_>>())
-        .map(|reader| async move { reader.footer().await.map(drop) })
+        .map(|reader| async move { reader.footer().await.map(|footer| footer.metadata().lost) })
         .buffer_unordered(AT_ONCE);
-    footers.try_collect::<()>().await?;
+    let lost = footers.try_fold(0u64, |all, lost| async move { Ok(all.saturating_add(lost)) }).await?;
     let table = Records { schema: Arc::new(plain()), stores };
-    with_context(session.read_table(Arc::new(table))?)
+    Ok((with_context(session.read_table(Arc::new(table))?)?, lost))
 }
 
 #[derive(Debug)]
