@@ -138,6 +138,7 @@ impl<L> Heard<L> {
                         }
                     }
                     Ok(Record::Lost(told)) => {
+                        // Those of names are among them: it may be less that was lost, and never more.
                         self.accounted += told.lost;
                         lost += told.lost;
                     }
