@@ -4,7 +4,7 @@
 //! on what was not recorded. `rule('new.toml', context)` names the rule that refuses, and is null where none does. Several
 //! policies are separated by commas. The column `context` holds what filters see.
 //!
-//! [`records`] is the table for questions that are answered here, of files and object storage; [`table`] the one for plans that
+//! [`records()`] is the table for questions that are answered here, of files and object storage; [`table()`] the one for plans that
 //! are sent elsewhere.
 //!
 //! Policies are read where the query is planned, and travel with it: executors on other machines need none of the files.

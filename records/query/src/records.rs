@@ -1,4 +1,4 @@
-//! [`records`]: the table of records wherever they are, of which nothing is read that has not been checked.
+//! [`records()`]: the table of records wherever they are, of which nothing is read that has not been checked.
 //!
 //! DataFusion asks for the footer and for columns of row groups, and gets them from here: with the checks that
 //! [`Footer`] has, on the very bytes that are decoded.

@@ -27,7 +27,7 @@ pub(crate) fn plain() -> Schema {
 }
 
 /// Records, with `context` beside their columns, as a table whose plan can travel: paths, or URLs of stores that the session
-/// knows. Nothing is checked but what DataFusion checks; [`records`](crate::records) does more.
+/// knows. Nothing is checked but what DataFusion checks; [`records`](crate::records()) does more.
 ///
 /// # Errors
 /// One of them cannot be read.
