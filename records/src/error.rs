@@ -55,7 +55,8 @@ impl fmt::Display for Place {
 }
 
 impl Error {
-    pub(crate) fn new(file: impl Into<PathBuf>, place: Place, reason: impl fmt::Display) -> Self {
+    /// What is wrong with a file, for people.
+    pub fn new(file: impl Into<PathBuf>, place: Place, reason: impl fmt::Display) -> Self {
         Self { file: file.into(), place, reason: reason.to_string() }
     }
 }

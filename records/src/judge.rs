@@ -5,7 +5,7 @@ use crate::columns::{OF_WORD, SHOWN};
 use ringwarden::filter::{Context, Verdict};
 use ringwarden::policy::file::FileError;
 use ringwarden::policy::{Policy, RuleOrigin};
-use ringwarden::uapi::ring::Sqe;
+use ringwarden::uapi::ring::{Sqe, SqeFlags};
 use ringwarden::uapi::{KernelModel, Opcode};
 use ringwarden::{EnforceError, Enforcement};
 use ringwarden_filter::{FilterSet, Machine};
@@ -51,15 +51,33 @@ pub struct Judge {
     requires: bool,
 }
 
+/// Of the words of a request that was not recorded whole those bits that are not known: all but `user_data`, the opcode and the
+/// flags, and of those `IOSQE_ASYNC` and `IOSQE_IO_DRAIN`, which the kernel may have added.
+const UNKNOWN: [u32; WORDS] = {
+    let added = SqeFlags::ASYNC.bits() | SqeFlags::IO_DRAIN.bits();
+    let mut bits = [u32::MAX; WORDS];
+    (bits[0], bits[1], bits[2]) = (0, 0, u32::from_ne_bytes([0, added, 0, 0]));
+    bits
+};
+
 #[derive(Clone, Debug)]
 struct Operation {
-    /// The newest first, with its tag.
-    programs: Vec<(ringwarden::cbpf::Program, u32)>,
+    /// The newest first.
+    programs: Vec<Asked>,
     /// Where no program objects.
     last: Judged,
     /// The same for every request, whatever it asks for.
     settled: Option<Judged>,
     loads: u32,
+}
+
+/// A program of an operation.
+#[derive(Clone, Debug)]
+struct Asked {
+    program: ringwarden::cbpf::Program,
+    tag: u32,
+    /// Whether what is [`UNKNOWN`] may matter to it.
+    needs_all: bool,
 }
 
 impl Judge {
@@ -119,10 +137,9 @@ impl Judge {
             let operation = &self.operations[usize::from(opcode)];
             match operation.settled {
                 Some(judged) => judged,
-                None if !complete(row) => Judged::Undecided,
                 None => {
                     words.load(row, operation.loads, &mut context);
-                    operation.judge(&context)
+                    if complete(row) { operation.judge(&context) } else { operation.judge_part(&context) }
                 }
             }
         }));
@@ -166,8 +183,12 @@ pub(crate) fn rule_text(rule: &RuleOrigin) -> String {
 
 impl Operation {
     fn of(filters: &FilterSet, opcode: Opcode) -> Self {
-        let programs: Vec<_> =
-            filters.filters(opcode).map(|filter| (filter.program.clone(), filter.tag)).collect();
+        let programs = filters.filters(opcode).map(|filter| Asked {
+            program: filter.program.clone(),
+            tag: filter.tag,
+            needs_all: filter.program.depends_on(&UNKNOWN),
+        });
+        let programs: Vec<_> = programs.collect();
         let last = match () {
             () if usize::from(opcode.0) >= usize::from(filters.model().facts().opcodes) => Judged::Unknown,
             () if filters.is_rest_denied(opcode) => Judged::Rest,
@@ -175,20 +196,30 @@ impl Operation {
         };
         // The newest is asked first: who comes before one that depends on the request settles nothing.
         let mut settled = Some(last);
-        for (program, tag) in programs.iter().rev() {
+        for Asked { program, tag, .. } in programs.iter().rev() {
             settled = match program.constant() {
                 Some(0) => Some(Judged::Filter(*tag)),
                 Some(_) => settled,
                 None => None,
             };
         }
-        let loads = programs.iter().fold(0, |all, (program, _)| all | program.loads());
+        let loads = programs.iter().fold(0, |all, asked| all | asked.program.loads());
         Self { programs, last, settled, loads }
     }
 
     #[inline]
     fn judge(&self, context: &[u32; WORDS]) -> Judged {
-        let refuses = self.programs.iter().find(|(program, _)| program.run(context) == 0);
-        refuses.map_or(self.last, |(_, tag)| Judged::Filter(*tag))
+        let refuses = self.programs.iter().find(|asked| asked.program.run(context) == 0);
+        refuses.map_or(self.last, |asked| Judged::Filter(asked.tag))
+    }
+
+    /// The same where only a part of the context is known.
+    fn judge_part(&self, context: &[u32; WORDS]) -> Judged {
+        let decides = self.programs.iter().find(|asked| asked.needs_all || asked.program.run(context) == 0);
+        match decides {
+            Some(asked) if asked.needs_all => Judged::Undecided,
+            Some(asked) => Judged::Filter(asked.tag),
+            None => self.last,
+        }
     }
 }

@@ -13,6 +13,7 @@
 mod batch;
 pub mod columns;
 mod error;
+mod footer;
 mod judge;
 pub mod limits;
 mod metadata;
@@ -25,6 +26,7 @@ mod write;
 
 pub use batch::Words;
 pub use error::{Error, Place};
+pub use footer::Footer;
 pub use judge::{Judge, Judged, PolicyError};
 pub use metadata::{Metadata, PolicyText, Rings};
 pub use observe::Outcome;

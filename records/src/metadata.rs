@@ -25,6 +25,9 @@ pub struct Metadata {
     pub register: BTreeMap<u32, u64>,
     /// The rows of the file.
     pub requests: u64,
+    /// How many more there were of which nothing is known: they came too fast to be told of.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 /// A file of a policy.

@@ -5,25 +5,29 @@
 //! of the format): field 1 is the kind, 2 the size uncompressed, 3 the size in the file; what else there is, is skipped.
 
 use crate::limits::MOST_PAGE;
-use crate::read::Source;
 
 /// The most bytes of a header: statistics, of which those of texts may be long.
 const LONGEST_HEADER: u64 = 64 << 10;
 /// How deep structs may be within each other.
 const DEEPEST: u32 = 8;
 
-/// Checks that the pages between two places of a file take no more memory than is allowed, and fill them.
+/// Checks that the pages between two places of a file take no more memory than is allowed, and fill them. `read` fills a
+/// buffer with what is at a place.
 ///
 /// # Errors
 /// Where a page is that does not, and why.
-pub(crate) fn check(source: &Source, begin: u64, end: u64) -> Result<(), (u64, String)> {
+pub(crate) fn check(
+    read: impl Fn(u64, &mut [u8]) -> Option<()>,
+    begin: u64,
+    end: u64,
+) -> Result<(), (u64, String)> {
     let mut at = begin;
     // Most are shorter.
     let mut buffer = Vec::new();
     while at < end {
         let header = [256, LONGEST_HEADER].into_iter().find_map(|most| {
             buffer.resize(most.min(end - at) as usize, 0);
-            source.read_at(at, &mut buffer).ok()?;
+            read(at, &mut buffer)?;
             header(&buffer)
         });
         let Some((length, uncompressed, compressed)) = header else {
@@ -38,6 +42,15 @@ pub(crate) fn check(source: &Source, begin: u64, end: u64) -> Result<(), (u64, S
         at += length as u64 + compressed as u64;
     }
     if at == end { Ok(()) } else { Err((at, "a page goes beyond its column".into())) }
+}
+
+/// Reads bytes that are at a place of a file.
+pub(crate) fn from(bytes: &[u8], begin: u64) -> impl Fn(u64, &mut [u8]) -> Option<()> {
+    move |at, buffer| {
+        let at = usize::try_from(at.checked_sub(begin)?).ok()?;
+        buffer.copy_from_slice(bytes.get(at..at.checked_add(buffer.len())?)?);
+        Some(())
+    }
 }
 
 /// How long the header is, and the sizes in it.
@@ -166,13 +179,8 @@ mod tests {
         };
         let header =
             [&[0x15, 0, 0x15][..], &varint(uncompressed), &[0x15], &varint(compressed), &[0]].concat();
-        let path =
-            std::env::temp_dir().join(format!("ringwarden-pages-{}-{uncompressed}", std::process::id()));
         let content = [&[7; 4][..], &header, &vec![0; bytes]].concat();
-        std::fs::write(&path, &content).expect("written");
-        let source = Source::new(std::fs::File::open(&path).expect("opened"), content.len() as u64);
-        std::fs::remove_file(&path).expect("removed");
-        check(&source, 4, content.len() as u64)
+        check(from(&content, 0), 4, content.len() as u64)
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Report {
     pub newly_allowed: u64,
     /// How many may be either: what the verdict depends on was not recorded.
     pub undecided: u64,
+    /// How many more there were that were not recorded at all: they came too fast.
+    pub lost: u64,
     /// The changes and what is undecided, the most frequent first.
     pub changes: Vec<Change>,
 }
@@ -78,7 +80,7 @@ pub struct Found {
 impl Report {
     /// Whether nothing would change, as far as that is known.
     pub fn is_unchanged(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.lost == 0
     }
 }
 
@@ -366,7 +368,8 @@ impl<'j> Tally<'j> {
     }
 
     fn report(self, records: &[Record]) -> Report {
-        let mut report = Report { requests: self.requests, ..Report::default() };
+        let lost = records.iter().fold(0u64, |lost, record| lost.saturating_add(record.metadata().lost));
+        let mut report = Report { requests: self.requests, lost, ..Report::default() };
         let text = |number: u32| self.texts.texts[number as usize].clone();
         let mut sums = BTreeMap::from([(Effect::Refused, 0), (Effect::Allowed, 0), (Effect::Undecided, 0)]);
         for (key, count) in &self.changes {

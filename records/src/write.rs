@@ -86,6 +86,7 @@ impl Recording {
             Item::Rule(rule) => self.rules.push(rule),
             Item::Ring { entries, flags, cq_entries } => self.metadata.ring(entries, flags, cq_entries),
             Item::Register(op) => *self.metadata.register.entry(op).or_default() += 1,
+            Item::Lost(count) => self.metadata.lost = self.metadata.lost.saturating_add(count),
         }
         Ok(())
     }

@@ -4,13 +4,14 @@ mod made;
 
 use made::{contexts, request, write};
 use ringwarden::Enforcement;
-use ringwarden::filter::{Denial, DeniedBy, Verdict};
+use ringwarden::filter::{Context, Denial, DeniedBy, Verdict};
 use ringwarden::policy::Policy;
+use ringwarden::uapi::ring::{Sqe, SqeFlags};
 use ringwarden::uapi::{KernelModel, Opcode};
 use ringwarden_records::columns::SHOWN;
 use ringwarden_records::replay::{Effect, Progress, replay};
 use ringwarden_records::{Judge, Judged, Outcome, Record, Recording, Words};
-use ringwarden_trace::{Preamble, Request};
+use ringwarden_trace::{Item, Preamble, Request};
 use std::collections::BTreeMap;
 
 const POLICIES: [&str; 4] = [
@@ -111,8 +112,11 @@ fn counted(policy: &str) {
             let op = context.opcode();
             let verdict = enforcement.filters().verdict(context);
             let old = Some("openat at old.toml:3".to_owned());
+            // `user_data` is always known.
+            let is_known = op == Opcode::NOP && policy == POLICIES[1];
+            let needs_all = !is_known && enforcement.filters().outright(op).is_none();
             let effect = match (request.verdict == 0, verdict) {
-                _ if request.complete == 0 && enforcement.filters().outright(op).is_none() => {
+                _ if request.complete == 0 && needs_all => {
                     Some((Effect::Undecided, old.filter(|_| request.verdict > 0)))
                 }
                 (true, Verdict::Deny(denial)) => {
@@ -156,22 +160,76 @@ fn counted(policy: &str) {
     assert!(nothing.is_unchanged() && nothing.requests == 0);
 }
 
-/// Where something is not known, what has no condition is still decided.
+/// Where all that is known is what the kernel's tracepoint of allowed requests tells, that decides where nothing else is asked
+/// for.
 #[test]
 fn what_was_not_recorded_whole_is_undecided_only_where_it_matters() {
+    const POLICY: &str = "version = 1\ndefault = \"deny\"\n[all]\nrequire = \"!(sqe_flags & IOSQE_IO_LINK)\"\n[ops]\n\
+        read = \"allow\"\nsocket = \"family == AF_UNIX\"\nnop = \"user_data < 9\"\n\
+        send = \"!(sqe_flags & IOSQE_FIXED_FILE)\"\nrecv = \"!(sqe_flags & IOSQE_ASYNC)\"\n\
+        accept = \"user_data > 1 && fd < 6\"\n";
+    let (link, fixed) = (SqeFlags::IO_LINK.bits(), SqeFlags::FIXED_FILE.bits());
+    let cases = [
+        (Opcode::READ, 0, 0, Judged::Allow),
+        // Nobody has named it.
+        (Opcode::WRITE, 0, 0, Judged::Rest),
+        (Opcode::NOP, 0, 8, Judged::Allow),
+        (Opcode::NOP, 0, 9 << 32, Judged::Filter(0)),
+        (Opcode::SEND, 0, 0, Judged::Allow),
+        (Opcode::SEND, fixed, 0, Judged::Filter(0)),
+        (Opcode::READ, link, 0, Judged::Filter(0)),
+        (Opcode::SOCKET, 0, 0, Judged::Undecided),
+        (Opcode::ACCEPT, 0, 9, Judged::Undecided),
+        // The kernel may have added it.
+        (Opcode::RECV, 0, 0, Judged::Undecided),
+    ];
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.parquet");
-    let of = |op: Opcode| {
-        let words = [0, 0, u32::from_ne_bytes([op.0, 0, 0, 0])].map(Into::into);
-        let mut request = Request { rule: u32::MAX.into(), ..Request::default() };
-        request.words[..3].copy_from_slice(&words);
-        request
-    };
-    write(&path, [Opcode::READ, Opcode::WRITE, Opcode::SOCKET].map(of));
+    let preamble = Preamble { model: "guard".into(), ..Preamble::default() };
+    let mut recording = Recording::create(&path, &preamble).expect("a new file");
+    for (op, flags, user_data, _) in &cases {
+        let sqe = Sqe { opcode: op.0, flags: *flags, user_data: *user_data, ..Sqe::default() };
+        let context = Context::header(KernelModel::Guard, &sqe);
+        recording.add(Item::Request(Request { complete: 0, ..request(&context, 0) })).expect("written");
+    }
+    for lost in [40, 2] {
+        recording.add(Item::Lost(lost)).expect("written");
+    }
+    recording.finish().expect("written");
     let record = Record::open(&path).expect("a record");
-    let (judge, _) = judge(&[POLICIES[1]]);
+    assert_eq!(record.metadata().lost, 42);
+    let (judge, _) = judge(&[POLICY]);
+    let mut verdicts = Vec::new();
+    let columns: Vec<_> = judge.columns().collect();
+    record
+        .read(0, &columns, |_, batch| {
+            let words = Words::new(batch.num_rows(), |name| batch.column_by_name(name)).expect("words");
+            judge.judge(&words, |_| false, &mut verdicts);
+            Ok(())
+        })
+        .expect("read");
+    for ((op, flags, user_data, expected), judged) in cases.iter().zip(verdicts) {
+        // Which filter it is matters less than that it is one.
+        let judged = if let Judged::Filter(_) = judged { Judged::Filter(0) } else { judged };
+        assert_eq!(judged, *expected, "{op} {flags} {user_data}");
+    }
     let report = replay(&[record], &judge, 1, &Progress::default()).expect("a report");
-    assert_eq!((report.newly_refused, report.undecided), (1, 1), "{report:?}");
+    assert_eq!((report.newly_refused, report.undecided, report.lost), (4, 3, 42), "{report:?}");
+}
+
+/// Nothing is said to be unchanged of which a part is missing.
+#[test]
+fn what_was_lost_may_have_been_anything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.parquet");
+    let preamble = Preamble { model: "guard".into(), ..Preamble::default() };
+    let mut recording = Recording::create(&path, &preamble).expect("a new file");
+    recording.add(Item::Lost(1)).expect("written");
+    recording.finish().expect("written");
+    let (judge, _) = judge(&[POLICIES[0]]);
+    let record = Record::open(&path).expect("a record");
+    let report = replay(&[record], &judge, 1, &Progress::default()).expect("a report");
+    assert!(report.changes.is_empty() && !report.is_unchanged(), "{report:?}");
 }
 
 #[test]

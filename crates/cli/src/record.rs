@@ -8,9 +8,9 @@ use ringwarden::Enforcement;
 use ringwarden::filter::Context;
 use ringwarden::guard::{Audit, Observe, Refusal, Refused, Submitter};
 use ringwarden::policy::Policy;
-use ringwarden::refusals;
-use ringwarden::uapi::ring::{Params, Sqe};
-use ringwarden::uapi::{KernelModel, RegisterOp};
+use ringwarden::refusals::{self, Drained};
+use ringwarden::uapi::ring::{Params, Sqe, SqeFlags};
+use ringwarden::uapi::{KernelModel, Opcode, RegisterOp};
 use ringwarden_trace::{Item, NO_RULE, Preamble, Request, Verdict, WORDS, push};
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -81,7 +81,7 @@ impl Recording {
         Self::begin(file, policies, Some(enforcement))
     }
 
-    /// Starts the writer for what somebody else refuses.
+    /// Starts the writer for what somebody else judges.
     ///
     /// # Errors
     /// Why nothing can be written, for people.
@@ -127,36 +127,58 @@ impl Recording {
         Recorded { shared: Arc::clone(&self.shared), audit }
     }
 
-    /// Records what the kernel has refused. Its rule is not known, nor what is behind pointers, nor the descriptor.
+    /// Records what the kernel has refused and allowed, and how much of that is not known; gives how many requests that
+    /// were. Neither the rule is known, nor what is behind pointers, nor the descriptor.
     ///
     /// # Errors
     /// It cannot be recorded.
-    pub(crate) fn refused(&self, refusal: &refusals::Refusal) -> io::Result<()> {
-        let request = &refusal.request;
-        let sqe = Sqe {
-            opcode: request.opcode.0,
-            flags: request.flags.bits(),
-            user_data: request.user_data,
-            off: request.off.unwrap_or_default(),
-            addr: request.addr.unwrap_or_default(),
-            len: request.len.unwrap_or_default(),
-            op_flags: request.op_flags.unwrap_or_default(),
-            ..Sqe::default()
-        };
-        let context = Context::header(KernelModel::Guard, &sqe);
+    pub(crate) fn heard(&self, drained: &Drained) -> io::Result<usize> {
+        let now = SystemTime::now();
         let mut state = self.shared.state();
-        let thread = state.thread(refusal.tid, SystemTime::now());
-        let request = Request {
-            time: nanoseconds(refusal.time).into(),
-            pid: refusal.pid.into(),
-            tid: refusal.tid.into(),
-            program: thread.name,
-            rule: NO_RULE.into(),
-            verdict: Verdict::Deny as u8,
-            words: words(&context),
-            ..Request::default()
-        };
-        self.shared.push(&mut state, &Item::Request(request))
+        let (mut refusals, mut allowed) =
+            (drained.refusals.iter().peekable(), drained.allowed.iter().peekable());
+        loop {
+            // Both are in the order of their time.
+            let is_refused = match (refusals.peek(), allowed.peek()) {
+                (Some(refusal), Some(allowed)) => refusal.time <= allowed.time,
+                (refusal, allowed) => refusal.is_some() || allowed.is_none(),
+            };
+            let (time, pid, tid, program, verdict, sqe) = if is_refused {
+                let Some(refusals::Refusal { time, pid, tid, program, request, .. }) = refusals.next() else {
+                    break;
+                };
+                let sqe = Sqe {
+                    off: request.off.unwrap_or_default(),
+                    addr: request.addr.unwrap_or_default(),
+                    len: request.len.unwrap_or_default(),
+                    op_flags: request.op_flags.unwrap_or_default(),
+                    ..header(request.opcode, request.flags, request.user_data)
+                };
+                (time, pid, tid, program, Verdict::Deny, sqe)
+            } else {
+                let Some(refusals::Allowed { time, pid, tid, program, request, .. }) = allowed.next() else {
+                    break;
+                };
+                let sqe = header(request.opcode, request.flags, request.user_data);
+                (time, pid, tid, program, Verdict::Allow, sqe)
+            };
+            let request = Request {
+                time: nanoseconds(*time).into(),
+                pid: (*pid).into(),
+                tid: (*tid).into(),
+                program: program.unwrap_or_else(|| state.thread(*tid, now).name),
+                rule: NO_RULE.into(),
+                verdict: verdict as u8,
+                words: words(&Context::header(KernelModel::Guard, &sqe)),
+                ..Request::default()
+            };
+            self.shared.push(&mut state, &Item::Request(request))?;
+        }
+        let lost = drained.lost + drained.lost_allowed;
+        if lost > 0 {
+            self.shared.push(&mut state, &Item::Lost(lost))?;
+        }
+        Ok(drained.refusals.len() + drained.allowed.len())
     }
 
     /// Ends it, when nobody tells anything any more.
@@ -315,6 +337,11 @@ impl<A: Audit> Audit for Recorded<A> {
         let _ = self.shared.send(&mut self.shared.state());
         self.audit.ended();
     }
+}
+
+/// Of an SQE what every tracepoint tells.
+fn header(opcode: Opcode, flags: SqeFlags, user_data: u64) -> Sqe {
+    Sqe { opcode: opcode.0, flags: flags.bits(), user_data, ..Sqe::default() }
 }
 
 /// A name as the kernel has it (`TASK_COMM_LEN`): cut, with a NUL behind it.

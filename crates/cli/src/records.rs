@@ -15,7 +15,7 @@ const QUERY: &str = "ringwarden-query";
 
 /// Judge recorded requests again, under another policy, and tell what would change.
 ///
-/// The files are those of `ringwarden run --record`. The report counts by program, operation and rule which requests would
+/// The files are those of `ringwarden run --record` and `watch --record`. The report counts by program, operation and rule which requests would
 /// be refused that were allowed, and the other way round. It takes the program `ringwarden-records`; `ringwarden replay --help`
 /// shows its options.
 #[derive(Args)]
@@ -28,12 +28,13 @@ pub(crate) struct Replay {
 
 /// Answer a question in SQL about recorded requests, with the verdict under a policy as a function.
 ///
-/// The files are those of `ringwarden run --record`, the table is `requests`. It takes the program `ringwarden-query`;
+/// The records are those of `ringwarden run --record` and `watch --record`, files or objects of s3://, gs://, az:// and http://;
+/// the table is `requests`. It takes the program `ringwarden-query`;
 /// `ringwarden query --help` shows its options.
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Query {
-    /// "SELECT op, count(*) FROM requests GROUP BY op" FILE… [OPTIONS]
+    /// "SELECT op, count(*) FROM requests GROUP BY op" FILE|URL… [OPTIONS]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
 }

@@ -47,6 +47,12 @@ fn a_missing_program_is_named_before_anything_is_started() {
         assert!(reason.contains(&format!("takes the program `{name}`")), "{reason}");
     }
     assert!(!folder.join("has-run").exists() && !folder.join("b.toml").exists());
+    let watch = alone(folder, &["watch", "--all", "--duration", "0", "--record", "a.parquet"]);
+    if watch.status.code() == Some(1) {
+        return eprintln!("skipped: {}", String::from_utf8_lossy(&watch.stderr));
+    }
+    let reason = reason(&watch, 125);
+    assert!(reason.contains("takes the program `ringwarden-records`"), "{reason}");
 }
 
 #[test]

@@ -80,6 +80,27 @@ pub(crate) mod tests {
         \tfield:__data_loc char[] op_str;\toffset:92;\tsize:4;\tsigned:0;\n\n\
         print fmt: \"ring %p, req %p, error=%d\", REC->ctx, REC->req, REC->error\n";
 
+    /// The other tracepoint, likewise.
+    pub(crate) const TAKEN_6_18: &str = "name: io_uring_submit_req\nID: 2140\nformat:\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:void * ctx;\toffset:8;\tsize:8;\tsigned:0;\n\
+        \tfield:unsigned long long user_data;\toffset:24;\tsize:8;\tsigned:0;\n\
+        \tfield:u8 opcode;\toffset:32;\tsize:1;\tsigned:0;\n\
+        \tfield:unsigned long long flags;\toffset:40;\tsize:8;\tsigned:0;\n\
+        \tfield:bool sq_thread;\toffset:48;\tsize:1;\tsigned:0;\n\n\
+        print fmt: \"ring %p\", REC->ctx\n";
+
+    /// What came before it, as the declaration in include/trace/events/io_uring.h of 6.1 lies in memory.
+    pub(crate) const TAKEN_6_1: &str = "name: io_uring_submit_sqe\nID: 1900\nformat:\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:void * ctx;\toffset:8;\tsize:8;\tsigned:0;\n\
+        \tfield:unsigned long long user_data;\toffset:24;\tsize:8;\tsigned:0;\n\
+        \tfield:u8 opcode;\toffset:32;\tsize:1;\tsigned:0;\n\
+        \tfield:u32 flags;\toffset:36;\tsize:4;\tsigned:0;\n\
+        \tfield:bool force_nonblock;\toffset:40;\tsize:1;\tsigned:0;\n\
+        \tfield:bool sq_thread;\toffset:41;\tsize:1;\tsigned:0;\n\n\
+        print fmt: \"ring %p\", REC->ctx\n";
+
     #[test]
     fn fields_are_found_by_name() {
         let format = Format::parse(LINUX_6_18).expect("a format");

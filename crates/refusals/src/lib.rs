@@ -25,6 +25,15 @@
 //! - A processor that is switched on later has no buffer.
 //!
 //! Submission threads (`SQPOLL`) and workers belong to their process.
+//!
+//! # What is allowed
+//! [`Stream::open_with_allowed`] hears of every other request, too, by the tracepoint `io_uring:io_uring_submit_req`. The kernel
+//! passes one of both for a request, and once: this one behind restrictions, preparation and filters, that one where any of
+//! them fails (`io_submit_sqe` and `io_submit_fail_init` in io_uring/io_uring.c of 6.18 and 7.0). What fails with another
+//! error than `-EACCES` is in neither list: no filter has had a say.
+//! - Whether there are filters at all it does not tell: everybody's requests are heard, where everybody is listened to.
+//! - It costs every request of the machine some hundred nanoseconds, whoever is listened to, and nothing where refusals alone are.
+//! - Of the request it has operation, `user_data` and flags, those as filters see them.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -32,6 +41,7 @@
 #[allow(unsafe_code)] // ioctls and descriptors of perf events
 mod event;
 mod format;
+mod names;
 mod processors;
 mod record;
 mod sampler;
@@ -40,8 +50,8 @@ mod tracefs;
 mod tree;
 mod usage;
 
-pub use record::RefusedRequest;
-pub use stream::{Drained, Refusal, Scope, Stream};
+pub use record::{AllowedRequest, RefusedRequest};
+pub use stream::{Allowed, Drained, Refusal, Scope, Stream};
 pub use usage::InUse;
 
 use std::path::PathBuf;
@@ -67,12 +77,11 @@ pub enum Unavailable {
         /// Why.
         error: std::io::Error,
     },
-    /// The kernel lacks it.
+    /// The kernel lacks the one of that name.
     #[error(
-        "this kernel has no tracepoint io_uring:io_uring_req_failed: it is older than 5.16, or built \
-         without CONFIG_EVENT_TRACING"
+        "this kernel has no tracepoint io_uring:{0}: it is older than 5.16, or built without CONFIG_EVENT_TRACING"
     )]
-    NoTracepoint,
+    NoTracepoint(&'static str),
     /// The kernel describes its tracepoint as this crate does not expect it.
     #[error("the tracepoint's format is not understood: {0}")]
     Format(&'static str),

@@ -1,4 +1,4 @@
-//! Records of the tracepoint.
+//! Records of the tracepoints.
 
 use crate::format::{Field, Format};
 use ringwarden_uapi::Opcode;
@@ -27,7 +27,53 @@ pub struct RefusedRequest {
     pub op_flags: Option<u32>,
 }
 
-/// Where in a record the fields are.
+/// A request that is allowed, as far as the tracepoint tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AllowedRequest {
+    /// The operation.
+    pub opcode: Opcode,
+    /// The flags as filters see them: with those that the kernel has added to `sqe->flags`.
+    pub flags: SqeFlags,
+    /// `sqe->user_data`.
+    pub user_data: u64,
+}
+
+/// Where in a record of a request that is taken the fields are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakenLayout {
+    opcode: Field,
+    flags: Field,
+    user_data: Field,
+}
+
+impl TakenLayout {
+    /// # Errors
+    /// A field is missing, or is not a number of a size that it has in some kernel.
+    pub(crate) fn of(format: &Format) -> Result<Self, &'static str> {
+        let field = |name, sizes: &[usize]| format.field(name).filter(|field| sizes.contains(&field.size));
+        Ok(Self {
+            opcode: field("opcode", &[1]).ok_or("it has no opcode")?,
+            // Of 32 bits in older kernels, as 6.1 (include/trace/events/io_uring.h).
+            flags: field("flags", &[4, 8]).ok_or("it has no flags")?,
+            user_data: field("user_data", &[8]).ok_or("it has no user_data")?,
+        })
+    }
+
+    /// The request of a record; `None` when it is too short.
+    pub(crate) fn decode(&self, record: &[u8]) -> Option<AllowedRequest> {
+        // The kernel's own flags follow behind the first byte (`REQ_F_FIXED_FILE_BIT` and others in
+        // include/linux/io_uring_types.h), of which filters see `SQE_VALID_FLAGS` (io_uring/bpf_filter.c of 7.0).
+        let flags = number(record, self.flags)? as u8;
+        Some(AllowedRequest {
+            opcode: Opcode(number(record, self.opcode)? as u8),
+            flags: SqeFlags::from_bits_truncate(flags),
+            user_data: number(record, self.user_data)?,
+        })
+    }
+}
+
+/// Where in a record of a failed request the fields are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     opcode: Field,
@@ -91,7 +137,7 @@ fn number(record: &[u8], field: Field) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::tests::LINUX_6_18;
+    use crate::format::tests::{LINUX_6_18, TAKEN_6_1, TAKEN_6_18};
     use proptest::prelude::*;
 
     fn layout() -> Layout {
@@ -122,6 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn an_allowed_request_has_the_flags_that_filters_see_in_every_kernel() {
+        for (text, flags) in [(TAKEN_6_18, 40), (TAKEN_6_1, 36)] {
+            let layout = TakenLayout::of(&Format::parse(text).expect("a format")).expect("a layout");
+            let mut record = vec![0; 56];
+            record[24..32].copy_from_slice(&7u64.to_ne_bytes());
+            record[32] = Opcode::FSYNC.0;
+            // REQ_F_FAIL is the first flag of the kernel's own.
+            let all = u32::from((SqeFlags::IO_LINK | SqeFlags::ASYNC).bits()) | 1 << 8;
+            if text == TAKEN_6_18 {
+                record[flags..flags + 8].copy_from_slice(&u64::from(all).to_ne_bytes());
+            } else {
+                record[flags..flags + 4].copy_from_slice(&all.to_ne_bytes());
+            }
+            let allowed = layout.decode(&record).expect("a request");
+            assert_eq!((allowed.opcode, allowed.user_data), (Opcode::FSYNC, 7));
+            assert_eq!(allowed.flags, SqeFlags::IO_LINK | SqeFlags::ASYNC);
+            assert_eq!(layout.decode(&record[..32]), None);
+        }
+        let refused = Format::parse(LINUX_6_18).expect("a format");
+        assert_eq!(TakenLayout::of(&refused).err(), Some("it has no flags"), "they are one byte there");
+    }
+
+    #[test]
     fn a_kernel_may_lack_some_fields_but_not_all() {
         let without = |name: &str| {
             let lines = LINUX_6_18.lines().filter(|line| !line.contains(&format!(" {name};")));
@@ -145,6 +214,7 @@ mod tests {
                 prop_assert!(size <= 8 && offset + size <= bytes.len() && (size == 8 || number >> (8 * size) == 0));
             }
             let _ = Layout { opcode: field, off: Some(field), ..layout() }.decode(&bytes);
+            let _ = TakenLayout { opcode: field, flags: field, user_data: field }.decode(&bytes);
         }
     }
 }

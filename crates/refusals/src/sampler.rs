@@ -14,7 +14,28 @@ pub(crate) fn on_all(builder: &mut Builder<'_>, buffer: usize) -> Result<Vec<Sam
         .collect()
 }
 
-/// An event whose records this crate understands, by the tracepoint's number.
+/// The same with buffers that are as large as may be had, from `most` bytes down to `least`: without CAP_IPC_LOCK there is
+/// a limit for all of a user's together (`perf_mmap` in kernel/events/core.c of 6.18).
+pub(crate) fn on_all_up_to(
+    builder: &mut Builder<'_>,
+    least: usize,
+    most: usize,
+) -> Result<Vec<Sampler>, Unavailable> {
+    let mut size = most;
+    loop {
+        match on_all(builder, size) {
+            Err(Unavailable::Failed(error))
+                if size > least
+                    && matches!(Errno::from_io_error(&error), Some(Errno::PERM | Errno::NOMEM)) =>
+            {
+                size /= 2;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// An event whose records this crate understands, by the tracepoint's number. Whoever waits is woken by each.
 pub(crate) fn builder(tracepoint: u64) -> Builder<'static> {
     let mut builder = Builder::new(Tracepoint::with_id(tracepoint));
     builder

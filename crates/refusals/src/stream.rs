@@ -1,12 +1,13 @@
-//! Perf events of the tracepoint, and their buffers.
+//! Perf events of the tracepoints, and their buffers.
 
 use crate::format::Format;
-use crate::record::{Layout, REFUSED, RefusedRequest};
-use crate::sampler::{builder, on_all};
+use crate::names::Names;
+use crate::record::{AllowedRequest, Layout, REFUSED, RefusedRequest, TakenLayout};
+use crate::sampler::{builder, on_all, on_all_up_to};
 use crate::tree::Tree;
-use crate::{Unavailable, event, tracefs};
-use perf_event::Sampler;
+use crate::{Unavailable, event, processors, tracefs};
 use perf_event::data::Record;
+use perf_event::{Builder, Sampler};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -20,6 +21,17 @@ use std::time::{Duration, SystemTime};
 /// The size of a processor's buffer: with that of [`Tree`] less than everybody may have by default,
 /// `kernel.perf_event_mlock_kb`. Room for about 1700 refusals.
 const BUFFER: usize = 256 << 10;
+
+/// What the buffers of allowed requests may take on all processors together, and of each of them.
+const ALL_ALLOWED: usize = 64 << 20;
+const MOST_ALLOWED: usize = 8 << 20;
+/// What is left of `kernel.perf_event_mlock_kb` by the other buffers.
+const LEAST_ALLOWED: usize = 64 << 10;
+/// So many records are taken from a buffer at a time: more than the largest has room for, so that whoever fills it as
+/// fast as it is read does not keep others waiting.
+const MOST_AT_ONCE: usize = MOST_ALLOWED / 32;
+/// How often it is looked for what was allowed: as long as a thread lives that was there before, its name can be found.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// So many refusals of others at once are not to be listened to all the time.
 const FLOOD: usize = 1000;
@@ -49,8 +61,27 @@ pub struct Refusal {
     pub pid: i32,
     /// The thread, likewise.
     pub tid: i32,
+    /// The thread's name then, with zeros behind it; only known where it is [listened to what is
+    /// allowed](Stream::open_with_allowed), and of those who have begun or taken a name since.
+    pub program: Option<[u8; 16]>,
     /// What was refused.
     pub request: RefusedRequest,
+}
+
+/// One request that was allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowed {
+    /// When.
+    pub time: SystemTime,
+    /// The process that submitted it, as [`Refusal::pid`].
+    pub pid: i32,
+    /// The thread, likewise.
+    pub tid: i32,
+    /// The thread's name, as [`Refusal::program`].
+    pub program: Option<[u8; 16]>,
+    /// What was allowed.
+    pub request: AllowedRequest,
 }
 
 /// What has come since the last time.
@@ -61,21 +92,97 @@ pub struct Drained {
     pub refusals: Vec<Refusal>,
     /// So many more found no place in a buffer, of those who were listened to: of [`Scope::Process`] everybody.
     pub lost: u64,
+    /// What was allowed, in the order of time; nothing unless the stream is [opened](Stream::open_with_allowed) for that.
+    pub allowed: Vec<Allowed>,
+    /// So many more of those were lost, likewise.
+    pub lost_allowed: u64,
 }
 
-/// The refusals of some processes, as they happen.
+/// Events of one tracepoint, on every processor.
+struct Heard<L> {
+    layout: L,
+    /// One a processor.
+    buffers: Vec<Sampler>,
+    /// Taken from the buffers, or told to be lost.
+    accounted: u64,
+}
+
+impl<L> Heard<L> {
+    fn of(layout: L, buffers: Vec<Sampler>) -> Self {
+        Self { layout, buffers, accounted: 0 }
+    }
+
+    /// Hands over what has come: the record, when it came, and the process and thread that it is about; and what is told of
+    /// names. Gives how many found no place.
+    fn drain(
+        &mut self,
+        clock: &Clocks,
+        names: &mut Names,
+        mut each: impl FnMut(&L, &[u8], SystemTime, [i32; 2]),
+    ) -> u64 {
+        let mut lost = 0;
+        for buffer in &mut self.buffers {
+            let mut left = MOST_AT_ONCE;
+            while left > 0
+                && let Some(record) = buffer.next_record()
+            {
+                left -= 1;
+                match record.parse_record() {
+                    Ok(Record::Sample(sample)) => {
+                        self.accounted += 1;
+                        let ids = [sample.pid(), sample.tid()];
+                        let ids = ids.map(|id| id.unwrap_or_default().cast_signed());
+                        let time = clock.at(sample.time().unwrap_or_default());
+                        if let Some(raw) = sample.raw() {
+                            each(&self.layout, raw, time, ids);
+                        }
+                    }
+                    Ok(Record::Lost(told)) => {
+                        // Those of names are among them: it may be less that was lost, and never more.
+                        self.accounted += told.lost;
+                        lost += told.lost;
+                    }
+                    Ok(other) => {
+                        // The last of what follows each record that is no sample (`sample_id_all`).
+                        let bytes = record.to_contiguous();
+                        let time = bytes.last_chunk().map(|time| u64::from_ne_bytes(*time));
+                        names.hear(clock.at(time.unwrap_or_default()), &other);
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        if lost > 0 {
+            names.doubt();
+        }
+        lost
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        self.buffers.iter_mut().try_for_each(|event| event.disable())
+    }
+
+    /// How many were lost that no record tells of.
+    fn untold(&mut self) -> io::Result<u64> {
+        let mut counted = 0;
+        for event in &mut self.buffers {
+            counted += event.read()?;
+        }
+        Ok(counted.saturating_sub(self.accounted))
+    }
+}
+
+/// The refusals of some processes, as they happen, and on demand what they are allowed.
 ///
 /// What happens before it is opened it does not tell. Events are closed on exec.
 pub struct Stream {
-    layout: Layout,
-    /// One a processor.
-    buffers: Vec<Sampler>,
-    /// Whose refusals count, unless all do that are heard.
+    refused: Heard<Layout>,
+    allowed: Option<Heard<TakenLayout>>,
+    names: Names,
+    /// Whose requests count, unless all do that are heard.
     tree: Option<Tree>,
     /// Whether much of what came last was none of theirs.
     flooded: bool,
-    /// Taken from the buffers, or told to be lost.
-    accounted: u64,
 }
 
 impl Stream {
@@ -84,46 +191,49 @@ impl Stream {
     /// # Errors
     /// [`Unavailable`].
     pub fn open(scope: Scope) -> Result<Self, Unavailable> {
-        Self::of(&tracefs::find()?, scope)
+        Self::of(&tracefs::find(tracefs::FAILED)?, scope)
     }
 
-    /// The same where the tracepoint has been found.
+    /// Begins to listen to what is allowed, too, which costs every request of the machine something.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub fn open_with_allowed(scope: Scope) -> Result<Self, Unavailable> {
+        let format = tracefs::find(tracefs::TAKEN)?;
+        let layout = TakenLayout::of(&format).map_err(Unavailable::Format)?;
+        let mut stream = Self::open(scope.clone())?;
+        let each = (ALL_ALLOWED / processors::online()?.len()).clamp(LEAST_ALLOWED, MOST_ALLOWED);
+        let most = 1 << each.ilog2();
+        let mut events = builder(format.id);
+        // To be woken by each would cost requests more than everything else. 0 is half of the buffer (`ring_buffer_init` in
+        // kernel/events/ring_buffer.c of 6.18).
+        events.wakeup_watermark(0).comm(true).task(true).sample_id_all(true);
+        let mut buffers = of_scope(events, &scope, |events| on_all_up_to(events, LEAST_ALLOWED, most))?;
+        buffers.iter_mut().try_for_each(|event| event.enable())?;
+        stream.allowed = Some(Heard::of(layout, buffers));
+        Ok(stream)
+    }
+
+    /// The same as [`Self::open`] where the tracepoint has been found.
     pub(crate) fn of(format: &Format, scope: Scope) -> Result<Self, Unavailable> {
         let layout = Layout::of(format).map_err(Unavailable::Format)?;
-        let mut builder = builder(format.id);
         let tree = match &scope {
             Scope::Process(pid) => Some(Tree::of(*pid)?),
             _ => None,
         };
-        let mut buffers = match &scope {
-            Scope::Cgroup(path) => {
-                let no_cgroup = |error| Unavailable::NoCgroup { path: path.clone(), error };
-                let cgroup = File::open(path).map_err(no_cgroup)?;
-                let mut builder = builder.clone();
-                builder.observe_cgroup(&cgroup);
-                on_all(&mut builder, BUFFER).map_err(|error| match error {
-                    // The tracepoint is there: no event of its kind is for this group. Until the first controller is
-                    // handed down, version 2 hands down none, nor those that always are (`subtree_ss_mask` in
-                    // kernel/cgroup/cgroup.c; so on 6.1, 6.12, 7.2 and 7.3).
-                    Unavailable::NoPerf(_) => no_cgroup(io::Error::other(
-                        "its hierarchy does not count them below its root until something has been written to the \
-                         root's cgroup.subtree_control, say `+pids`",
-                    )),
-                    // What is no cgroup, or in a hierarchy without the controller.
-                    Unavailable::Failed(error) if matches!(error.raw_os_error(), Some(9 | 22)) => {
-                        no_cgroup(error)
-                    }
-                    error => error,
-                })?
-            }
-            Scope::Process(_) | Scope::Machine => on_all(builder.any_pid(), BUFFER)?,
-        };
+        let mut buffers = of_scope(builder(format.id), &scope, |events| on_all(events, BUFFER))?;
         let filter = CString::new(format!("error == {REFUSED}")).map_err(io::Error::other)?;
         for event in &mut buffers {
             event::set_filter(event, &filter)?;
             event.enable()?;
         }
-        Ok(Self { layout, buffers, tree, flooded: false, accounted: 0 })
+        Ok(Self {
+            refused: Heard::of(layout, buffers),
+            allowed: None,
+            names: Names::default(),
+            tree,
+            flooded: false,
+        })
     }
 
     /// Waits until there is something to [drain](Self::drain), `other` is readable, or hangs up, or the time is over.
@@ -132,8 +242,12 @@ impl Stream {
     /// # Errors
     /// Those of `poll(2)`.
     pub fn wait(&mut self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
-        let timeout =
-            if self.flooded { Some(timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE))) } else { timeout };
+        let most = match () {
+            () if self.allowed.is_some() => Some(LOOK),
+            () if self.flooded => Some(PAUSE),
+            () => None,
+        };
+        let timeout = most.map_or(timeout, |most| Some(timeout.map_or(most, |timeout| timeout.min(most))));
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
@@ -142,8 +256,9 @@ impl Stream {
         let process = self.tree.as_ref().and_then(Tree::watched);
         let mut fds: Vec<_> = other.into_iter().map(heard).collect();
         fds.extend(process.map(|process| heard(process.as_fd())));
-        let events = self.buffers.iter().chain(self.tree.iter().flat_map(Tree::buffers));
-        fds.extend(events.filter(|_| !self.flooded).map(|event| heard(event::fd(event))));
+        let allowed = self.allowed.iter().flat_map(|heard| &heard.buffers);
+        let events = self.refused.buffers.iter().chain(self.tree.iter().flat_map(Tree::buffers));
+        fds.extend(events.filter(|_| !self.flooded).chain(allowed).map(|event| heard(event::fd(event))));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(false),
@@ -160,38 +275,31 @@ impl Stream {
     /// Takes what has come.
     pub fn drain(&mut self) -> Drained {
         let ended = self.tree.as_mut().map(Tree::ended);
-        let mut drained = Drained::default();
         let clock = Clocks::now();
-        for buffer in &mut self.buffers {
-            while let Some(record) = buffer.next_record() {
-                match record.parse_record() {
-                    Ok(Record::Sample(sample)) => {
-                        self.accounted += 1;
-                        if let Some(request) = sample.raw().and_then(|raw| self.layout.decode(raw)) {
-                            let [pid, tid] = [sample.pid(), sample.tid()].map(Option::unwrap_or_default);
-                            let (pid, tid) = (pid.cast_signed(), tid.cast_signed());
-                            let time = clock.at(sample.time().unwrap_or_default());
-                            drained.refusals.push(Refusal { time, pid, tid, request });
-                        }
-                    }
-                    Ok(Record::Lost(lost)) => {
-                        self.accounted += lost.lost;
-                        drained.lost += lost.lost;
-                    }
-                    _ => {}
-                }
-            }
-        }
+        let (mut refusals, mut allowed) = (Vec::new(), Vec::new());
+        let lost = self.refused.drain(&clock, &mut self.names, |layout, record, time, [pid, tid]| {
+            let request = layout.decode(record);
+            refusals.extend(request.map(|request| Refusal { time, pid, tid, program: None, request }));
+        });
+        let lost_allowed = self.allowed.as_mut().map_or(0, |heard| {
+            heard.drain(&clock, &mut self.names, |layout, record, time, [pid, tid]| {
+                let request = layout.decode(record);
+                allowed.extend(request.map(|request| Allowed { time, pid, tid, program: None, request }));
+            })
+        });
         if let (Some(tree), Some(ended)) = (&mut self.tree, ended) {
             // After the buffers, so that every process that was refused something is known.
             tree.catch_up();
-            let all = drained.refusals.len();
-            drained.refusals.retain(|refusal| tree.has(refusal.pid));
-            self.flooded = all - drained.refusals.len() > FLOOD;
+            let all = refusals.len();
+            refusals.retain(|refusal| tree.has(refusal.pid));
+            allowed.retain(|allowed| tree.has(allowed.pid));
+            self.flooded = all - refusals.len() > FLOOD;
             tree.forget(&ended);
         }
-        drained.refusals.sort_by_key(|refusal| refusal.time);
-        drained
+        refusals.sort_by_key(|refusal| refusal.time);
+        allowed.sort_by_key(|allowed| allowed.time);
+        self.names.name(&mut refusals, &mut allowed);
+        Drained { refusals, lost, allowed, lost_allowed }
     }
 
     /// Whether no process is left that could be refused anything; what was is still to be [drained](Self::drain). Never
@@ -205,15 +313,38 @@ impl Stream {
     /// # Errors
     /// Events cannot be counted.
     pub fn finish(mut self) -> io::Result<Drained> {
-        self.buffers.iter_mut().try_for_each(|event| event.disable())?;
+        self.refused.stop()?;
+        self.allowed.as_mut().map_or(Ok(()), Heard::stop)?;
         let mut drained = self.drain();
-        let mut counted = 0;
-        for event in &mut self.buffers {
-            counted += event.read()?;
-        }
-        drained.lost += counted.saturating_sub(self.accounted);
+        drained.lost += self.refused.untold()?;
+        drained.lost_allowed += self.allowed.as_mut().map_or(Ok(0), Heard::untold)?;
         Ok(drained)
     }
+}
+
+/// Opens the events of a scope, each of which `open` opens on every processor.
+fn of_scope(
+    mut events: Builder<'_>,
+    scope: &Scope,
+    open: impl Fn(&mut Builder<'_>) -> Result<Vec<Sampler>, Unavailable>,
+) -> Result<Vec<Sampler>, Unavailable> {
+    let Scope::Cgroup(path) = scope else { return open(events.any_pid()) };
+    let no_cgroup = |error| Unavailable::NoCgroup { path: path.clone(), error };
+    let cgroup = File::open(path).map_err(no_cgroup)?;
+    let mut events = events.clone();
+    events.observe_cgroup(&cgroup);
+    open(&mut events).map_err(|error| match error {
+        // The tracepoint is there: no event of its kind is for this group. Until the first controller is handed down,
+        // version 2 hands down none, nor those that always are (`subtree_ss_mask` in kernel/cgroup/cgroup.c; so on 6.1,
+        // 6.12, 7.2 and 7.3).
+        Unavailable::NoPerf(_) => no_cgroup(io::Error::other(
+            "its hierarchy does not count them below its root until something has been written to the root's \
+             cgroup.subtree_control, say `+pids`",
+        )),
+        // What is no cgroup, or in a hierarchy without the controller.
+        Unavailable::Failed(error) if matches!(error.raw_os_error(), Some(9 | 22)) => no_cgroup(error),
+        error => error,
+    })
 }
 
 /// Both clocks at one moment.

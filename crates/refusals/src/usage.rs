@@ -22,7 +22,7 @@ impl InUse {
     /// # Errors
     /// Why refusals cannot be told of here.
     pub fn begin() -> Result<Self, Unavailable> {
-        let format = tracefs::find()?;
+        let format = tracefs::find(tracefs::FAILED)?;
         let processor = processors::online()?[0];
         let event = builder(format.id).any_pid().one_cpu(processor).build().map_err(explain)?;
         Ok(Self { format, _event: event })

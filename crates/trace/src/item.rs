@@ -14,6 +14,7 @@ pub(crate) const REQUEST: u32 = 1;
 pub(crate) const RULE: u32 = 2;
 pub(crate) const RING: u32 = 3;
 pub(crate) const REGISTER: u32 = 4;
+pub(crate) const LOST: u32 = 5;
 
 /// The most bytes of a rule.
 pub(crate) const LONGEST_RULE: usize = 64 << 10;
@@ -36,6 +37,8 @@ pub enum Item {
     },
     /// An `io_uring_register` call with that opcode was made.
     Register(u32),
+    /// So many requests came too fast to be told of.
+    Lost(u64),
 }
 
 /// What became of a request.
@@ -108,5 +111,6 @@ pub fn push(buffer: &mut Vec<u8>, item: &Item) {
             [RING, *entries, *flags, *cq_entries].into_iter().for_each(number);
         }
         Item::Register(op) => [REGISTER, *op].into_iter().for_each(number),
+        Item::Lost(count) => [LOST, *count as u32, (count >> 32) as u32].into_iter().for_each(number),
     }
 }

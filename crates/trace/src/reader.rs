@@ -1,7 +1,7 @@
 //! [`Reader`]: the items of a trace, one after the other.
 
 use crate::broken::Broken;
-use crate::item::{Item, LONGEST_RULE, NO_RULE, REGISTER, REQUEST, RING, RULE, Request, Verdict};
+use crate::item::{Item, LONGEST_RULE, LOST, NO_RULE, REGISTER, REQUEST, RING, RULE, Request, Verdict};
 use crate::preamble::{Preamble, text};
 use std::io::{BufRead, BufReader, Read};
 use zerocopy::{FromZeros, IntoBytes};
@@ -50,6 +50,7 @@ impl<R: Read> Reader<R> {
             }
             RING => Item::Ring { entries: self.number()?, flags: self.number()?, cq_entries: self.number()? },
             REGISTER => Item::Register(self.number()?),
+            LOST => Item::Lost(u64::from(self.number()?) | u64::from(self.number()?) << 32),
             _ => return Err(Broken::Form("the kind of an item")),
         }))
     }
@@ -85,6 +86,7 @@ mod tests {
             Item::Ring { entries: 8, flags: 3, cq_entries: 0 },
             Item::Rule("openat at a.toml:3".into()),
             Item::Register(7),
+            Item::Lost(u64::from(u32::MAX) + 9),
             Item::Request(Request { verdict: 1, rule: 0.into(), ..Request::default() }),
             Item::Request(Request { rule: NO_RULE.into(), complete: 1, ..Request::default() }),
         ]

@@ -4,6 +4,9 @@
 //! on what was not recorded. `rule('new.toml', context)` names the rule that refuses, and is null where none does. Several
 //! policies are separated by commas. The column `context` holds what filters see.
 //!
+//! [`records()`] is the table for questions that are answered here, of files and object storage; [`table()`] the one for plans that
+//! are sent elsewhere.
+//!
 //! Policies are read where the query is planned, and travel with it: executors on other machines need none of the files.
 
 #![deny(missing_docs)]
@@ -11,7 +14,10 @@
 
 mod function;
 mod policy;
+mod records;
+mod store;
 mod table;
 
 pub use function::functions;
+pub use records::records;
 pub use table::{TABLE, context, table};

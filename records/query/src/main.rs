@@ -8,10 +8,9 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use ringwarden_query::{TABLE, functions, table};
-use ringwarden_records::Record;
+use ringwarden_query::{TABLE, functions, records};
+use std::error::Error;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// SQL on recorded io_uring requests.
@@ -37,8 +36,9 @@ struct Query {
     /// The question
     #[arg(value_name = "SQL")]
     sql: String,
-    /// Records, as `ringwarden run --record` writes them
-    #[arg(required = true, value_name = "FILE")]
+    /// Records, as `ringwarden run --record` writes them: files, folders of *.parquet, or URLs of object storage (s3://, gs://,
+    /// az://, http://, https://), where a `*` stands for a part of a name
+    #[arg(required = true, value_name = "FILE|URL")]
     files: Vec<String>,
     /// How the answer is written
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -49,12 +49,16 @@ struct Query {
 }
 
 const AFTER_HELP: &str = "\
+Object storage is asked with what the environment has: AWS_*, GOOGLE_* and AZURE_* variables, such as
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL.
+
 Exit status: 0, or 2 when there is no answer
 
 Examples:
   ringwarden query \"SELECT op, count(*) FROM requests GROUP BY op ORDER BY 2 DESC\" *.parquet
   ringwarden query \"SELECT program, op, rule('new.toml', context) AS rule, count(*) FROM requests
-     WHERE verdict = 'allow' AND verdict('new.toml', context) = 'deny' GROUP BY 1, 2, 3\" *.parquet";
+     WHERE verdict = 'allow' AND verdict('new.toml', context) = 'deny' GROUP BY 1, 2, 3\" *.parquet
+  ringwarden query \"SELECT program, count(*) FROM requests GROUP BY 1\" 's3://fleet/records/2026-03-*/*.parquet'";
 
 /// Exit status when there is no answer.
 const UNUSABLE: u8 = 2;
@@ -79,31 +83,49 @@ fn main() -> ExitCode {
 }
 
 fn fail(reason: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {reason}");
+    tell(&format!("error: {reason}"));
     ExitCode::from(UNUSABLE)
 }
 
-impl Query {
-    fn answer(&self) -> Result<String, String> {
-        for file in &self.files {
-            let record = Record::open(Path::new(file)).map_err(|error| error.to_string())?;
-            for group in 0..record.row_groups() {
-                record.check_pages(group, None).map_err(|error| error.to_string())?;
-            }
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Why there is no answer: what is wrong with a record, if it is that.
+fn reason(error: &DataFusionError) -> String {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(wrong) = error.downcast_ref::<ringwarden_records::Error>() {
+            return wrong.to_string();
         }
+        cause = error.source();
+    }
+    match error.find_root() {
+        DataFusionError::Plan(reason) => reason.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl Query {
+    fn answer(self) -> Result<String, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        runtime.block_on(self.ask()).map_err(|error| match error.find_root() {
-            DataFusionError::Plan(reason) => reason.clone(),
-            other => other.to_string(),
-        })
+        // Should a library panic at what a record has, that is an error.
+        match runtime.block_on(runtime.spawn(self.ask())) {
+            Ok(answer) => answer.map_err(|error| reason(&error)),
+            Err(_) => Err("a record is damaged".into()),
+        }
     }
 
-    async fn ask(&self) -> Result<String, DataFusionError> {
+    async fn ask(self) -> Result<String, DataFusionError> {
         let runtime = RuntimeEnvBuilder::new().with_memory_limit(self.memory << 20, 1.0).build_arc()?;
         let session = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
         functions().into_iter().for_each(|function| session.register_udf(function));
-        session.register_table(TABLE, table(&session, &self.files).await?.into_view())?;
+        let (records, lost) = records(&session, &self.files).await?;
+        if lost > 0 {
+            tell(&format!("note: {lost} more requests came too fast to be recorded"));
+        }
+        session.register_table(TABLE, records.into_view())?;
         let only_questions =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let answer = session.sql_with_options(&self.sql, only_questions).await?;

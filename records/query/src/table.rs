@@ -18,7 +18,7 @@ pub fn context() -> Expr {
 }
 
 /// The schema with texts as such: Ballista does not send dictionaries between executors.
-fn plain() -> Schema {
+pub(crate) fn plain() -> Schema {
     let field = |field: &Arc<Field>| match field.data_type() {
         DataType::Dictionary(_, texts) => field.as_ref().clone().with_data_type(texts.as_ref().clone()),
         _ => field.as_ref().clone(),
@@ -26,14 +26,19 @@ fn plain() -> Schema {
     Schema::new(SCHEMA.fields().iter().map(field).collect::<Vec<_>>())
 }
 
-/// Records, with `context` beside their columns: paths, or URLs of stores that the session knows.
+/// Records, with `context` beside their columns, as a table whose plan can travel: paths, or URLs of stores that the session
+/// knows. Nothing is checked but what DataFusion checks; [`records`](crate::records()) does more.
 ///
 /// # Errors
 /// One of them cannot be read.
 pub async fn table(session: &SessionContext, files: &[String]) -> Result<DataFrame> {
     let schema = plain();
     let options = ParquetReadOptions::default().schema(&schema);
-    let records = session.read_parquet(files.to_vec(), options).await?;
+    with_context(session.read_parquet(files.to_vec(), options).await?)
+}
+
+/// The columns of records, and `context`.
+pub(crate) fn with_context(records: DataFrame) -> Result<DataFrame> {
     let mut columns: Vec<_> = SCHEMA.fields().iter().map(|field| col(field.name())).collect();
     columns.push(context());
     records.select(columns)

@@ -8,6 +8,8 @@ use ringwarden::Enforcement;
 use ringwarden::filter::Verdict;
 use ringwarden::policy::Policy;
 use ringwarden::uapi::KernelModel;
+use ringwarden_records::Recording;
+use ringwarden_trace::{Item, Preamble};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,6 +81,24 @@ fn the_verdict_under_a_policy_is_a_function() {
         "SELECT count(*) AS n FROM requests WHERE program = 'some' AND verdict = 'allow' AND rule IS NULL",
     );
     assert_eq!(total[0]["n"], 10_000);
+}
+
+#[test]
+fn what_records_lack_is_told_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    for lost in [0, 17] {
+        let path = folder.join("a.parquet");
+        let preamble = Preamble { model: "guard".into(), ..Preamble::default() };
+        let mut recording = Recording::create(&path, &preamble).expect("a new file");
+        recording.add(Item::Lost(lost)).expect("written");
+        recording.finish().expect("written");
+        let output = query(folder, &["SELECT count(*) AS n FROM requests", "a.parquet", "--format", "json"]);
+        let note = if lost > 0 { "note: 17 more requests came too fast to be recorded\n" } else { "" };
+        assert_eq!(String::from_utf8_lossy(&output.stderr), note);
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"[{\"n\":0}]\n"[..]));
+        fs::remove_file(path).expect("removed");
+    }
 }
 
 #[test]

@@ -28,8 +28,17 @@ impl Observe {
         let mut all = Outcome::default();
         for file in &self.files {
             let left_out = all.left_out;
-            if let Err(error) = Record::open(file).and_then(|record| all.add(&record, kept.as_ref())) {
-                return fail(error);
+            let added =
+                Record::open(file).and_then(|record| all.add(&record, kept.as_ref()).map(|()| record));
+            let lost = match added {
+                Ok(record) => record.metadata().lost,
+                Err(error) => return fail(error),
+            };
+            if lost > 0 {
+                terminal::tell(format_args!(
+                    "note: {}: {lost} more requests came too fast to be recorded",
+                    file.display()
+                ));
             }
             if all.left_out > left_out {
                 terminal::tell(format_args!(

@@ -105,13 +105,16 @@ impl Replay {
 
 fn human(report: &Report) -> String {
     let mut text = String::new();
-    let Report { requests, newly_refused, newly_allowed, undecided, .. } = report;
+    let Report { requests, newly_refused, newly_allowed, undecided, lost, .. } = report;
     let _ = writeln!(
         text,
         "{requests} requests: {newly_refused} would be refused that were allowed, {newly_allowed} allowed that were refused"
     );
     if *undecided > 0 {
         let _ = writeln!(text, "{undecided} may be either: what the verdict depends on was not recorded");
+    }
+    if *lost > 0 {
+        let _ = writeln!(text, "{lost} more came too fast to be recorded: nobody knows what they asked for");
     }
     for (effect, title) in [
         (Effect::Refused, "Refused from then on, and by which rule:"),

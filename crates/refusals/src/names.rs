@@ -1,0 +1,135 @@
+//! [`Names`]: how threads are called, as the kernel tells of it.
+//!
+//! Records of a thread that has ended are read when nobody can be asked for its name any more. So the kernel tells of each
+//! name that is taken and each thread that begins or ends, in the same buffers. Of threads that were there before, and after a
+//! record was lost, nothing is known.
+
+use crate::stream::{Allowed, Refusal};
+use perf_event::data::Record;
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+/// A name with zeros behind it (`TASK_COMM_LEN`).
+pub(crate) type Comm = [u8; 16];
+
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    known: HashMap<i32, Comm>,
+    told: Vec<(SystemTime, Told)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Named(i32, Comm),
+    /// A thread, and who began it.
+    Began(i32, i32),
+    Ended(i32),
+}
+
+impl Names {
+    /// Takes in a record, if it is about that.
+    pub(crate) fn hear(&mut self, time: SystemTime, record: &Record<'_>) {
+        let told = match record {
+            Record::Comm(named) => {
+                let mut comm = Comm::default();
+                let length = named.comm.len().min(comm.len() - 1);
+                comm[..length].copy_from_slice(&named.comm[..length]);
+                Told::Named(named.tid.cast_signed(), comm)
+            }
+            Record::Fork(began) => Told::Began(began.tid.cast_signed(), began.ptid.cast_signed()),
+            Record::Exit(ended) => Told::Ended(ended.tid.cast_signed()),
+            _ => return,
+        };
+        self.told.push((time, told));
+    }
+
+    /// A record is missing that may have been about any of them.
+    pub(crate) fn doubt(&mut self) {
+        self.known.clear();
+        self.told.clear();
+    }
+
+    /// Names those who are known, as they were called then. Requests are in the order of their time.
+    pub(crate) fn name(&mut self, refusals: &mut [Refusal], allowed: &mut [Allowed]) {
+        self.told.sort_by_key(|(time, _)| *time);
+        let told = std::mem::take(&mut self.told);
+        let (mut refusals, mut allowed) = (refusals.iter_mut().peekable(), allowed.iter_mut().peekable());
+        for (time, told) in told {
+            while let Some(refusal) = refusals.next_if(|refusal| refusal.time < time) {
+                refusal.program = self.known.get(&refusal.tid).copied();
+            }
+            while let Some(allowed) = allowed.next_if(|allowed| allowed.time < time) {
+                allowed.program = self.known.get(&allowed.tid).copied();
+            }
+            self.take(told);
+        }
+        refusals.for_each(|refusal| refusal.program = self.known.get(&refusal.tid).copied());
+        allowed.for_each(|allowed| allowed.program = self.known.get(&allowed.tid).copied());
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            // Those of other pid namespaces have no number here.
+            Told::Named(tid, _) | Told::Began(tid, _) if tid <= 0 => {}
+            Told::Named(tid, comm) => drop(self.known.insert(tid, comm)),
+            Told::Began(tid, by) => match self.known.get(&by).copied() {
+                Some(comm) => drop(self.known.insert(tid, comm)),
+                None => drop(self.known.remove(&tid)),
+            },
+            Told::Ended(tid) => drop(self.known.remove(&tid)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::AllowedRequest;
+    use ringwarden_uapi::Opcode;
+    use ringwarden_uapi::ring::SqeFlags;
+    use std::time::Duration;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn comm(name: &str) -> Comm {
+        std::array::from_fn(|at| name.as_bytes().get(at).copied().unwrap_or_default())
+    }
+
+    fn named(names: &mut Names, requests: &[(u64, i32)]) -> Vec<Option<Comm>> {
+        let request = AllowedRequest { opcode: Opcode::NOP, flags: SqeFlags::empty(), user_data: 0 };
+        let of =
+            |&(time, tid): &(u64, i32)| Allowed { time: at(time), pid: tid, tid, program: None, request };
+        let mut allowed: Vec<_> = requests.iter().map(of).collect();
+        names.name(&mut [], &mut allowed);
+        allowed.iter().map(|allowed| allowed.program).collect()
+    }
+
+    #[test]
+    fn a_request_has_the_name_of_its_time() {
+        let mut names = Names::default();
+        // As they come from two processors.
+        names.told.extend([
+            (at(5), Told::Named(7, comm("second"))),
+            (at(8), Told::Ended(7)),
+            (at(1), Told::Named(7, comm("first"))),
+            (at(6), Told::Began(8, 7)),
+        ]);
+        let expected = [None, Some(comm("first")), Some(comm("second")), Some(comm("second")), None];
+        assert_eq!(named(&mut names, &[(0, 7), (4, 7), (5, 7), (7, 8), (9, 7)]), expected);
+        // What is known is known from then on, and no longer when something is missing.
+        assert_eq!(named(&mut names, &[(10, 8)]), [Some(comm("second"))]);
+        names.doubt();
+        assert_eq!(named(&mut names, &[(11, 8)]), [None]);
+    }
+
+    #[test]
+    fn nobody_has_the_name_of_who_had_the_number_before() {
+        let mut names = Names::default();
+        names.told.push((at(1), Told::Named(7, comm("old"))));
+        names.told.push((at(2), Told::Began(7, 1)));
+        names.told.push((at(3), Told::Named(0, comm("elsewhere"))));
+        assert_eq!(named(&mut names, &[(4, 7), (4, 0)]), [None, None]);
+    }
+}
