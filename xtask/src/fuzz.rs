@@ -6,11 +6,13 @@
 use crate::architecture::Architecture;
 use crate::target_folder::target_folder;
 use anyhow::{Context, bail, ensure};
-use std::env;
 use std::ffi::OsStr;
-use std::fs;
+use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::{env, fs, thread};
 
 /// Run the fuzz targets of fuzz/, each for a while
 ///
@@ -30,6 +32,9 @@ pub(crate) struct Args {
     /// How long each is run, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// How many run at a time [default: as many as there are processors]
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<NonZero<usize>>,
     /// Run it with this file alone
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -52,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let folder = target_folder()?.join("fuzz");
     let built = build(&folder)?;
-    for target in wanted {
+    let fuzzers = wanted.iter().map(|target| {
         let mut fuzzer = Command::new(built.join(target));
         match &args.input {
             Some(input) => fuzzer.arg(input),
@@ -62,11 +67,42 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let found = folder.join("found").join(target);
         fs::create_dir_all(&found)?;
         fuzzer.arg(format!("-artifact_prefix={}/", found.display()));
-        println!("{target}: {}", args.input.as_ref().map_or("a while", |_| "once"));
-        let status = fuzzer.status().with_context(|| format!("cannot run {target}"))?;
+        Ok((target.as_str(), fuzzer))
+    });
+    let jobs = args.jobs.map_or_else(thread::available_parallelism, Ok)?.get();
+    run_all(fuzzers.collect::<anyhow::Result<Vec<_>>>()?, jobs)
+}
+
+/// Runs all of them, so many at a time. What one of several says is shown when it has ended.
+fn run_all(fuzzers: Vec<(&str, Command)>, jobs: usize) -> anyhow::Result<()> {
+    let together = jobs.min(fuzzers.len()) > 1;
+    let waiting = Mutex::new(fuzzers.into_iter());
+    let run_next = || -> anyhow::Result<bool> {
+        let Some((target, mut fuzzer)) = waiting.lock().unwrap_or_else(PoisonError::into_inner).next() else {
+            return Ok(false);
+        };
+        println!("{target}: begins");
+        let cannot = || format!("cannot run {target}");
+        let status = if together {
+            let output = fuzzer.output().with_context(cannot)?;
+            // libFuzzer writes to standard error.
+            io::stderr().lock().write_all(&output.stderr)?;
+            output.status
+        } else {
+            fuzzer.status().with_context(cannot)?
+        };
+        println!("{target}: ended");
         ensure!(status.success(), "{target} has found something: see above");
-    }
-    Ok(())
+        Ok(true)
+    };
+    let work = || -> anyhow::Result<()> {
+        while run_next()? {}
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+    })
 }
 
 /// The names of the files of targets.

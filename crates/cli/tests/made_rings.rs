@@ -34,8 +34,7 @@ fn stages() -> Vec<Stage> {
             eprintln!("skipped: the lane `filtered`: {lacking}");
         }
     }
-    let mut stages: Vec<_> =
-        lanes.iter().map(|lane| Stage::unprivileged().alone().with_backend(lane)).collect();
+    let mut stages: Vec<_> = lanes.iter().map(|lane| Stage::unprivileged().with_backend(lane)).collect();
     // What privileges change is the maker's doing, not the kernel's: one machine will do, a fast one.
     if is_root() && !is_guest() {
         stages.extend(lanes.iter().map(|lane| Stage::new().with_backend(lane)));
@@ -291,7 +290,7 @@ fn who_takes_the_place_of_a_single_issuer_enables_nothing() {
     if is_guest() {
         return;
     }
-    let stage = Stage::unprivileged().alone().with_backend("restricted");
+    let stage = Stage::unprivileged().with_backend("restricted");
     let replaced: &[_] = if cfg!(target_arch = "x86_64") { &["replaced"; 8] } else { &[] };
     for how in ["openly"; 2].iter().chain(replaced) {
         let mut usurper = stage.guarded(&policy("allow", "nop = \"deny\""), stage.example("usurper"));

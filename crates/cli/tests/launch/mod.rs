@@ -33,19 +33,13 @@ impl Stage {
         Self { folder, user: None, backend: "guard" }
     }
 
-    /// For an ordinary user: nobody, or the calling user who is one already.
+    /// For an ordinary user whom no other test plays, or the calling user who is one already: what is closed counts against
+    /// a user's limits until the kernel has come to it.
     pub(crate) fn unprivileged() -> Self {
-        const NOBODY: u32 = 65534;
-        Self { user: is_root().then_some(NOBODY), ..Self::new() }
-    }
-
-    /// The same for an ordinary user whom no other test plays: what is closed counts against a user's limits until the
-    /// kernel has come to it.
-    pub(crate) fn alone(self) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         const FIRST: u32 = 200_000;
         let next = || FIRST + 100 * (std::process::id() % 1000) + NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { user: self.user.map(|_| next()), ..self }
+        Self { user: is_root().then(next), ..Self::new() }
     }
 
     /// The same with that backend in place of the guard.
