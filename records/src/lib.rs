@@ -22,6 +22,7 @@ mod pages;
 mod read;
 mod record;
 pub mod replay;
+pub mod terminal;
 mod write;
 
 pub use batch::Words;

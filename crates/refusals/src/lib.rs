@@ -38,6 +38,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+mod drained;
 #[allow(unsafe_code)] // ioctls and descriptors of perf events
 mod event;
 mod format;
@@ -50,8 +51,9 @@ mod tracefs;
 mod tree;
 mod usage;
 
+pub use drained::{Allowed, Drained, Refusal};
 pub use record::{AllowedRequest, RefusedRequest};
-pub use stream::{Allowed, Drained, Refusal, Scope, Stream};
+pub use stream::{Scope, Stream};
 pub use usage::InUse;
 
 use std::path::PathBuf;

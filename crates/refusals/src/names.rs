@@ -4,7 +4,7 @@
 //! name that is taken and each thread that begins or ends, in the same buffers. Of threads that were there before, and after a
 //! record was lost, nothing is known.
 
-use crate::stream::{Allowed, Refusal};
+use crate::drained::{Allowed, Refusal};
 use perf_event::data::Record;
 use std::collections::HashMap;
 use std::time::SystemTime;

@@ -1,8 +1,9 @@
 //! Perf events of the tracepoints, and their buffers.
 
+use crate::drained::{Allowed, Drained, Refusal};
 use crate::format::Format;
 use crate::names::Names;
-use crate::record::{AllowedRequest, Layout, REFUSED, RefusedRequest, TakenLayout};
+use crate::record::{Layout, REFUSED, TakenLayout};
 use crate::sampler::{builder, on_all, on_all_up_to};
 use crate::tree::Tree;
 use crate::{Unavailable, event, processors, tracefs};
@@ -48,54 +49,6 @@ pub enum Scope {
     Cgroup(PathBuf),
     /// Everybody.
     Machine,
-}
-
-/// One refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Refusal {
-    /// When.
-    pub time: SystemTime,
-    /// The process that submitted the request, in the pid namespace of the process that opened the stream; 0 or -1 for one
-    /// that is not in it.
-    pub pid: i32,
-    /// The thread, likewise.
-    pub tid: i32,
-    /// The thread's name then, with zeros behind it; only known where it is [listened to what is
-    /// allowed](Stream::open_with_allowed), and of those who have begun or taken a name since.
-    pub program: Option<[u8; 16]>,
-    /// What was refused.
-    pub request: RefusedRequest,
-}
-
-/// One request that was allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Allowed {
-    /// When.
-    pub time: SystemTime,
-    /// The process that submitted it, as [`Refusal::pid`].
-    pub pid: i32,
-    /// The thread, likewise.
-    pub tid: i32,
-    /// The thread's name, as [`Refusal::program`].
-    pub program: Option<[u8; 16]>,
-    /// What was allowed.
-    pub request: AllowedRequest,
-}
-
-/// What has come since the last time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Drained {
-    /// In the order of their time.
-    pub refusals: Vec<Refusal>,
-    /// So many more found no place in a buffer, of those who were listened to: of [`Scope::Process`] everybody.
-    pub lost: u64,
-    /// What was allowed, in the order of time; nothing unless the stream is [opened](Stream::open_with_allowed) for that.
-    pub allowed: Vec<Allowed>,
-    /// So many more of those were lost, likewise.
-    pub lost_allowed: u64,
 }
 
 /// Events of one tracepoint, on every processor.

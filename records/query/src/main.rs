@@ -9,9 +9,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use ringwarden_query::{TABLE, functions, records};
+use ringwarden_records::terminal::{Shown, tell};
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// SQL on recorded io_uring requests.
 #[derive(Parser)]
@@ -83,12 +86,8 @@ fn main() -> ExitCode {
 }
 
 fn fail(reason: &str) -> ExitCode {
-    tell(&format!("error: {reason}"));
+    tell(format_args!("error: {reason}"));
     ExitCode::from(UNUSABLE)
-}
-
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Why there is no answer: what is wrong with a record, if it is that.
@@ -121,15 +120,24 @@ impl Query {
         let runtime = RuntimeEnvBuilder::new().with_memory_limit(self.memory << 20, 1.0).build_arc()?;
         let session = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
         functions().into_iter().for_each(|function| session.register_udf(function));
-        let (records, lost) = records(&session, &self.files).await?;
+        let read = Arc::new(AtomicU64::new(0));
+        let shown = Shown::new({
+            let read = Arc::clone(&read);
+            move |taken| {
+                let mebibytes = read.load(Ordering::Relaxed) >> 20;
+                format!("{mebibytes} MiB of records read in {} s", taken.as_secs())
+            }
+        });
+        let (records, lost) = records(&session, &self.files, &read).await?;
         if lost > 0 {
-            tell(&format!("note: {lost} more requests came too fast to be recorded"));
+            tell(format_args!("note: {lost} more requests came too fast to be recorded"));
         }
         session.register_table(TABLE, records.into_view())?;
         let only_questions =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let answer = session.sql_with_options(&self.sql, only_questions).await?;
         let batches = answer.collect().await?;
+        drop(shown);
         match self.format {
             Format::Human => Ok(format!("{}\n", pretty_format_batches(&batches)?)),
             Format::Json => {

@@ -35,6 +35,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::OnceCell;
 
 /// So much of the end of a file is read first: a footer of some row groups.
@@ -45,9 +46,15 @@ const AT_ONCE: usize = 16;
 /// Records, with `context` beside their columns: files, folders, and URLs of object storage. Gives how many requests they lack,
 /// too: those that came too fast to be recorded.
 ///
+/// `read` counts the bytes that have been read, from now on and as long as questions are asked.
+///
 /// # Errors
 /// One of them is not there, or cannot be asked for.
-pub async fn records(session: &SessionContext, names: &[String]) -> Result<(DataFrame, u64)> {
+pub async fn records(
+    session: &SessionContext,
+    names: &[String],
+    read: &Arc<AtomicU64>,
+) -> Result<(DataFrame, u64)> {
     let told = |error: Error| DataFusionError::External(Box::new(error));
     let mut stores: Vec<Held> = Vec::new();
     for name in names {
@@ -58,7 +65,8 @@ pub async fn records(session: &SessionContext, names: &[String]) -> Result<(Data
             None => {
                 let store = place.open().map_err(told)?;
                 session.register_object_store(place.store().as_ref(), Arc::clone(&store));
-                Held { url: place.store().clone(), store, files: Vec::new(), known: HashMap::new() }
+                let url = place.store().clone();
+                Held { url, store, files: Vec::new(), known: HashMap::new(), read: Arc::clone(read) }
             }
         };
         for (name, file) in place.find(&*held.store).await.map_err(told)? {
@@ -96,6 +104,7 @@ struct Held {
     store: Arc<dyn ObjectStore>,
     files: Vec<ObjectMeta>,
     known: HashMap<Path, Known>,
+    read: Arc<AtomicU64>,
 }
 
 /// What is known of a record.
@@ -179,6 +188,8 @@ impl Reader {
         if parts.len() != ranges.len() || !ranges.iter().zip(&parts).all(is_whole) {
             return Err(told(Error::new(name, Default::default(), "it is shorter than it was")));
         }
+        let bytes = parts.iter().map(|bytes| bytes.len() as u64).sum();
+        self.held.read.fetch_add(bytes, Ordering::Relaxed);
         Ok(parts)
     }
 

@@ -14,6 +14,9 @@ use std::time::Duration;
 use std::{env, fs, thread};
 use tempfile::TempDir;
 
+/// The group of users whom tests play.
+const NOBODY: u32 = 65534;
+
 /// After this a program hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -33,8 +36,8 @@ impl Stage {
         Self { folder, user: None, backend: "guard" }
     }
 
-    /// For an ordinary user whom no other test plays, or the calling user who is one already: what is closed counts against
-    /// a user's limits until the kernel has come to it.
+    /// For an ordinary user whom no other test plays, of nobody's group, or the calling user who is one already: what is
+    /// closed counts against a user's limits until the kernel has come to it.
     pub(crate) fn unprivileged() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         const FIRST: u32 = 200_000;
@@ -57,6 +60,11 @@ impl Stage {
         self.user.is_none() && is_root()
     }
 
+    /// The user whom the test plays, if it is not the calling one.
+    pub(crate) fn user(&self) -> Option<u32> {
+        self.user
+    }
+
     /// A new, empty folder that the program may write to.
     pub(crate) fn empty_folder(&self) -> PathBuf {
         let path = tempfile::tempdir_in(self.folder.path()).expect("a temporary folder").keep();
@@ -74,7 +82,7 @@ impl Stage {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path());
         if let Some(user) = self.user {
-            command.uid(user).gid(user);
+            command.uid(user).gid(NOBODY);
         }
         command
     }

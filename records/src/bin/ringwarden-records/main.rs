@@ -6,7 +6,6 @@
 mod observe;
 mod replay;
 mod sample;
-mod terminal;
 mod write;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +45,6 @@ fn main() -> ExitCode {
 
 /// Tells an error; the exit status.
 fn fail(error: impl std::fmt::Display) -> ExitCode {
-    terminal::tell(format_args!("error: {error}"));
+    ringwarden_records::terminal::tell(format_args!("error: {error}"));
     ExitCode::from(UNUSABLE)
 }

@@ -1,8 +1,8 @@
 //! `ringwarden-records observe`.
 
-use crate::{fail, terminal};
+use crate::fail;
 use clap::Args;
-use ringwarden_records::{Judge, Outcome, Record};
+use ringwarden_records::{Judge, Outcome, Record, terminal};
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;

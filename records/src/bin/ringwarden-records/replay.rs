@@ -1,8 +1,9 @@
 //! `ringwarden-records replay`.
 
-use crate::{fail, terminal::Shown};
+use crate::fail;
 use clap::{Args, ValueEnum};
 use ringwarden_records::replay::{Effect, Progress, Report, replay};
+use ringwarden_records::terminal::{Shown, tell};
 use ringwarden_records::{Judge, Record};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -74,7 +75,15 @@ impl Replay {
         );
         let total = records.iter().map(Record::requests).sum();
         let (progress, begin) = (Arc::new(Progress::default()), Instant::now());
-        let shown = Shown::of(progress.clone(), total);
+        let shown = Shown::new({
+            let progress = progress.clone();
+            move |taken| {
+                let done = progress.requests();
+                let rate = done as f64 / taken.as_secs_f64() / 1e6;
+                let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
+                format!("{percent} % of {total} requests, {rate:.1} million a second")
+            }
+        });
         let report = replay(&records, &judge, threads, &progress);
         drop(shown);
         let report = match report {
@@ -84,7 +93,7 @@ impl Replay {
         if self.timing {
             let seconds = begin.elapsed().as_secs_f64();
             let rate = report.requests as f64 / seconds / 1e6;
-            crate::terminal::tell(format_args!(
+            tell(format_args!(
                 "{} requests in {seconds:.2} s: {rate:.1} million a second, {threads} threads",
                 report.requests
             ));

@@ -6,9 +6,12 @@ use ringwarden::filter::{Context, Payload};
 use ringwarden::uapi::ring::Sqe;
 use ringwarden::uapi::{KernelModel, Opcode};
 use ringwarden_records::Recording;
+use ringwarden_records::terminal::Shown;
 use ringwarden_trace::{Item, NO_RULE, Preamble, Request};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Write a record of so many plausible requests.
 #[derive(Args)]
@@ -40,7 +43,16 @@ impl Sample {
         let mut recording = Recording::create(&self.file, &preamble).map_err(told)?;
         recording.add(Item::Rule("openat2 at old.toml:6".into())).map_err(told)?;
         let mut numbers = Numbers(self.seed);
-        for row in 0..self.rows {
+        let (written, rows) = (Arc::new(AtomicU64::new(0)), self.rows);
+        let _shown = Shown::new({
+            let written = Arc::clone(&written);
+            move |_| {
+                let written = written.load(Ordering::Relaxed);
+                format!("{} % of {rows} requests", written.saturating_mul(100) / rows.max(1))
+            }
+        });
+        for row in 0..rows {
+            written.store(row, Ordering::Relaxed);
             let request = numbers.request(row).map_err(|errno| format!("{errno:?}"))?;
             recording.add(Item::Request(request)).map_err(told)?;
         }

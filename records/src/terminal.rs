@@ -1,6 +1,5 @@
 //! What is told on standard error, and how far something is.
 
-use ringwarden_records::replay::Progress;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -12,23 +11,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(250);
 
 /// Prints a line. Where nobody reads it there is nothing to be done.
-pub(crate) fn tell(line: impl std::fmt::Display) {
+pub fn tell(line: impl std::fmt::Display) {
     let _ = writeln!(stderr(), "{line}");
 }
 
 /// Shows on a terminal how far something is, once that has taken two seconds; until it is dropped.
-pub(crate) struct Shown {
+#[derive(Debug)]
+pub struct Shown {
     over: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Shown {
-    pub(crate) fn of(progress: std::sync::Arc<Progress>, total: u64) -> Self {
+    /// `line` says how far it is, given how long it has taken. Nothing is shown where standard error is no terminal.
+    pub fn new(line: impl Fn(Duration) -> String + Send + 'static) -> Self {
         if !stderr().is_terminal() {
             return Self { over: None, thread: None };
         }
         let (over, ended) = channel();
-        let thread = std::thread::spawn(move || show(&progress, total, &ended));
+        let thread = std::thread::spawn(move || show(line, &ended));
         Self { over: Some(over), thread: Some(thread) }
     }
 }
@@ -42,15 +43,12 @@ impl Drop for Shown {
     }
 }
 
-fn show(progress: &Progress, total: u64, ended: &Receiver<()>) {
+fn show(line: impl Fn(Duration) -> String, ended: &Receiver<()>) {
     let begin = Instant::now();
     let mut wait = PATIENCE;
     while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
         wait = TICK;
-        let done = progress.requests();
-        let rate = done as f64 / begin.elapsed().as_secs_f64() / 1e6;
-        let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-        let _ = write!(stderr(), "\r\x1b[K{percent} % of {total} requests, {rate:.1} million a second");
+        let _ = write!(stderr(), "\r\x1b[K{}", line(begin.elapsed()));
         let _ = stderr().flush();
     }
     if wait == TICK {
