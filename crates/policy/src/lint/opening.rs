@@ -10,6 +10,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::{Decision, Effect, OperationRule, Policy};
 use ringwarden_uapi::open::{O_CREAT, O_DIRECTORY, O_PATH, O_TMPFILE_BIT, O_TRUNC};
 use ringwarden_uapi::{OPCODES, Opcode, PayloadKind};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 const O_WRONLY: u64 = 1;
@@ -20,6 +21,8 @@ const O_TMPFILE: u64 = O_TMPFILE_BIT | O_DIRECTORY;
 
 /// Numbers of a rule that requests are made of; longer rules are looked at in part.
 const MOST: usize = 24;
+/// Requests that are made of them, which are every combination: rules about many fields are looked at in part, too.
+const MOST_REQUESTS: usize = 1 << 13;
 
 /// What may come with an access mode.
 const WITH: [u64; 4] = [0, O_CREAT, O_TRUNC, O_CREAT | O_TRUNC];
@@ -110,7 +113,7 @@ impl<'p> Asked<'p> {
         // Complements name what is allowed; the rest is in them without being meant.
         let named = |flag| cond.numbers().iter().any(|number| number >> 32 == 0 && number & flag != 0);
         let cloexec = Constant::named("O_CLOEXEC").map_or(0, |constant| constant.value);
-        Self {
+        let mut asked = Self {
             policy,
             operation,
             names_creation: named(O_CREAT) && !named(O_TMPFILE_BIT),
@@ -122,6 +125,22 @@ impl<'p> Asked<'p> {
             },
             sqe_flags: of("sqe_flags", &[0]).into_iter().filter(|flags| *flags <= 0x7f).collect(),
             user_data: of("user_data", &[0]),
+        };
+        asked.shorten();
+        asked
+    }
+
+    /// Leaves out numbers, those behind first, until there are no more than [`MOST_REQUESTS`].
+    fn shorten(&mut self) {
+        let Self { flags, modes, resolves, sqe_flags, user_data, .. } = self;
+        let mut fields = [flags, modes, resolves, sqe_flags, user_data];
+        for numbers in &mut fields {
+            let mut seen = HashSet::new();
+            numbers.retain(|number| seen.insert(*number));
+        }
+        while fields.iter().map(|numbers| numbers.len()).product::<usize>() > MOST_REQUESTS {
+            fields.sort_by_key(|numbers| numbers.len());
+            fields[fields.len() - 1].pop();
         }
     }
 
@@ -155,4 +174,29 @@ fn words(operation: Opcode, [user_data, sqe_flags, flags, mode, resolve]: [u64; 
         words[at + 1] = (value >> 32) as u32;
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_about_many_fields_are_looked_at_in_part() {
+        let set = |field: &str, from: u64| {
+            let numbers = (from..from + 20).map(|number| number.to_string()).collect::<Vec<_>>();
+            format!("{field} in {{{}}}", numbers.join(", "))
+        };
+        let fields =
+            [set("flags", 64), set("mode", 128), set("resolve", 3), set("sqe_flags", 1), set("user_data", 9)];
+        let rule = fields.join(" && ");
+        let policy = format!("version = 1\ndefault = \"deny\"\n[ops]\nopenat2 = '{rule}'\n");
+        let policy = Policy::parse(&policy, "many").expect("a policy");
+        let rule = policy.operation(Opcode::OPENAT2).expect("a rule");
+        let Effect::When(cond) = &rule.effect else { panic!("{:?}", rule.effect) };
+        let asked = Asked::new(&policy, Opcode::OPENAT2, cond);
+        let fields = [&asked.flags, &asked.modes, &asked.resolves, &asked.sqe_flags, &asked.user_data];
+        let requests = fields.iter().map(|numbers| numbers.len()).product::<usize>();
+        assert!((MOST_REQUESTS / 2..=MOST_REQUESTS).contains(&requests), "{requests}");
+        assert!(fields.iter().all(|numbers| numbers.len() > 2), "{fields:?}");
+    }
 }
