@@ -15,8 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 const POLICY: &str = include_str!("../../testprograms/examples/intruder/policy.toml");
-/// Milliseconds for which nobody may be kept from going on by somebody else. Coarse: machines are busy.
-const PAUSE: u64 = 1000;
+/// Milliseconds for which nobody may be kept from going on by somebody else. Coarse: machines are busy, and whoever waits for a
+/// call that the guard gives up waits for five seconds.
+const PAUSE: u64 = 2500;
 
 /// What came of an attack. One at a time: each keeps a processor busy, and pauses are measured.
 fn report(command: Command) -> Value {

@@ -72,8 +72,14 @@ impl Node {
         Ok(refused)
     }
 
-    /// Waits until the audit tells of that.
-    pub(super) fn until_refused(&self, container: &Container<'_>, operation: &str) -> anyhow::Result<()> {
+    /// Waits until the audit tells of that, which `again` has refused once more each time: of a process that has ended before
+    /// the agent looks nobody knows whose it was.
+    pub(super) fn until_refused(
+        &self,
+        container: &Container<'_>,
+        operation: &str,
+        mut again: impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let start = Instant::now();
         loop {
             let refused = self.refused()?;
@@ -82,6 +88,7 @@ impl Node {
             }
             ensure!(start.elapsed() < PATIENCE, "{operation} is not told of: {refused:?}");
             std::thread::sleep(PAUSE);
+            again()?;
         }
     }
 
