@@ -9,6 +9,7 @@ use crate::transparency::outcome::Outcome;
 use crate::transparency::suite::Suite;
 use crate::vm::Machine;
 use std::io::{Read, Seek};
+use std::path::Path;
 
 /// The programs that are about what the tables are about.
 const PROGRAMS: &[&str] = &["cbpf_filter", "task-restrict", "register-restrictions"];
@@ -23,9 +24,9 @@ pub(super) fn build() -> anyhow::Result<Suite> {
 }
 
 /// Runs them here, under the guard: without it those about filters skip.
-pub(super) fn run_under_guard(suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn run_under_guard(suite: &Suite, guard: Option<&Path>) -> anyhow::Result<Tally> {
     eprintln!("the guard: liburing's tests");
-    let guard = Guard::allowing_everything(None)?.with_own_filters();
+    let guard = Guard::allowing_everything(guard)?.with_own_filters();
     let mut tally = Tally { cases: PROGRAMS.len(), looked_at: of_tests(), disagreements: Vec::new() };
     for name in PROGRAMS {
         let run = suite.run(name, Some(&guard), LIMIT)?;

@@ -7,6 +7,7 @@ use crate::architecture::Architecture;
 use crate::guest::Programs;
 use crate::kernel::{Kernel, Series};
 use clap::ValueEnum;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// Only some of it; can be given several times [default: everything]
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
+    /// The ringwarden binary for what runs here [default: built from this tree with --release]
+    #[arg(long, value_name = "PATH")]
+    guard: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,7 +75,10 @@ struct Tally {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut tallies = on_kernels(args)?;
     if args.has(Part::Liburing) {
-        tallies.push(("the guard".to_owned(), liburing::run_under_guard(&liburing::build()?)?));
+        tallies.push((
+            "the guard".to_owned(),
+            liburing::run_under_guard(&liburing::build()?, args.guard.as_deref())?,
+        ));
     }
     Ok(report(&tallies))
 }
