@@ -1,21 +1,15 @@
 //! `ringwarden run --record` and what comes after it, with the program that `RINGWARDEN` names, on this kernel.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod program;
 
-/// The command line, with the programs of this workspace in its `PATH`; `None` where it is not there to be tested.
+use std::fs;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+/// What it says and how it ends; `None` where it is not there to be tested.
 fn ringwarden(folder: &Path, arguments: &[&str]) -> Option<Output> {
-    let Some(program) = std::env::var_os("RINGWARDEN") else {
-        eprintln!("skipped: RINGWARDEN does not name the program");
-        return None;
-    };
-    let records = PathBuf::from(env!("CARGO_BIN_EXE_ringwarden-records"));
-    let beside = records.parent().expect("a folder").display().to_string();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(program);
-    command.current_dir(folder).env("PATH", format!("{beside}:{path}")).args(arguments);
-    Some(command.stdin(Stdio::null()).output().expect("executed"))
+    let mut command = program::ringwarden(folder)?;
+    Some(command.args(arguments).stdin(Stdio::null()).output().expect("executed"))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -2,15 +2,18 @@
 //!
 //! Needs root and fio, on this kernel.
 
+mod program;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, UInt8Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
+use program::ringwarden;
 use ringwarden_records::Record;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,19 +21,6 @@ use std::sync::{Mutex, PoisonError};
 const FIO: &str = "fio --name=a --ioengine=io_uring --rw=write --bs=4k --size=1m --fsync=16 --filename=data --output=fio.txt";
 /// What fio asks of a file of 1 MiB.
 const WRITES: u64 = 256;
-
-fn ringwarden(folder: &Path) -> Option<Command> {
-    let Some(program) = std::env::var_os("RINGWARDEN") else {
-        eprintln!("skipped: RINGWARDEN does not name the program");
-        return None;
-    };
-    let records = PathBuf::from(env!("CARGO_BIN_EXE_ringwarden-records"));
-    let beside = records.parent().expect("a folder").display().to_string();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(program);
-    command.current_dir(folder).env("PATH", format!("{beside}:{path}"));
-    Some(command)
-}
 
 /// Who listens hears the whole machine, and loses something where others flood it.
 static ALONE: Mutex<()> = Mutex::new(());

@@ -77,26 +77,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn run_all(fuzzers: Vec<(&str, Command)>, jobs: usize) -> anyhow::Result<()> {
     let together = jobs.min(fuzzers.len()) > 1;
     let waiting = Mutex::new(fuzzers.into_iter());
-    let run_next = || -> anyhow::Result<bool> {
-        let Some((target, mut fuzzer)) = waiting.lock().unwrap_or_else(PoisonError::into_inner).next() else {
-            return Ok(false);
-        };
-        println!("{target}: begins");
-        let cannot = || format!("cannot run {target}");
-        let status = if together {
-            let output = fuzzer.output().with_context(cannot)?;
-            // libFuzzer writes to standard error.
-            io::stderr().lock().write_all(&output.stderr)?;
-            output.status
-        } else {
-            fuzzer.status().with_context(cannot)?
-        };
-        println!("{target}: ended");
-        ensure!(status.success(), "{target} has found something: see above");
-        Ok(true)
-    };
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> anyhow::Result<()> {
-        while run_next()? {}
+        while let Some((target, mut fuzzer)) = next() {
+            println!("{target}: begins");
+            let cannot = || format!("cannot run {target}");
+            let status = if together {
+                let output = fuzzer.output().with_context(cannot)?;
+                // libFuzzer writes to standard error.
+                io::stderr().lock().write_all(&output.stderr)?;
+                output.status
+            } else {
+                fuzzer.status().with_context(cannot)?
+            };
+            println!("{target}: ended");
+            ensure!(status.success(), "{target} has found something: see above");
+        }
         Ok(())
     };
     thread::scope(|scope| {

@@ -32,5 +32,5 @@ pub(crate) fn build(programs: &[&str]) -> anyhow::Result<PathBuf> {
     const PACKAGES: [&str; 3] = ["ringwarden-init", "ringwarden-player", "ringwarden-kernel-fuzz"];
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
     let programs = programs.iter().flat_map(|program| ["--bin", program]);
-    static_program::cargo("quick", &packages.chain(programs).chain(["--quiet"]).collect::<Vec<_>>())
+    static_program::cargo("quick", &packages.chain(programs).collect::<Vec<_>>())
 }

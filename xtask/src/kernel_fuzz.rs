@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ref wanted => wanted,
     };
     let programs = Programs::build(Architecture::X86_64)?;
-    let fuzz = guest::build(&["init", "player", "kernel-fuzz"])?.join("kernel-fuzz");
+    let fuzz = guest::build(&["kernel-fuzz"])?.join("kernel-fuzz");
     let mut agreed = true;
     // One after the other: each has work for two processors.
     for kernel in Kernel::fetch(Architecture::X86_64, wanted)? {

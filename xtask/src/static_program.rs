@@ -7,6 +7,7 @@ use crate::empty_root::EmptyRoot;
 use crate::target_folder::target_folder;
 use anyhow::{Context, ensure};
 use std::fs;
+use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -80,8 +81,9 @@ pub(crate) fn cargo(profile: &str, arguments: &[&str]) -> anyhow::Result<PathBuf
     let folder = target_folder()?.join("static");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // What takes minutes says how far it is, on standard error.
     command.args(["build", "--profile", profile, "--locked", "--target", Architecture::X86_64.target()]);
+    // What takes minutes says to people how far it is.
+    command.args((!stderr().is_terminal()).then_some("--quiet"));
     command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]).args(arguments);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &folder);
     // Linters that stand in for the compiler change what it makes.

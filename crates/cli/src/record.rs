@@ -133,40 +133,33 @@ impl Recording {
     /// # Errors
     /// It cannot be recorded.
     pub(crate) fn heard(&self, drained: &Drained) -> io::Result<usize> {
+        let refused = drained.refusals.iter().map(|refusal| {
+            let refusals::Refusal { time, pid, tid, program, request, .. } = *refusal;
+            let sqe = Sqe {
+                off: request.off.unwrap_or_default(),
+                addr: request.addr.unwrap_or_default(),
+                len: request.len.unwrap_or_default(),
+                op_flags: request.op_flags.unwrap_or_default(),
+                ..header(request.opcode, request.flags, request.user_data)
+            };
+            (time, pid, tid, program, Verdict::Deny, sqe)
+        });
+        let allowed = drained.allowed.iter().map(|allowed| {
+            let refusals::Allowed { time, pid, tid, program, request, .. } = *allowed;
+            let sqe = header(request.opcode, request.flags, request.user_data);
+            (time, pid, tid, program, Verdict::Allow, sqe)
+        });
+        let mut requests: Vec<_> = refused.chain(allowed).collect();
+        requests.sort_by_key(|(time, ..)| *time);
+        let count = requests.len();
         let now = SystemTime::now();
         let mut state = self.shared.state();
-        let (mut refusals, mut allowed) =
-            (drained.refusals.iter().peekable(), drained.allowed.iter().peekable());
-        loop {
-            // Both are in the order of their time.
-            let is_refused = match (refusals.peek(), allowed.peek()) {
-                (Some(refusal), Some(allowed)) => refusal.time <= allowed.time,
-                (refusal, allowed) => refusal.is_some() || allowed.is_none(),
-            };
-            let (time, pid, tid, program, verdict, sqe) = if is_refused {
-                let Some(refusals::Refusal { time, pid, tid, program, request, .. }) = refusals.next() else {
-                    break;
-                };
-                let sqe = Sqe {
-                    off: request.off.unwrap_or_default(),
-                    addr: request.addr.unwrap_or_default(),
-                    len: request.len.unwrap_or_default(),
-                    op_flags: request.op_flags.unwrap_or_default(),
-                    ..header(request.opcode, request.flags, request.user_data)
-                };
-                (time, pid, tid, program, Verdict::Deny, sqe)
-            } else {
-                let Some(refusals::Allowed { time, pid, tid, program, request, .. }) = allowed.next() else {
-                    break;
-                };
-                let sqe = header(request.opcode, request.flags, request.user_data);
-                (time, pid, tid, program, Verdict::Allow, sqe)
-            };
+        for (time, pid, tid, program, verdict, sqe) in requests {
             let request = Request {
-                time: nanoseconds(*time).into(),
-                pid: (*pid).into(),
-                tid: (*tid).into(),
-                program: program.unwrap_or_else(|| state.thread(*tid, now).name),
+                time: nanoseconds(time).into(),
+                pid: pid.into(),
+                tid: tid.into(),
+                program: program.unwrap_or_else(|| state.thread(tid, now).name),
                 rule: NO_RULE.into(),
                 verdict: verdict as u8,
                 words: words(&Context::header(KernelModel::Guard, &sqe)),
@@ -178,7 +171,7 @@ impl Recording {
         if lost > 0 {
             self.shared.push(&mut state, &Item::Lost(lost))?;
         }
-        Ok(drained.refusals.len() + drained.allowed.len())
+        Ok(count)
     }
 
     /// Ends it, when nobody tells anything any more.

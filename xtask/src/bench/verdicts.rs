@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Instructions are counted as users of the crates have them, without optimisation of everything together; and CI has
     // most of that built already.
     if args.args.iter().any(|argument| argument == "--count") {
-        let built = static_program::cargo("quick", &["--quiet", "--package", "ringwarden-verdict-bench"])?;
+        let built = static_program::cargo("quick", &["--package", "ringwarden-verdict-bench"])?;
         let program = built.join("ringwarden-verdict-bench");
         return Err(Command::new(&program).args(&args.args).exec()).context(program.display().to_string());
     }

@@ -10,7 +10,6 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::policy::{Decision, Effect, OperationRule, Policy};
 use ringwarden_uapi::open::{O_CREAT, O_DIRECTORY, O_PATH, O_TMPFILE_BIT, O_TRUNC};
 use ringwarden_uapi::{OPCODES, Opcode, PayloadKind};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 const O_WRONLY: u64 = 1;
@@ -107,7 +106,10 @@ impl<'p> Asked<'p> {
         let read = cond.fields();
         // A field that the rule does not read is one way only.
         let of = |name: &str, more: &[u64]| match read.iter().any(|field| field.name == name) {
-            true => more.iter().chain(&numbers).copied().collect(),
+            true => {
+                let others = numbers.iter().filter(|number| !more.contains(number));
+                more.iter().chain(others).copied().collect()
+            }
             false => vec![0],
         };
         // Complements name what is allowed; the rest is in them without being meant.
@@ -134,13 +136,10 @@ impl<'p> Asked<'p> {
     fn shorten(&mut self) {
         let Self { flags, modes, resolves, sqe_flags, user_data, .. } = self;
         let mut fields = [flags, modes, resolves, sqe_flags, user_data];
-        for numbers in &mut fields {
-            let mut seen = HashSet::new();
-            numbers.retain(|number| seen.insert(*number));
-        }
         while fields.iter().map(|numbers| numbers.len()).product::<usize>() > MOST_REQUESTS {
-            fields.sort_by_key(|numbers| numbers.len());
-            fields[fields.len() - 1].pop();
+            if let Some(longest) = fields.iter_mut().max_by_key(|numbers| numbers.len()) {
+                longest.pop();
+            }
         }
     }
 
