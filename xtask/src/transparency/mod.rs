@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Take the native results from the --json output of an earlier run
     #[arg(long, value_name = "FILE", conflicts_with = "native_only")]
     baseline: Option<PathBuf>,
+    /// Run natively only what does not pass under the guard: half of the time, where nothing is wrong
+    #[arg(long, conflicts_with_all = ["native_only", "baseline"])]
+    guard_first: bool,
     /// Fail if fewer programs than this pass under the guard (natively, with --native-only)
     #[arg(long, value_name = "N", default_value_t = 0)]
     at_least: usize,
@@ -54,18 +57,28 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// One program's results; `guard` is missing where the native run did not pass.
+/// One program's results. `guard` is missing where the native run did not pass, `native` where one under the guard did, which
+/// was first.
 #[derive(Serialize, Deserialize)]
 struct Report {
     name: String,
-    native: Run,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native: Option<Run>,
     #[serde(skip_serializing_if = "Option::is_none")]
     guard: Option<Run>,
 }
 
 impl Report {
+    fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), native: None, guard: None }
+    }
+
+    /// Taken for granted of what passes under the guard.
     fn passes_natively(&self) -> bool {
-        self.native.outcome == Outcome::Pass
+        match &self.native {
+            Some(run) => run.outcome == Outcome::Pass,
+            None => self.passes_under_guard(),
+        }
     }
 
     fn passes_under_guard(&self) -> bool {
@@ -84,12 +97,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             serde_json::from_slice::<Vec<Report>>(&text)?
         }
-        None => campaign.native(&args.only)?,
+        None => campaign.suite.names()?.iter().map(|name| Report::of(name)).collect(),
     };
     reports.retain(|report| args.only.is_empty() || args.only.contains(&report.name));
-    if !args.native_only {
-        let guard = Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane);
-        campaign.guarded(&mut reports, &guard)?;
+    let guard =
+        || Ok::<_, anyhow::Error>(Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane));
+    if args.guard_first {
+        campaign.guarded(reports.iter_mut(), &guard()?)?;
+        campaign.native(reports.iter_mut().filter(|report| !report.passes_under_guard()))?;
+    } else {
+        if args.baseline.is_none() {
+            campaign.native(reports.iter_mut())?;
+        }
+        if !args.native_only {
+            campaign.guarded(reports.iter_mut().filter(|report| report.passes_natively()), &guard()?)?;
+        }
     }
     let counted = if args.native_only {
         reports.iter().filter(|report| report.passes_natively()).count()
@@ -113,19 +135,29 @@ struct Campaign {
 }
 
 impl Campaign {
-    fn native(&self, only: &[String]) -> anyhow::Result<Vec<Report>> {
-        let names = if only.is_empty() { self.suite.names()? } else { only.to_vec() };
-        let runs = self.run_all("native", &names, None)?;
-        Ok(names.into_iter().zip(runs).map(|(name, native)| Report { name, native, guard: None }).collect())
+    fn native<'r>(&self, reports: impl Iterator<Item = &'r mut Report>) -> anyhow::Result<()> {
+        self.run_reports("native", reports, None, |report, run| report.native = Some(run))
     }
 
-    fn guarded(&self, reports: &mut [Report], guard: &Guard) -> anyhow::Result<()> {
-        let passed: Vec<&mut Report> = reports.iter_mut().filter(|report| report.passes_natively()).collect();
-        let names: Vec<String> = passed.iter().map(|report| report.name.clone()).collect();
-        let runs = self.run_all("guard", &names, Some(guard))?;
-        for (report, run) in passed.into_iter().zip(runs) {
-            report.guard = Some(run);
-        }
+    fn guarded<'r>(
+        &self,
+        reports: impl Iterator<Item = &'r mut Report>,
+        guard: &Guard,
+    ) -> anyhow::Result<()> {
+        self.run_reports("guard", reports, Some(guard), |report, run| report.guard = Some(run))
+    }
+
+    fn run_reports<'r>(
+        &self,
+        side: &str,
+        reports: impl Iterator<Item = &'r mut Report>,
+        guard: Option<&Guard>,
+        note: impl Fn(&mut Report, Run),
+    ) -> anyhow::Result<()> {
+        let reports: Vec<_> = reports.collect();
+        let names: Vec<String> = reports.iter().map(|report| report.name.clone()).collect();
+        let runs = self.run_all(side, &names, guard)?;
+        reports.into_iter().zip(runs).for_each(|(report, run)| note(report, run));
         Ok(())
     }
 
@@ -173,9 +205,10 @@ fn print_summary(reports: &[Report], native_only: bool) {
         return;
     }
     let mut guarded = 0;
-    for Report { name, guard, .. } in reports {
+    for report @ Report { name, guard, .. } in reports {
         match guard {
             Some(Run { outcome: Outcome::Pass, .. }) => guarded += 1,
+            Some(_) if !report.passes_natively() => {}
             Some(run) => println!("{name:32} {:8} {}", run.outcome, run.last_line),
             None => {}
         }
