@@ -38,6 +38,7 @@ fn main() -> io::Result<()> {
         client.timeouts()?;
         client.sockets()?;
         client.provided_buffers()?;
+        client.drained()?;
     }
     Ok(())
 }
@@ -122,7 +123,18 @@ impl Client {
         self.perform("link", [write().flags(Flags::IO_LINK), fsync().flags(Flags::IO_LINK), read()])?;
         self.perform("broken link", [bad().flags(Flags::IO_LINK), fsync().flags(Flags::IO_LINK), read()])?;
         self.perform("hard link", [bad().flags(Flags::IO_HARDLINK), fsync(), read()])?;
-        self.perform("drain", [write(), fsync().flags(Flags::IO_DRAIN), read()])?;
+        Ok(())
+    }
+
+    /// Performed last: for a while after a drained request, where some are refused before they are issued, the kernel may issue
+    /// one after the next (7.2.13 and 7.3-rc7 natively, once in 18,000 rings).
+    fn drained(&mut self) -> io::Result<()> {
+        let file = tempfile::tempfile()?;
+        let fd = Fd(file.as_raw_fd());
+        let mut buffer = [0u8; 6];
+        let write = Write::new(fd, c"linked".as_ptr().cast(), 6).build();
+        let fsync = Fsync::new(fd).build().flags(Flags::IO_DRAIN);
+        self.perform("drain", [write, fsync, Read::new(fd, buffer.as_mut_ptr(), 6).build()])?;
         Ok(())
     }
 
