@@ -6,6 +6,7 @@ use ringwarden::policy::Release;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -103,6 +104,28 @@ fn folder(group: &Path) -> io::Result<OwnedFd> {
     match fs::create_dir(group) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(open(group, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?),
+    }
+}
+
+/// Where a process is, for whoever hears of it later.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Membership {
+    /// See [`path_of`].
+    #[serde(rename = "group")]
+    pub(crate) path: Option<PathBuf>,
+    /// The folder of the group by which perf events tell of it, if it is mounted here.
+    #[serde(default)]
+    pub(crate) events: Option<PathBuf>,
+}
+
+impl Membership {
+    /// As far as that can be seen.
+    pub(crate) fn of(process: Pid) -> Self {
+        let folder = || {
+            let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+            locate(&mounts, &groups_of(process).ok()?, "perf_event")?.group
+        };
+        Self { path: path_of(process).ok(), events: folder() }
     }
 }
 

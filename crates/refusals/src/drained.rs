@@ -17,6 +17,11 @@ pub struct Refusal {
     /// The thread's name then, with zeros behind it; only known where it is [listened to what is
     /// allowed](crate::Stream::open_with_allowed), and of those who have begun or taken a name since.
     pub program: Option<[u8; 16]>,
+    /// The control group of the process then, by number: the inode of its folder, in the hierarchy with the `perf_event`
+    /// controller, of version 1 or 2. 1 is the root's, which everybody is in where version 2 has handed down no controller.
+    /// Only of [`Scope::Machine`](crate::Scope::Machine), and where the kernel tells (Linux 5.7 with CONFIG_CGROUP_PERF,
+    /// `PERF_SAMPLE_CGROUP` in perf_event_open(2)).
+    pub cgroup: Option<u64>,
     /// What was refused.
     pub request: RefusedRequest,
 }

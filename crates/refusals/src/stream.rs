@@ -8,7 +8,7 @@ use crate::sampler::{builder, on_all, on_all_up_to};
 use crate::tree::Tree;
 use crate::{Unavailable, event, processors, tracefs};
 use perf_event::data::Record;
-use perf_event::{Builder, Sampler};
+use perf_event::{Builder, SampleFlag, Sampler};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -51,6 +51,14 @@ pub enum Scope {
     Machine,
 }
 
+/// When a record came, and of which process, thread and control group.
+struct Whose {
+    time: SystemTime,
+    pid: i32,
+    tid: i32,
+    cgroup: Option<u64>,
+}
+
 /// Events of one tracepoint, on every processor.
 struct Heard<L> {
     layout: L,
@@ -65,14 +73,8 @@ impl<L> Heard<L> {
         Self { layout, buffers, accounted: 0 }
     }
 
-    /// Hands over what has come: the record, when it came, and the process and thread that it is about; and what is told of
-    /// names. Gives how many found no place.
-    fn drain(
-        &mut self,
-        clock: &Clocks,
-        names: &mut Names,
-        mut each: impl FnMut(&L, &[u8], SystemTime, [i32; 2]),
-    ) -> u64 {
+    /// Hands over what has come, records and whose they are; and what is told of names. Gives how many found no place.
+    fn drain(&mut self, clock: &Clocks, names: &mut Names, mut each: impl FnMut(&L, &[u8], Whose)) -> u64 {
         let mut lost = 0;
         for buffer in &mut self.buffers {
             let mut left = MOST_AT_ONCE;
@@ -83,11 +85,11 @@ impl<L> Heard<L> {
                 match record.parse_record() {
                     Ok(Record::Sample(sample)) => {
                         self.accounted += 1;
-                        let ids = [sample.pid(), sample.tid()];
-                        let ids = ids.map(|id| id.unwrap_or_default().cast_signed());
+                        let [pid, tid] =
+                            [sample.pid(), sample.tid()].map(|id| id.unwrap_or_default().cast_signed());
                         let time = clock.at(sample.time().unwrap_or_default());
                         if let Some(raw) = sample.raw() {
-                            each(&self.layout, raw, time, ids);
+                            each(&self.layout, raw, Whose { time, pid, tid, cgroup: sample.cgroup() });
                         }
                     }
                     Ok(Record::Lost(told)) => {
@@ -174,7 +176,21 @@ impl Stream {
             Scope::Process(pid) => Some(Tree::of(*pid)?),
             _ => None,
         };
-        let mut buffers = of_scope(builder(format.id), &scope, |events| on_all(events, BUFFER))?;
+        let open = |events| of_scope(events, &scope, |events| on_all(events, BUFFER));
+        let mut buffers = match scope {
+            Scope::Machine => {
+                let mut events = builder(format.id);
+                events.sample(SampleFlag::CGROUP);
+                match open(events) {
+                    // This kernel knows no such thing.
+                    Err(Unavailable::Failed(error)) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+                        open(builder(format.id))?
+                    }
+                    opened => opened?,
+                }
+            }
+            _ => open(builder(format.id))?,
+        };
         let filter = CString::new(format!("error == {REFUSED}")).map_err(io::Error::other)?;
         for event in &mut buffers {
             event::set_filter(event, &filter)?;
@@ -230,12 +246,20 @@ impl Stream {
         let ended = self.tree.as_mut().map(Tree::ended);
         let clock = Clocks::now();
         let (mut refusals, mut allowed) = (Vec::new(), Vec::new());
-        let lost = self.refused.drain(&clock, &mut self.names, |layout, record, time, [pid, tid]| {
+        let lost = self.refused.drain(&clock, &mut self.names, |layout, record, whose| {
+            let Whose { time, pid, tid, cgroup } = whose;
             let request = layout.decode(record);
-            refusals.extend(request.map(|request| Refusal { time, pid, tid, program: None, request }));
+            refusals.extend(request.map(|request| Refusal {
+                time,
+                pid,
+                tid,
+                program: None,
+                cgroup,
+                request,
+            }));
         });
         let lost_allowed = self.allowed.as_mut().map_or(0, |heard| {
-            heard.drain(&clock, &mut self.names, |layout, record, time, [pid, tid]| {
+            heard.drain(&clock, &mut self.names, |layout, record, Whose { time, pid, tid, .. }| {
                 let request = layout.decode(record);
                 allowed.extend(request.map(|request| Allowed { time, pid, tid, program: None, request }));
             })

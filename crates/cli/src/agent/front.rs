@@ -5,7 +5,7 @@ use super::container::{Container, say};
 use super::message::{self, Came, Handed, Unusable};
 use super::metrics::{Metrics, Session};
 use super::wire::{self, Assignment, Most, Orphan, Report};
-use crate::cgroups;
+use crate::cgroups::Membership;
 use ringwarden::guard::{RingCount, refuse_all};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -107,8 +107,8 @@ impl Front {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         let Handed { listener, process, metadata, state } = match handed {
             Ok(Came::Listener(handed)) => handed,
-            Ok(Came::Worker(Orphan { container, group }, reports)) => {
-                return hear(&self.metrics.resume(&container, group), &reports);
+            Ok(Came::Worker(Orphan { container, membership }, reports)) => {
+                return hear(&self.metrics.resume(&container, membership), &reports);
             }
             Err(error @ Unusable::HungUp) => {
                 self.metrics.refuse_message();
@@ -141,8 +141,7 @@ impl Front {
         };
         // Were it still open here, calls would wait for ever when the worker dies.
         drop(listener);
-        let session =
-            self.metrics.begin(&container, process.and_then(|process| cgroups::path_of(process).ok()));
+        let session = self.metrics.begin(&container, process.map(Membership::of).unwrap_or_default());
         follow(&container, &session, worker, &reports);
         drop(count);
         self.counts().retain(|_, count| count.strong_count() > 0);

@@ -1,11 +1,13 @@
 //! What Prometheus is told.
 
 use super::container::Container;
+use super::groups::Groups;
 use super::wire::Counts;
+use crate::cgroups::Membership;
 use ringwarden::uapi::Opcode;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +21,7 @@ pub(super) struct Metrics {
 struct Inner {
     next: u64,
     sessions: BTreeMap<u64, Begun>,
+    groups: Groups,
     /// Of sessions that are over.
     past: Counts,
     /// Requests that the kernel has refused, by operation.
@@ -32,8 +35,8 @@ struct Inner {
 /// A session that is not over.
 struct Begun {
     container: Container,
-    /// The path of its control group.
-    path: Option<PathBuf>,
+    /// Its control groups.
+    membership: Membership,
     counts: Counts,
     requests: BTreeMap<String, u64>,
 }
@@ -74,27 +77,41 @@ impl Metrics {
     /// The container whose control group has that path, or is above it.
     pub(super) fn container_in(&self, path: &Path) -> Option<Container> {
         let inner = self.inner();
-        let above =
-            inner.sessions.values().filter_map(|begun| Some((begun.path.as_deref()?, &begun.container)));
+        let above = inner
+            .sessions
+            .values()
+            .filter_map(|begun| Some((begun.membership.path.as_deref()?, &begun.container)));
         let above = above.filter(|(group, _)| path.starts_with(group));
         above.max_by_key(|(group, _)| group.components().count()).map(|(_, container)| container.clone())
     }
 
-    /// A worker begins, for a container in the control group with that path.
-    pub(super) fn begin(&self, container: &Container, path: Option<PathBuf>) -> Session<'_> {
+    /// The container whose control group has that number, or is above it; also one that has ended since.
+    pub(super) fn container_numbered(&self, number: u64) -> Option<Container> {
+        let Inner { sessions, groups, .. } = &mut *self.inner();
+        let folders = sessions
+            .values()
+            .filter_map(|begun| Some((begun.membership.events.as_deref()?, &begun.container)));
+        groups.whose(number, folders)
+    }
+
+    /// A worker begins, for a container in those control groups.
+    pub(super) fn begin(&self, container: &Container, mut membership: Membership) -> Session<'_> {
         // Everybody is in the root, which is no container's.
-        let path = path.filter(|path| path.components().next().is_some());
+        membership.path = membership.path.filter(|path| path.components().next().is_some());
         let mut inner = self.inner();
+        if let Some(folder) = &membership.events {
+            inner.groups.note(folder, container);
+        }
         let number = inner.next;
         inner.next += 1;
         let (counts, requests) = (Counts::default(), BTreeMap::new());
-        inner.sessions.insert(number, Begun { container: container.clone(), path, counts, requests });
+        inner.sessions.insert(number, Begun { container: container.clone(), membership, counts, requests });
         Session { metrics: self, number, serves: false.into() }
     }
 
     /// The same for one that an earlier agent has begun.
-    pub(super) fn resume(&self, container: &Container, path: Option<PathBuf>) -> Session<'_> {
-        let session = self.begin(container, path);
+    pub(super) fn resume(&self, container: &Container, membership: Membership) -> Session<'_> {
+        let session = self.begin(container, membership);
         session.serves.set(true);
         session
     }

@@ -9,11 +9,13 @@
 //! The front (`front.rs`) accepts, reads one message (`message.rs`) and starts a worker (`worker.rs`), which finds the
 //! policy (`policy.rs`, `ceiling.rs`), looks at the container's seccomp profile, finds its control groups
 //! (`cgroups.rs` beside this folder), and makes its rings, for which those pay. Workers go on when the front dies. What the two tell each other is in `wire.rs`.
-//! Of requests that the kernel refuses the front hears by itself (`refusals.rs`).
+//! Of requests that the kernel refuses the front hears by itself (`refusals.rs`), and knows by their control group which
+//! container's they are (`groups.rs`).
 
 mod ceiling;
 mod container;
 mod front;
+mod groups;
 mod http;
 mod message;
 mod metrics;

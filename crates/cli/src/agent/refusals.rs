@@ -6,7 +6,7 @@ use super::metrics::Metrics;
 use crate::audit::{Line, Lost, append};
 use crate::cgroups;
 use crate::format::Document;
-use ringwarden::refusals::{Drained, Scope, Stream};
+use ringwarden::refusals::{Drained, Refusal, Scope, Stream};
 use rustix::process::Pid;
 use std::collections::HashMap;
 use std::fs::File;
@@ -50,13 +50,12 @@ impl Ear {
     }
 
     fn tell(&mut self, drained: &Drained) -> io::Result<()> {
-        let mut containers = HashMap::<i32, Option<Container>>::new();
+        let mut containers = HashMap::<_, Option<Container>>::new();
         let mut lines = HashMap::<String, u64>::new();
         for refusal in &drained.refusals {
-            let container = containers.entry(refusal.pid).or_insert_with(|| {
-                let path = cgroups::path_of(Pid::from_raw(refusal.pid)?).ok()?;
-                self.metrics.container_in(&path)
-            });
+            let container = containers
+                .entry((refusal.cgroup, refusal.pid))
+                .or_insert_with(|| whose(&self.metrics, refusal));
             // Others are none of the agent's business.
             let Some(container) = container else { continue };
             let written = lines.entry(container.id.clone()).or_default();
@@ -79,6 +78,15 @@ impl Ear {
         }
         Ok(())
     }
+}
+
+/// The container of a process, which may have ended. Where the kernel does not tell processes apart by group, the process is
+/// asked itself, if it is still there.
+fn whose(metrics: &Metrics, refusal: &Refusal) -> Option<Container> {
+    refusal.cgroup.and_then(|number| metrics.container_numbered(number)).or_else(|| {
+        let path = cgroups::path_of(Pid::from_raw(refusal.pid)?).ok()?;
+        metrics.container_in(&path)
+    })
 }
 
 fn write(audit: &mut Option<File>, line: &impl Document) -> io::Result<()> {

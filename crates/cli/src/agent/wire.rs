@@ -1,6 +1,7 @@
 //! What the front and a worker tell each other: packets of JSON, the first with descriptors.
 
 use super::container::Container;
+use crate::cgroups::Membership;
 use ringwarden::guard::{Limits, RingCount};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -54,8 +55,9 @@ impl From<Most> for Limits {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Orphan {
     pub(super) container: Container,
-    /// The path of the container's control group.
-    pub(super) group: Option<PathBuf>,
+    /// Its control groups.
+    #[serde(flatten)]
+    pub(super) membership: Membership,
 }
 
 /// How a worker is doing.

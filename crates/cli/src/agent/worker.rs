@@ -5,7 +5,7 @@ use super::policy::{self, Chosen};
 use super::wire::{self, Assignment, Counts, Orphan, Report};
 use crate::FAILED;
 use crate::audit::{Line, append};
-use crate::cgroups;
+use crate::cgroups::{self, Membership};
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
@@ -103,8 +103,8 @@ fn serve(
     if let Some(process) = process {
         lock_no_more_than(process);
     }
-    let group = process.and_then(|process| cgroups::path_of(process).ok());
-    let orphan = Orphan { container: container.clone(), group };
+    let membership = process.map(Membership::of).unwrap_or_default();
+    let orphan = Orphan { container: container.clone(), membership };
     let counts = Reporter::start(front, orphan).map_err(|error| error.to_string())?;
     if let (Some(most), Some(count)) = (most, count) {
         maker = maker.with_limits(most.into(), RingCount::from(count));

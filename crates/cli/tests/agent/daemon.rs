@@ -1,5 +1,6 @@
 //! An agent that runs, and programs that get their rings from it.
 
+use crate::cgroup::Group;
 use crate::launch::{built, is_root, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -70,6 +71,18 @@ impl Node {
     /// The same with that id and profile.
     pub(crate) fn contained_as(&self, id: &str, policy: &str, profile: &str) -> Client {
         self.handed(&message(id, policy), profile)
+    }
+
+    /// The same in a control group.
+    pub(crate) fn contained_in(&self, group: &Group, id: &str, policy: &str) -> Client {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 0 >\"$0\" && exec \"$@\""]).arg(group.processes());
+        command
+            .arg(built("examples/handing_runtime"))
+            .arg(self.socket())
+            .arg(message(id, policy))
+            .arg("whole");
+        Client::of(command.arg(built("examples/ring_client")))
     }
 
     /// `program` in place of it.

@@ -1,20 +1,25 @@
 //! `ringwarden agent`, with programs that hand their listeners over themselves (`testprograms/examples/handing_runtime.rs`), and with
 //! containers of `runc`. All of it takes root, and the latter the packages runc and busybox.
 
+#[path = "../cgroup/mod.rs"]
+mod cgroup;
 mod containers;
 mod daemon;
 #[path = "../launch/mod.rs"]
 mod launch;
 mod messages;
 
-use daemon::{Agent, Client, NO_NOP, NO_WRITE, Node, can_run, kill, scrape};
-use launch::{built, finish};
+use cgroup::{Group, Of};
+use daemon::{Agent, Client, NO_NOP, NO_WRITE, Node, PATIENCE, can_run, kill, scrape};
+use launch::{built, finish, skip, skip_here};
 use ringwarden::kernel::Facts;
+use ringwarden::refusals::InUse;
 use rustix::fs::Mode;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::{Value, json};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 use std::{env, fs};
 
 const ACCES: i32 = -libc::EACCES;
@@ -151,6 +156,46 @@ fn nobody_complains_of_a_process_that_has_ended_before_anybody_looked_at_it() {
     let line = agent.expect("container=");
     assert!(line.contains("container=next policy=web: gets rings"), "{line}");
     assert!(scrape(&metrics).contains("listeners_total{outcome=\"refused\"} 0\n"));
+}
+
+#[test]
+fn whose_a_refused_request_was_is_known_when_its_process_has_ended_before_anybody_looked_at_it() {
+    if !can_run() {
+        return;
+    }
+    if let Err(unavailable) = InUse::begin() {
+        return skip(&unavailable.to_string());
+    }
+    let group = match Group::new(Of::Version2) {
+        Ok(group) if group.is_told_of() => group,
+        Ok(_) => {
+            return skip_here("groups that perf events tell of: none of version 2 hands down a controller");
+        }
+        Err(wrong) => return skip_here(&wrong),
+    };
+    let node = Node::new(&[("web", NO_WRITE)]);
+    let [audit, metrics] = ["audit.jsonl", "metrics.sock"].map(|name| node.path(name));
+    let [audit_text, metrics_text] = [&audit, &metrics].map(|path| path.to_str().expect("text"));
+    let agent = node.start(&["--audit", audit_text, "--metrics", metrics_text]);
+    let mut client = node.contained_in(&group, "short", "web");
+    assert_eq!(client.ask("ring 8"), 0);
+    let until = |text: &str| {
+        let end = Instant::now() + PATIENCE;
+        while !scrape(&metrics).contains(text) {
+            assert!(Instant::now() < end, "{text}");
+            std::thread::yield_now();
+        }
+    };
+    until("ringwarden_agent_workers 1\n");
+    kill_process(agent.pid(), Signal::STOP).expect("an agent");
+    waitid(WaitId::Pid(agent.pid()), WaitIdOptions::STOPPED).expect("it is stopped");
+    assert_eq!(client.ask("write"), ACCES);
+    client.end();
+    kill_process(agent.pid(), Signal::CONT).expect("an agent");
+    until("ringwarden_agent_requests_refused_total{operation=\"write\"} 1\n");
+    let text = fs::read_to_string(&audit).expect("records");
+    let record: Value = serde_json::from_str(&text).expect("one line");
+    assert_eq!((&record["container"], &record["op"]), (&json!("short"), &json!("write")));
 }
 
 #[test]

@@ -87,6 +87,12 @@ impl Group {
         if first.exists() { first } else { self.folder.join("memory.max") }
     }
 
+    /// Whether perf events of processes in it are told by its number: version 2 has to have handed down a controller.
+    pub(crate) fn is_told_of(&self) -> bool {
+        let above = self.folder.parent().map(|above| above.join("cgroup.subtree_control"));
+        above.and_then(|file| fs::read_to_string(file).ok()).is_some_and(|handed| !handed.trim().is_empty())
+    }
+
     /// The file that has the processes, and takes one more.
     pub(crate) fn processes(&self) -> PathBuf {
         self.folder.join("cgroup.procs")
