@@ -94,8 +94,8 @@ impl Machine {
         output: Option<&File>,
         limit: Duration,
     ) -> anyhow::Result<Ended> {
-        let words = command.iter().map(|word| word.as_bytes());
-        self.initramfs.bytes(Path::new("/command"), &words.collect::<Vec<_>>().join(&0), 0o644)?;
+        let command: Vec<_> = command.iter().map(|word| word.as_bytes()).collect();
+        self.initramfs.bytes(Path::new("/command"), &command.join(&0), 0o644)?;
         self.initramfs.finish()?;
         let (initramfs, console) =
             (self.directory.path().join("initramfs"), self.directory.path().join("console"));
