@@ -110,10 +110,11 @@ impl Machine {
                 Some(status) => format!("QEMU: {status}"),
                 None => "it was stopped".to_owned(),
             };
-            match words(&said).next_back() {
-                Some("start") if status.is_none() => {
-                    bail!("{kernel} did not end within {} s{}", limit.as_secs(), last_lines(&said))
-                }
+            let last = words(&said).next_back();
+            if status.is_none() && (last == Some("start") || limit <= START) {
+                bail!("{kernel} did not end within {} s{}", limit.as_secs(), last_lines(&said));
+            }
+            match last {
                 Some("start") => bail!("{kernel} crashed, {ended}{}", last_lines(&said)),
                 Some(word) => {
                     let exit = word.strip_prefix("exit ").and_then(|status| status.parse().ok());

@@ -3,7 +3,7 @@
 use crate::{TrialError, last_errno};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null_mut};
@@ -18,10 +18,10 @@ const PANICKED: i32 = -3;
 
 /// Has a child make `count` attempts, one after the other, and gives what came of each. A child that one
 /// of them ends is followed by another, which goes on behind that. Attempts must not wait for anything:
-/// nobody ends a child that hangs.
+/// nobody ends a child that hangs. One that somebody stops is killed.
 ///
 /// Besides the attempts themselves a child makes no system call but its exit, and its parent nothing but
-/// `mmap`, `clone` and `wait4` (or `waitid`), so that it is attempts which meet a seccomp filter.
+/// `mmap`, `clone` and `wait4` (or `waitid`; `kill` for a child that was stopped), so that it is attempts which meet a seccomp filter.
 pub fn series(count: usize, attempt: impl Fn(usize) -> io::Result<()>) -> Vec<Result<(), TrialError>> {
     let board = match Board::new(count) {
         Ok(board) => board,
@@ -123,8 +123,9 @@ fn child(work: impl FnOnce()) -> Result<Option<i32>, Errno> {
         pid => Pid::from_raw(pid).ok_or(Errno::SRCH)?,
     };
     loop {
-        match waitpid(Some(pid), WaitOptions::empty()) {
+        match waitpid(Some(pid), WaitOptions::UNTRACED) {
             Err(Errno::INTR) => {}
+            Ok(Some((_, status))) if status.stopped() => end(pid),
             Ok(ended) => return Ok(ended.and_then(|(_, status)| status.terminating_signal())),
             // Somebody else collected it: the caller ignores SIGCHLD.
             Err(Errno::CHILD) => return Ok(None),
@@ -133,11 +134,17 @@ fn child(work: impl FnOnce()) -> Result<Option<i32>, Errno> {
     }
 }
 
+/// Ends a child that somebody has stopped, who could have its parent wait for ever.
+fn end(child: Pid) {
+    let _ = kill_process(child, Signal::KILL);
+}
+
 /// The same where `wait4` is forbidden.
 fn other_wait(pid: Pid) -> Result<Option<i32>, Errno> {
     loop {
-        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::STOPPED) {
             Err(Errno::INTR) => {}
+            Ok(Some(status)) if status.stopped() => end(pid),
             Ok(ended) => return Ok(ended.and_then(|status| status.terminating_signal())),
             Err(error) => return Err(error),
         }
@@ -164,5 +171,25 @@ mod tests {
         let failed = Err(TrialError::Failed(Errno::XDEV));
         assert_eq!(results, [Ok(()), failed, killed, killed, Err(TrialError::Silent), Ok(())]);
         assert!(series(0, |_| Ok(())).is_empty());
+    }
+
+    /// Whoever may send it signals could have its parent wait for ever.
+    #[test]
+    fn a_child_that_is_stopped_is_ended() {
+        let stop = |_| Ok(kill_process(rustix::process::getpid(), Signal::STOP)?);
+        assert!(matches!(series(1, stop)[..], [Err(TrialError::Killed(libc::SIGKILL))]));
+        assert!(matches!(other_wait(stopped_child()), Ok(Some(libc::SIGKILL))));
+    }
+
+    fn stopped_child() -> Pid {
+        // SAFETY: a child that makes system calls only.
+        match unsafe { libc::fork() } {
+            0 => {
+                let _ = kill_process(rustix::process::getpid(), Signal::STOP);
+                // SAFETY: ends it.
+                unsafe { libc::_exit(0) }
+            }
+            pid => Pid::from_raw(pid).expect("a child"),
+        }
     }
 }

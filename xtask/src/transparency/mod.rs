@@ -10,7 +10,7 @@ pub(crate) mod suite;
 
 use crate::cache;
 use crate::guard::Guard;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use outcome::{Outcome, Run};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -73,6 +73,11 @@ impl Report {
         Self { name: name.to_owned(), native: None, guard: None }
     }
 
+    /// With the native run alone; one that passed under the guard stands for it.
+    fn natively(self) -> Self {
+        Self { native: self.native.or(self.guard), guard: None, ..self }
+    }
+
     /// Taken for granted of what passes under the guard.
     fn passes_natively(&self) -> bool {
         match &self.native {
@@ -92,13 +97,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         jobs: args.jobs.max(1),
         limit: Duration::from_secs(args.timeout),
     };
-    let mut reports = match &args.baseline {
+    let mut reports: Vec<Report> = match &args.baseline {
         Some(path) => {
             let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            serde_json::from_slice::<Vec<Report>>(&text)?
+            let reports = serde_json::from_slice::<Vec<Report>>(&text)?;
+            reports.into_iter().map(Report::natively).collect()
         }
         None => campaign.suite.names()?.iter().map(|name| Report::of(name)).collect(),
     };
+    if let Some(unknown) = args.only.iter().find(|only| reports.iter().all(|report| report.name != **only)) {
+        bail!("there is no program `{unknown}`");
+    }
     reports.retain(|report| args.only.is_empty() || args.only.contains(&report.name));
     let guard =
         || Ok::<_, anyhow::Error>(Guard::allowing_everything(args.guard.as_deref())?.with_lane(&args.lane));

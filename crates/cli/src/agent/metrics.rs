@@ -1,15 +1,15 @@
 //! What Prometheus is told.
 
 use super::container::Container;
-use super::groups::Groups;
+use super::groups::{Group, Groups, Whose, look_for};
 use super::wire::Counts;
 use crate::cgroups::Membership;
 use ringwarden::uapi::Opcode;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Everything that is counted.
 pub(super) struct Metrics {
@@ -35,8 +35,10 @@ struct Inner {
 /// A session that is not over.
 struct Begun {
     container: Container,
-    /// Its control groups.
-    membership: Membership,
+    /// The path of its control group.
+    path: Option<PathBuf>,
+    /// The group by which the kernel tells of it.
+    group: Option<Group>,
     counts: Counts,
     requests: BTreeMap<String, u64>,
 }
@@ -77,35 +79,44 @@ impl Metrics {
     /// The container whose control group has that path, or is above it.
     pub(super) fn container_in(&self, path: &Path) -> Option<Container> {
         let inner = self.inner();
-        let above = inner
-            .sessions
-            .values()
-            .filter_map(|begun| Some((begun.membership.path.as_deref()?, &begun.container)));
+        let above =
+            inner.sessions.values().filter_map(|begun| Some((begun.path.as_deref()?, &begun.container)));
         let above = above.filter(|(group, _)| path.starts_with(group));
         above.max_by_key(|(group, _)| group.components().count()).map(|(_, container)| container.clone())
     }
 
-    /// The container whose control group has that number, or is above it; also one that has ended since.
-    pub(super) fn container_numbered(&self, number: u64) -> Option<Container> {
-        let Inner { sessions, groups, .. } = &mut *self.inner();
-        let folders = sessions
-            .values()
-            .filter_map(|begun| Some((begun.membership.events.as_deref()?, &begun.container)));
-        groups.whose(number, folders)
+    /// The container whose control group has that number, or is above it; also one that has ended since. Groups that are not
+    /// known are looked for as long as there are `looks` left.
+    pub(super) fn container_numbered(&self, number: u64, looks: &mut u32) -> Option<Container> {
+        let there: Vec<_> = {
+            let Inner { sessions, groups, .. } = &mut *self.inner();
+            let there =
+                || sessions.values().filter_map(|begun| Some((begun.group.as_ref()?, &begun.container)));
+            match groups.whose(Instant::now(), number, there()) {
+                Whose::Known(container) => return container,
+                Whose::Unknown => {
+                    there().map(|(group, container)| (group.clone(), container.clone())).collect()
+                }
+            }
+        };
+        *looks = looks.checked_sub(1)?;
+        // Others need not wait for the files.
+        let found = look_for(number, &there);
+        self.inner().groups.found(number, found);
+        found.cloned()
     }
 
     /// A worker begins, for a container in those control groups.
-    pub(super) fn begin(&self, container: &Container, mut membership: Membership) -> Session<'_> {
+    pub(super) fn begin(&self, container: &Container, membership: Membership) -> Session<'_> {
         // Everybody is in the root, which is no container's.
-        membership.path = membership.path.filter(|path| path.components().next().is_some());
+        let path = membership.path.filter(|path| path.components().next().is_some());
+        let group = membership.events.and_then(Group::at);
         let mut inner = self.inner();
-        if let Some(folder) = &membership.events {
-            inner.groups.note(folder, container);
-        }
+        inner.groups.begin();
         let number = inner.next;
         inner.next += 1;
         let (counts, requests) = (Counts::default(), BTreeMap::new());
-        inner.sessions.insert(number, Begun { container: container.clone(), membership, counts, requests });
+        inner.sessions.insert(number, Begun { container: container.clone(), path, group, counts, requests });
         Session { metrics: self, number, serves: false.into() }
     }
 
@@ -200,7 +211,11 @@ impl Session<'_> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         let mut inner = self.metrics.inner();
-        let counts = inner.sessions.remove(&self.number).map_or_else(Counts::default, |begun| begun.counts);
+        let begun = inner.sessions.remove(&self.number);
+        let counts = begun.as_ref().map_or_else(Counts::default, |begun| begun.counts);
+        if let Some(Begun { container, group, .. }) = begun {
+            inner.groups.end(Instant::now(), group.as_ref(), container);
+        }
         inner.past.made += counts.made;
         inner.past.refused += counts.refused;
         inner.refused += u64::from(!self.serves.get());

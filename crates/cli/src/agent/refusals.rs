@@ -17,6 +17,8 @@ use std::time::Duration;
 /// Time between two looks. What a program has refused in between, over and over, finds no place in the kernel's buffers
 /// and is only counted: nobody else pays for it.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So many control groups that nobody knows are looked for at each look: whoever makes them makes them fast.
+const MOST_LOOKS: u32 = 16;
 /// So many lines of one container are written at each look.
 const MOST_LINES: u64 = 100;
 
@@ -52,10 +54,11 @@ impl Ear {
     fn tell(&mut self, drained: &Drained) -> io::Result<()> {
         let mut containers = HashMap::<_, Option<Container>>::new();
         let mut lines = HashMap::<String, u64>::new();
+        let mut looks = MOST_LOOKS;
         for refusal in &drained.refusals {
             let container = containers
                 .entry((refusal.cgroup, refusal.pid))
-                .or_insert_with(|| whose(&self.metrics, refusal));
+                .or_insert_with(|| whose(&self.metrics, refusal, &mut looks));
             // Others are none of the agent's business.
             let Some(container) = container else { continue };
             let written = lines.entry(container.id.clone()).or_default();
@@ -82,8 +85,8 @@ impl Ear {
 
 /// The container of a process, which may have ended. Where the kernel does not tell processes apart by group, the process is
 /// asked itself, if it is still there.
-fn whose(metrics: &Metrics, refusal: &Refusal) -> Option<Container> {
-    refusal.cgroup.and_then(|number| metrics.container_numbered(number)).or_else(|| {
+fn whose(metrics: &Metrics, refusal: &Refusal, looks: &mut u32) -> Option<Container> {
+    refusal.cgroup.and_then(|number| metrics.container_numbered(number, looks)).or_else(|| {
         let path = cgroups::path_of(Pid::from_raw(refusal.pid)?).ok()?;
         metrics.container_in(&path)
     })

@@ -17,8 +17,6 @@ pub(crate) struct Deadline {
     tid: AtomicI32,
     /// A notification is being served, even where its time does not count.
     busy: AtomicBool,
-    /// The serving thread; 0 before it has begun.
-    server: AtomicI32,
     /// The process that made a call, by the notification.
     caller: Mutex<Option<(u64, Arc<OwnedFd>)>>,
     seen: Mutex<Seen>,
@@ -46,16 +44,6 @@ pub(crate) struct Overdue {
 impl Deadline {
     pub(crate) fn new() -> Self {
         Self::default()
-    }
-
-    /// The calling thread serves from now on.
-    pub(crate) fn begin(&self) {
-        self.server.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Release);
-    }
-
-    /// The serving thread, once it has begun.
-    pub(crate) fn server(&self) -> Option<Pid> {
-        Pid::from_raw(self.server.load(Ordering::Acquire))
     }
 
     /// The notification `id` of the thread `tid` is being served from now on.

@@ -151,7 +151,6 @@ impl Waiting {
 fn serve_in_turn(serves: &impl Serve, turn: &Turn<'_>, end: impl Fn(Result<(), Errno>)) {
     let Turn { turns, number, .. } = *turn;
     let listener = serves.listener();
-    turn.deadline.begin();
     while turns.wait(number) {
         while turns.is_of(number) {
             match serves.waiting().next(listener) {

@@ -3,7 +3,7 @@
 use crate::program::frozen::Freezers;
 use crate::program::proc;
 use crate::serve::Serve;
-use crate::serve::deadline::{Deadline, Overdue};
+use crate::serve::deadline::Overdue;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(crate) fn end_overdue(
         let Some(Overdue { id, tid, times }) = deadline.overdue() else { continue };
         // Injections begin with an answer, but who is traced cannot vanish.
         let is_there = serves.listener().is_valid(id) || is_traced_here(tid);
-        if is_there && (freezers.cannot_run(tid) || cannot_serve(deadline, freezers)) {
+        if is_there && freezers.cannot_run(tid) {
             deadline.excuse();
         } else if times == 0 {
             if let Some(process) = deadline.caller(id) {
@@ -44,51 +44,8 @@ pub(crate) fn end_overdue(
     if hanging > MOST_HANGING { Err(Errno::TIMEDOUT) } else { Ok(()) }
 }
 
-/// Whether the serving thread computes, or is kept from it: on a machine that is busy with others it may wait for a processor
-/// for seconds. Whoever holds it up has it wait for something else.
-fn cannot_serve(deadline: &Deadline, freezers: &Freezers) -> bool {
-    deadline.server().is_some_and(|server| freezers.cannot_run(server))
-}
-
 /// Whether a thread of this process traces the thread `tid`.
 fn is_traced_here(tid: Pid) -> bool {
     let is_here = |tracer: Pid| Path::new(&format!("/proc/self/task/{}", tracer.as_raw_nonzero())).exists();
     proc::tracer_of(tid).is_some_and(is_here)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::{Duration, Instant};
-
-    #[test]
-    fn who_waits_for_a_processor_is_not_held_up() {
-        let freezers = Freezers::find();
-        let (computes, sleeps) = (Deadline::new(), Deadline::new());
-        let over = AtomicBool::new(false);
-        assert!(!cannot_serve(&computes, &freezers), "it has not begun");
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                computes.begin();
-                while !over.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-            let sleeping = scope.spawn(|| {
-                sleeps.begin();
-                std::thread::park();
-            });
-            while computes.server().is_none() || sleeps.server().is_none() {
-                std::thread::yield_now();
-            }
-            // A thread that has begun comes to its place in a moment, and stays there.
-            let end = Instant::now() + Duration::from_secs(10);
-            while !cannot_serve(&computes, &freezers) || cannot_serve(&sleeps, &freezers) {
-                assert!(Instant::now() < end, "one of them is not as it is");
-            }
-            over.store(true, Ordering::Relaxed);
-            sleeping.thread().unpark();
-        });
-    }
 }
