@@ -121,11 +121,12 @@ pub(crate) struct Membership {
 impl Membership {
     /// As far as that can be seen.
     pub(crate) fn of(process: Pid) -> Self {
+        let Ok(groups) = groups_of(process) else { return Self::default() };
         let folder = || {
             let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-            locate(&mounts, &groups_of(process).ok()?, "perf_event")?.group
+            locate(&mounts, &groups, "perf_event")?.group
         };
-        Self { path: path_of(process).ok(), events: folder() }
+        Self { path: memory_path(&groups), events: folder() }
     }
 }
 
@@ -134,8 +135,12 @@ impl Membership {
 /// # Errors
 /// What the system says.
 pub(crate) fn path_of(process: Pid) -> io::Result<PathBuf> {
-    let (_, path) = path_in(&groups_of(process)?, "memory").ok_or_else(not_found)?;
-    Ok(path.strip_prefix("/").map(Path::to_owned).unwrap_or(path))
+    memory_path(&groups_of(process)?).ok_or_else(not_found)
+}
+
+fn memory_path(groups: &str) -> Option<PathBuf> {
+    let (_, path) = path_in(groups, "memory")?;
+    Some(path.strip_prefix("/").map(Path::to_owned).unwrap_or(path))
 }
 
 fn groups_of(process: Pid) -> io::Result<String> {

@@ -177,20 +177,19 @@ impl Stream {
             _ => None,
         };
         let open = |events| of_scope(events, &scope, |events| on_all(events, BUFFER));
-        let mut buffers = match scope {
-            Scope::Machine => {
-                let mut events = builder(format.id);
-                events.sample(SampleFlag::CGROUP);
-                match open(events) {
-                    // This kernel knows no such thing.
-                    Err(Unavailable::Failed(error)) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-                        open(builder(format.id))?
-                    }
-                    opened => opened?,
-                }
+        let mut events = builder(format.id);
+        if scope == Scope::Machine {
+            events.sample(SampleFlag::CGROUP);
+        }
+        let mut buffers = match open(events) {
+            // This kernel does not tell of groups.
+            Err(Unavailable::Failed(error))
+                if scope == Scope::Machine && Errno::from_io_error(&error) == Some(Errno::INVAL) =>
+            {
+                open(builder(format.id))
             }
-            _ => open(builder(format.id))?,
-        };
+            opened => opened,
+        }?;
         let filter = CString::new(format!("error == {REFUSED}")).map_err(io::Error::other)?;
         for event in &mut buffers {
             event::set_filter(event, &filter)?;

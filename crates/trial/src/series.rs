@@ -21,7 +21,8 @@ const PANICKED: i32 = -3;
 /// nobody ends a child that hangs. One that somebody stops is killed.
 ///
 /// Besides the attempts themselves a child makes no system call but its exit, and its parent nothing but
-/// `mmap`, `clone` and `wait4` (or `waitid`; `kill` for a child that was stopped), so that it is attempts which meet a seccomp filter.
+/// `mmap`, `clone` and `wait4` (or `waitid`; `kill` for a child that was stopped), so that it is attempts which meet
+/// a seccomp filter.
 pub fn series(count: usize, attempt: impl Fn(usize) -> io::Result<()>) -> Vec<Result<(), TrialError>> {
     let board = match Board::new(count) {
         Ok(board) => board,

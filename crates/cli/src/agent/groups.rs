@@ -65,6 +65,17 @@ impl Groups {
             self.remember(group.number, &container);
         }
         self.ended.push_back((now, container));
+        self.forget(now);
+    }
+
+    /// What has ended long enough ago.
+    fn forget(&mut self, now: Instant) {
+        while self.ended.front().is_some_and(|(end, _)| now.duration_since(*end) > AFTER_THE_END)
+            && let Some((_, gone)) = self.ended.pop_front()
+        {
+            self.containers.retain(|_, container| *container != gone);
+            self.order.retain(|number| self.containers.contains_key(number));
+        }
     }
 
     fn remember(&mut self, number: u64, container: &Container) {
@@ -88,12 +99,7 @@ impl Groups {
         if wanted == ROOT {
             return Whose::Known(None);
         }
-        while self.ended.front().is_some_and(|(end, _)| now.duration_since(*end) > AFTER_THE_END)
-            && let Some((_, gone)) = self.ended.pop_front()
-        {
-            self.containers.retain(|_, container| *container != gone);
-            self.order.retain(|number| self.containers.contains_key(number));
-        }
+        self.forget(now);
         if let Some((_, container)) = there.find(|(group, _)| group.number == wanted) {
             return Whose::Known(Some(container.clone()));
         }
@@ -218,6 +224,16 @@ mod tests {
         groups.end(now, Some(&shared), container("first"));
         let there = [(shared.clone(), container("second"))];
         assert_eq!(whose(&mut groups, now, shared.number, &there).as_deref(), Some("second"));
+    }
+
+    /// Also where nothing is ever refused, so that nobody asks.
+    #[test]
+    fn who_has_ended_is_not_remembered_for_ever() {
+        let (mut groups, now) = (Groups::default(), Instant::now());
+        for minute in 0..100 {
+            groups.end(now + Duration::from_secs(60 * minute), None, container("probe"));
+        }
+        assert_eq!(groups.ended.len(), 1);
     }
 
     #[test]

@@ -77,26 +77,28 @@ impl Node {
     pub(crate) fn contained_in(&self, group: &Group, id: &str, policy: &str) -> Client {
         let mut command = Command::new("sh");
         command.args(["-c", "echo 0 >\"$0\" && exec \"$@\""]).arg(group.processes());
-        command
-            .arg(built("examples/handing_runtime"))
-            .arg(self.socket())
-            .arg(message(id, policy))
-            .arg("whole");
+        let handing = self.handing(&message(id, policy), "whole");
+        command.arg(handing.get_program()).args(handing.get_args());
         Client::of(command.arg(built("examples/ring_client")))
     }
 
     /// `program` in place of it.
     pub(crate) fn runtime(&self, policy: &str, program: &[&OsStr]) -> Command {
-        let mut command = Command::new(built("examples/handing_runtime"));
-        command.arg(self.socket()).arg(message("c", policy)).arg("whole").args(program);
+        let mut command = self.handing(&message("c", policy), "whole");
+        command.args(program);
         command
     }
 
     /// A program whose listener is handed over with that message.
     pub(crate) fn handed(&self, message: &str, profile: &str) -> Client {
+        Client::of(self.handing(message, profile).arg(built("examples/ring_client")))
+    }
+
+    /// What hands a listener over with that message, and executes what is added.
+    fn handing(&self, message: &str, profile: &str) -> Command {
         let mut command = Command::new(built("examples/handing_runtime"));
-        command.arg(self.socket()).arg(message).arg(profile).arg(built("examples/ring_client"));
-        Client::of(&mut command)
+        command.arg(self.socket()).arg(message).arg(profile);
+        command
     }
 }
 
