@@ -483,7 +483,7 @@ fn who_has_more_privileges_than_the_caller_supervises_nobody() {
     }
     const NOBODY: u32 = 65534;
     let stage = Stage::new();
-    let program = stage.ringwarden_copy();
+    let program = stage.copy(&stage.ringwarden());
     let (_reports, report) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("a pair");
     let sealed = ringwarden::launch::sealed(c"plan", b"{\"version\":\"0.0.1\"}").expect("a file");

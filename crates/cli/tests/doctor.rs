@@ -57,7 +57,7 @@ impl Diagnosis {
 }
 
 fn doctor(stage: &Stage) -> Command {
-    let mut command = stage.native(stage.ringwarden_copy());
+    let mut command = stage.native(stage.ringwarden());
     command.args(["doctor", "--format", "json"]);
     command
 }
@@ -153,7 +153,7 @@ fn block_io_uring(action: u32) -> io::Result<()> {
 fn it_sees_another_supervisor() {
     let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     for stage in stages() {
-        let mut command = stage.guarded("version = 1\ndefault = \"allow\"\n", stage.ringwarden_copy());
+        let mut command = stage.guarded("version = 1\ndefault = \"allow\"\n", stage.ringwarden());
         command.args(["doctor", "--format", "json"]);
         let found = Diagnosis::of(command);
         assert_eq!(found.answer("notification"), false);
@@ -166,7 +166,7 @@ fn it_sees_another_supervisor() {
 fn people_get_a_plain_table_and_one_closing_sentence() {
     let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let stage = Stage::new();
-    let mut command = stage.native(stage.ringwarden_copy());
+    let mut command = stage.native(stage.ringwarden());
     command.arg("doctor");
     let text = String::from_utf8(finish(command).stdout).expect("text");
     assert!(!text.contains('\x1b'), "{text}");

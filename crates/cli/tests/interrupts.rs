@@ -39,14 +39,14 @@ const PIPELINES: &str =
 #[test]
 fn shells_fork_for_pipelines() {
     if has("dash") {
-        shell(&["dash"], PIPELINES, 20);
+        shell(&["dash"], PIPELINES, 10);
     }
 }
 
 #[test]
 fn small_shells_fork_for_pipelines() {
     if has("busybox") {
-        shell(&["busybox", "sh"], PIPELINES, 20);
+        shell(&["busybox", "sh"], PIPELINES, 10);
     }
 }
 
@@ -146,7 +146,7 @@ fn signals_do_not_interrupt_submissions_of_the_busy() {
 #[test]
 fn habits_are_harmless_natively() {
     let stage = Stage::new();
-    // Copied before both start it.
+    // Placed before both start it.
     stage.example("guest");
     thread::scope(|scope| {
         scope.spawn(|| assert_eq!(native(&stage, &["forks", "1000"])["failed"], 0));

@@ -164,7 +164,7 @@ fn nested_policies_all_hold() {
         for (outer, inner, expected) in
             [(&allow, &deny, DENIED), (&deny, &allow, DENIED), (&allow, &allow, 0)]
         {
-            let mut command = stage.guarded(outer, stage.ringwarden_copy());
+            let mut command = stage.guarded(outer, stage.ringwarden());
             command.args(["run", "--backend", "kernel", "-p"]).arg(stage.file(inner)).arg("--").arg(&captive);
             let results = attempts(command, &["rings", "heirs"]);
             for way in ["ring, plain", "ring, polled by a thread", "thread", "exec after ring use"] {

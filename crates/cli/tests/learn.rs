@@ -19,14 +19,14 @@ const CONDITIONAL: [&[&str]; 2] = [&["--strict"], &["--narrow"]];
 
 /// `ringwarden learn -o policy args -- program`; arguments can be added.
 fn learn(stage: &Stage, policy: &Path, args: &[&str], program: impl AsRef<OsStr>) -> Command {
-    let mut command = stage.native(stage.ringwarden_copy());
+    let mut command = stage.native(stage.ringwarden());
     command.arg("learn").arg("-o").arg(policy).args(args).arg("--").arg(program);
     command
 }
 
 /// `ringwarden run -p policy -- program` under the guard; arguments can be added.
 fn run(stage: &Stage, policy: &Path, program: impl AsRef<OsStr>) -> Command {
-    let mut command = stage.native(stage.ringwarden_copy());
+    let mut command = stage.native(stage.ringwarden());
     command.args(["run", "--backend", "guard", "-p"]).arg(policy).arg("--").arg(program);
     command
 }
@@ -325,7 +325,7 @@ fn what_is_learned_fits_the_restricted_lane() {
         let policy = stage.empty_folder().join("policy.toml");
         let port = echo(2);
         let learned = learned_client(&stage, &policy, level, port);
-        let mut check = stage.native(stage.ringwarden_copy());
+        let mut check = stage.native(stage.ringwarden());
         check.args(["check", "--format", "json"]).arg(&policy);
         let report: serde_json::Value = serde_json::from_slice(&finish(check).stdout).expect("JSON");
         let fits = !CONDITIONAL.contains(&level);
@@ -338,7 +338,7 @@ fn what_is_learned_fits_the_restricted_lane() {
         let note = "all requests for connect, socket are allowed";
         assert_eq!(told(&learned).contains(note), fits, "{learned:?}");
         if fits {
-            let mut held = stage.native(stage.ringwarden_copy());
+            let mut held = stage.native(stage.ringwarden());
             held.args(["run", "--lane", "restricted", "-p"]).arg(&policy).arg("--");
             held.arg(stage.example("echo_client")).arg(to(port));
             assert_eq!(finish(held).stdout, b"hello\n");
@@ -355,7 +355,7 @@ fn without_a_place_the_program_s_name_is_taken_and_harmless() {
         let folder = stage.empty_folder();
         let program: PathBuf = folder.join(name);
         std::os::unix::fs::symlink("/bin/true", &program).expect("a link");
-        let mut command = stage.native(stage.ringwarden_copy());
+        let mut command = stage.native(stage.ringwarden());
         command.current_dir(&folder).args(["learn", "--"]).arg(&program);
         let output = finish(command);
         succeeded(&output);

@@ -425,7 +425,7 @@ fn filters_and_rules_for_new_rings_go_together() {
         for (native, held) in changed {
             assert!(native.contains("openat2") && held.contains("-13"), "{native} -> {held}");
         }
-        let mut doctor = stage.native(stage.ringwarden_copy());
+        let mut doctor = stage.native(stage.ringwarden());
         doctor.args(["doctor", "--format", "json", "-p"]).arg(stage.file(&text));
         let report: Value = serde_json::from_slice(&finish(doctor).stdout).expect("JSON");
         assert_eq!(report["lanes"]["auto"], "filtered", "{report}");

@@ -141,7 +141,7 @@ fn doctor_names_it_for_a_policy_and_in_general() {
     for (need, number) in calls() {
         for denial in denials(need, number) {
             let doctor = |policy: Option<&std::path::Path>| {
-                let mut command = stage.native(stage.ringwarden_copy());
+                let mut command = stage.native(stage.ringwarden());
                 command.arg("doctor");
                 if let Some(policy) = policy {
                     command.arg("-p").arg(policy);
@@ -181,7 +181,7 @@ fn all_that_a_profile_lacks_is_named_at_once() {
     let (output, ran) = run(&stage, LOOKS_AT_REQUESTS, &denial);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(125) && !ran, "{output:?}");
-    let mut doctor = stage.native(stage.ringwarden_copy());
+    let mut doctor = stage.native(stage.ringwarden());
     doctor.arg("doctor");
     let output = finish(under(doctor, &denial));
     let advice = String::from_utf8(output.stdout).expect("text");
@@ -218,7 +218,7 @@ fn a_root_that_may_not_trace_is_warned_of_programs_that_give_up_their_user() {
             }
             finish(command)
         };
-        let mut doctor = stage.native(stage.ringwarden_copy());
+        let mut doctor = stage.native(stage.ringwarden());
         doctor.arg("doctor");
         let said = String::from_utf8(confine(doctor).stdout).expect("text");
         assert_eq!(said.contains("warning: without CAP_SYS_PTRACE"), doctor_warns, "{dropped:?}: {said}");

@@ -28,7 +28,7 @@ fn audited(stage: &Stage, preset: &str, audit: &Path, program: impl AsRef<OsStr>
 /// `program` under a preset in the lane that `run` takes by itself, which must be one in which the kernel decides.
 fn held(stage: &Stage, preset: &str, program: impl AsRef<OsStr>) -> Command {
     let preset = format!("@{preset}");
-    let mut doctor = stage.native(stage.ringwarden_copy());
+    let mut doctor = stage.native(stage.ringwarden());
     let facts = finish({
         doctor.args(["doctor", "--format", "json", "-p", &preset]);
         doctor
@@ -36,7 +36,7 @@ fn held(stage: &Stage, preset: &str, program: impl AsRef<OsStr>) -> Command {
     let facts: Value = serde_json::from_slice(&facts.stdout).expect("JSON");
     let lane = facts["lanes"]["auto"].as_str().expect("a lane");
     assert!(["tasks", "restricted"].contains(&lane), "{preset} takes the lane {lane}: {facts}");
-    let mut command = stage.native(stage.ringwarden_copy());
+    let mut command = stage.native(stage.ringwarden());
     command.args(["run", "-p", &preset, "--"]).arg(program);
     command
 }

@@ -215,7 +215,7 @@ fn without_privilege_a_guard_reports() {
     }
     let stage = Stage::unprivileged().with_backend("auto");
     let nops = stage.example("nops");
-    let mut native = stage.native(stage.ringwarden_copy());
+    let mut native = stage.native(stage.ringwarden());
     native.args(["doctor", "--format", "json"]);
     let doctor = finish(native);
     let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
@@ -234,7 +234,7 @@ fn without_privilege_a_guard_reports() {
     let output = finish(command);
     assert_eq!((output.stdout.as_slice(), stderr(&output).as_str()), (&b"2\n"[..], ""));
 
-    let mut watch = stage.native(stage.ringwarden_copy());
+    let mut watch = stage.native(stage.ringwarden());
     let output = finish({
         watch.args(["watch", "--all"]);
         watch
@@ -250,7 +250,7 @@ struct Watcher {
 
 impl Watcher {
     fn start(stage: &Stage, arguments: &[&str]) -> Self {
-        let mut command = stage.native(stage.ringwarden_copy());
+        let mut command = stage.native(stage.ringwarden());
         command.arg("watch").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
@@ -343,8 +343,7 @@ fn children_that_were_there_before_are_watched_and_outlive_their_parent() {
 #[test]
 fn a_program_that_its_user_may_not_read_is_heard() {
     for stage in stages() {
-        let nops = stage.empty_folder().join("unreadable");
-        fs::copy(stage.example("nops"), &nops).expect("copy");
+        let nops = stage.copy(&stage.example("nops"));
         fs::set_permissions(&nops, fs::Permissions::from_mode(0o711)).expect("permissions");
         let mut command = stage.guarded(&no_nop(), "setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&nops).arg("3");

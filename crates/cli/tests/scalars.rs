@@ -66,7 +66,7 @@ fn other_lanes_say_which_rule_only_the_guard_holds() {
     let stage = Stage::new();
     let file = stage.file(&policy("allow", "uring_cmd = \"cmd_op == 3\""));
     for lane in ["tasks", "restricted", "filtered"] {
-        let mut command = stage.native(stage.ringwarden_copy());
+        let mut command = stage.native(stage.ringwarden());
         command.args(["run", "--lane", lane, "-p"]).arg(&file).args(["--", "true"]);
         let output = finish(command);
         let told = String::from_utf8_lossy(&output.stderr);

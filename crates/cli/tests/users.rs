@@ -88,7 +88,7 @@ fn a_program_that_cannot_be_read_is_told_of() {
         return skip("a program of another user: not root");
     }
     let stage = Stage::unprivileged();
-    let guest = stage.example("guest");
+    let guest = stage.copy(&stage.example("guest"));
     fs::set_permissions(&guest, PermissionsExt::from_mode(0o711)).expect("chmod");
     let mut command = stage.verbose(ALLOW, guest);
     command.args(["kinds", &file(&stage)]);

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ const NOBODY: u32 = 65534;
 /// After this a program hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A folder that everybody can use, with copies of what a test runs: the build folder may be closed
-/// to the user whom the test plays.
+/// A folder that everybody can use, with what a test runs: the build folder may be closed to the user whom the test
+/// plays.
 pub(crate) struct Stage {
     folder: TempDir,
     user: Option<u32>,
@@ -74,7 +74,7 @@ impl Stage {
 
     /// One of `crates/testprograms`, by name.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
-        self.copy(&built(&format!("examples/{name}")))
+        self.placed(&built(&format!("examples/{name}")))
     }
 
     /// `program`, natively.
@@ -127,14 +127,14 @@ impl Stage {
         options: &[impl AsRef<OsStr>],
         program: impl AsRef<OsStr>,
     ) -> Command {
-        let mut command = self.native(self.ringwarden_copy());
+        let mut command = self.native(self.ringwarden());
         command.args(["run", "--permissive", "-p"]).arg(self.file(policy));
         command.args(options).arg("--").arg(program);
         command
     }
 
     fn run(&self, policies: &[impl AsRef<str>]) -> Command {
-        let mut command = self.native(self.ringwarden_copy());
+        let mut command = self.native(self.ringwarden());
         command.args(["run", "--backend", self.backend]);
         for policy in policies {
             command.arg("-p").arg(self.file(policy.as_ref()));
@@ -143,8 +143,8 @@ impl Stage {
     }
 
     /// The command line program itself.
-    pub(crate) fn ringwarden_copy(&self) -> PathBuf {
-        self.copy(&built("ringwarden"))
+    pub(crate) fn ringwarden(&self) -> PathBuf {
+        self.placed(&built("ringwarden"))
     }
 
     /// A file with that policy.
@@ -157,23 +157,37 @@ impl Stage {
         path
     }
 
-    fn copy(&self, binary: &Path) -> PathBuf {
+    /// Where that program is for everybody: a link to it, which no test may change, or a copy where the folder is of another
+    /// file system. Programs are large, and tests many.
+    fn placed(&self, binary: &Path) -> PathBuf {
         let to = self.folder.path().join(binary.file_name().expect("a file"));
-        if !to.exists() {
-            // Not `fs::copy`: a process that another test forks meanwhile would hold the copy open
-            // for writing, and it could not be executed (ETXTBSY).
-            let copied = Command::new("cp").arg(binary).arg(&to).status().expect("cp");
-            assert!(copied.success(), "cannot copy {}", binary.display());
+        match fs::hard_link(binary, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(_) => copy(binary, &to),
         }
         to
     }
+
+    /// A program that the test may change, in a folder of its own.
+    pub(crate) fn copy(&self, binary: &Path) -> PathBuf {
+        let to = self.empty_folder().join(binary.file_name().expect("a file"));
+        copy(binary, &to);
+        to
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    // Not `fs::copy`: a process that another test forks meanwhile would hold the copy open for writing, and it could not be
+    // executed (ETXTBSY).
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp");
+    assert!(copied.success(), "cannot copy {}", from.display());
 }
 
 /// What was built beside the test: it lies in `target/PROFILE/deps`, and on another machine in a folder
 /// that is laid out likewise.
 pub(crate) fn built(name: &str) -> PathBuf {
-    const HOW: &str =
-        "`cargo test --workspace` builds it, or `cargo build -p ringwarden-testprograms --examples`";
+    const HOW: &str = "`cargo test --workspace` builds it, or `cargo build --workspace --bins --examples`";
     let test = env::current_exe().expect("own path");
     let built = test.ancestors().nth(2).expect("a build folder").join(name);
     assert!(built.exists(), "{name} is not built: {HOW}");

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// For how long a process tries; it may be killed before.
-const TIME: Duration = Duration::from_secs(6);
+const TIME: Duration = Duration::from_secs(4);
 /// A call that takes longer is being held up.
 const HELD: Duration = Duration::from_millis(5);
 

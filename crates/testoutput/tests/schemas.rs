@@ -1,11 +1,12 @@
 //! What commands write for scripts is what `docs/schemas` says of it, and no more.
 //!
-//! `UPDATE_DOCS=1 cargo test -p ringwarden-cli --test schemas` writes the schemas anew.
+//! `UPDATE_DOCS=1 cargo test --workspace --test schemas` writes the schemas anew.
 
+#[path = "../../cli/tests/launch/mod.rs"]
 mod launch;
 
 use boon::{Compiler, SchemaIndex, Schemas};
-use launch::{Stage, finish};
+use launch::{Stage, built, finish};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ const NAMES: &[&str] =
     &["audit", "check", "compile", "diff", "apart", "doctor", "explain", "import-map", "ops", "test"];
 
 fn ringwarden(arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(env!("CARGO_BIN_EXE_ringwarden")).args(arguments).output().expect("it starts");
+    let output = Command::new(built("ringwarden")).args(arguments).output().expect("it starts");
     assert!(!output.stdout.is_empty(), "{arguments:?}: {output:?}");
     output.stdout
 }

@@ -1,5 +1,9 @@
 //! `ringwarden report`: the page as a browser's parser sees it, and what becomes of the file.
 
+#[path = "../../cli/tests/launch/mod.rs"]
+mod launch;
+
+use launch::built;
 use ringwarden::policy::PRESETS;
 use ringwarden::uapi::OPCODES;
 use scraper::{ElementRef, Html, Node, Selector};
@@ -9,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn ringwarden(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringwarden"));
+    let mut command = Command::new(built("ringwarden"));
     command.args(arguments).current_dir(folder).env("NO_COLOR", "1").output().expect("the binary starts")
 }
 
@@ -359,7 +363,7 @@ fn a_file_is_replaced_whole_or_stays() {
 fn a_terminal_gets_no_page() {
     let folder = folder(&[("small.toml", SMALL)]);
     // Gives it a terminal, and what it says there.
-    let command = format!("{} report small.toml; echo status $?", env!("CARGO_BIN_EXE_ringwarden"));
+    let command = format!("{} report small.toml; echo status $?", built("ringwarden").display());
     let output =
         Command::new("script").args(["-qec", &command, "/dev/null"]).current_dir(folder.path()).output();
     let said = String::from_utf8_lossy(&output.expect("util-linux").stdout).into_owned();
