@@ -7,4 +7,6 @@ use ringwarden_cbpf::properties;
 fuzz_target!(|parts: (&[u8], &[u8])| {
     let (program, contexts) = parts;
     properties::check_machines(program, contexts);
+    let programs: Vec<_> = program.chunks(program.len() / 3 + 1).collect();
+    properties::check_chain(&programs, contexts);
 });

@@ -44,7 +44,8 @@ const AARCH64: Kind = Kind {
     program: "qemu-system-aarch64",
     package: "qemu-system-arm",
     machine: "virt",
-    // Without signed pointers and tags, which newer ones have.
+    // Without signed pointers and tags, which newer ones have. QEMU 7.2's `max` executes what was at an address before it was mapped
+    // anew (11.1's does not): code of programs gave values of others.
     cpu: "cortex-a72",
     command_line: "console=ttyAMA0 quiet panic=-1 nokaslr init_on_alloc=0 randomize_kstack_offset=off mitigations=off",
     output: "pci-serial,chardev=output",

@@ -4,7 +4,7 @@ use crate::check::{self, CheckError};
 use crate::decoded::{Decoded, Outcome};
 use crate::insn::Insn;
 #[cfg(feature = "jit")]
-use crate::native::Native;
+use crate::native::{self, Native};
 use crate::op::Op;
 use crate::state::{Next, State};
 use crate::{Machine, depend};
@@ -90,6 +90,21 @@ impl Program {
     pub fn all_with_machine(programs: Vec<Self>, machine: Machine) -> Vec<Self> {
         let forms = Form::all(&programs, machine);
         programs.into_iter().zip(forms).map(|(program, form)| program.with_form(form)).collect()
+    }
+
+    /// The code of several after one another, if they all are run as code, for contexts of the same size.
+    #[cfg(feature = "jit")]
+    pub(crate) fn chained(programs: &[Self]) -> Option<native::Chain> {
+        let words = programs.first()?.context_bytes() / 4;
+        let fits =
+            |program: &Self| program.machine() == Machine::Native && program.context_bytes() / 4 == words;
+        let ops: Vec<_> = programs.iter().map(|program| &*program.0.ops).collect();
+        if programs.iter().all(fits) { native::Chain::new(&ops, words) } else { None }
+    }
+
+    #[cfg(not(feature = "jit"))]
+    pub(crate) fn chained(_: &[Self]) -> Option<crate::chain::Code> {
+        None
     }
 
     fn with_form(mut self, form: Form) -> Self {

@@ -37,6 +37,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod asm;
+mod chain;
 pub mod check;
 mod decoded;
 mod depend;
@@ -53,6 +54,7 @@ mod op;
 pub mod properties;
 mod state;
 
+pub use chain::Chain;
 pub use check::{CheckError, check};
 pub use insn::Insn;
 pub use interp::{Program, Step};

@@ -8,9 +8,10 @@ mod reference;
 
 use crate::asm::assemble;
 use crate::disasm::disassemble;
-use crate::{Insn, Machine, Program, check};
+use crate::{Chain, Insn, Machine, Program, check};
 use alloc::string::ToString;
 use alloc::vec;
+use alloc::vec::Vec;
 use generator::Case;
 
 /// Checker and interpreter agree with the reference machine on the program and context that the
@@ -60,6 +61,28 @@ pub fn check_machines(bytes: &[u8], others: &[u8]) -> usize {
         compared += 1;
     }
     compared
+}
+
+/// A chain of the programs that the byte strings describe, as far as they are for contexts of the first one's size, names the
+/// first one that gives 0 by itself, on the contexts of all. Returns on how many; 0 where there is no code.
+pub fn check_chain(programs: &[&[u8]], others: &[u8]) -> usize {
+    let cases: Vec<_> = programs.iter().map(|bytes| Case::from_bytes(bytes)).collect();
+    let Some(first) = cases.first() else { return 0 };
+    let alike = || cases.iter().filter(|case| case.context_bytes == first.context_bytes);
+    let programs = alike().filter_map(|case| Program::new(&case.insns, case.context_bytes).ok());
+    let plain = Program::all_with_machine(programs.collect(), Machine::Interpreter);
+    let programs = Program::all_with_machine(plain.clone(), Machine::Native);
+    let Some(chain) = Chain::new(&programs) else { return 0 };
+    let contexts = alike().map(|case| case.context.clone()).chain(first.contexts(others));
+    contexts
+        .inspect(|context| {
+            let expected = plain.iter().position(|program| program.run(context) == 0);
+            assert_eq!(chain.first_refusal(context), expected, "{programs:x?} {context:x?}");
+            if let Some((_, shorter)) = context.split_last() {
+                assert_eq!(chain.first_refusal(shorter), Some(0));
+            }
+        })
+        .count()
 }
 
 /// Somebody else's machine, made of the program that `bytes` describe, gives the value that the plainest of ours gives, on
@@ -231,6 +254,24 @@ mod tests {
                 break;
             }
         }
+    }
+
+    #[test]
+    fn a_chain_names_who_is_the_first_to_refuse() {
+        let mut random = fastrand::Rng::new();
+        let mut compared = 0;
+        for round in 0..5000 {
+            let count = random.usize(..12);
+            let mut bytes = |len: usize| -> Vec<u8> { (0..len).map(|_| random.u8(..)).collect() };
+            let mut programs: Vec<_> = (0..count).map(|_| bytes(round % 200)).collect();
+            // Contexts of one size, and instructions that the check knows.
+            programs.iter_mut().filter(|bytes| bytes.len() > 1).for_each(|bytes| {
+                (bytes[0], bytes[1]) = (1, 0);
+            });
+            let programs: Vec<_> = programs.iter().map(Vec::as_slice).collect();
+            compared += check_chain(&programs, &bytes(400));
+        }
+        assert!(compared > 50_000 || !cfg!(feature = "jit"), "{compared}");
     }
 
     /// The properties say little when nearly every generated program is refused, or none is.

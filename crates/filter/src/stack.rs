@@ -1,7 +1,7 @@
 //! The filters of one opcode.
 
 use crate::verdict::DeniedBy;
-use ringwarden_cbpf::Program;
+use ringwarden_cbpf::{Chain, Program};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,6 +46,8 @@ pub(crate) struct Stack {
 struct Node {
     filter: Filter,
     older: Option<Arc<Node>>,
+    /// The program and all older ones as one function, where that was made.
+    chain: Option<Box<Chain>>,
 }
 
 impl Stack {
@@ -63,7 +65,8 @@ impl Stack {
         }
     }
 
-    /// A stack like this one with `programs` in the place of its own, the newest first.
+    /// A stack like this one with `programs` in the place of its own, the newest first. Two and more that are code are in one
+    /// piece.
     pub(crate) fn with_programs(&self, programs: &mut impl Iterator<Item = Program>) -> Self {
         let mut stack = Self::new(self.payload_size);
         if self.rest {
@@ -71,11 +74,20 @@ impl Stack {
         }
         let filters: Vec<_> =
             self.filters().zip(programs).map(|(filter, program)| Filter { program, ..*filter }).collect();
-        filters.into_iter().rev().for_each(|filter| stack.push(filter));
+        // One is as fast by itself.
+        let programs: Vec<_> = filters.iter().map(|filter| filter.program.clone()).collect();
+        let mut chain = if programs.len() > 1 { Chain::new(&programs).map(Box::new) } else { None };
+        for (newer, filter) in filters.into_iter().enumerate().rev() {
+            stack.put(filter, if newer == 0 { chain.take() } else { None });
+        }
         stack
     }
 
     pub(crate) fn push(&mut self, filter: Filter) {
+        self.put(filter, None);
+    }
+
+    fn put(&mut self, filter: Filter, chain: Option<Box<Chain>>) {
         self.outright = match (self.outright, filter.program.constant()) {
             (Some(false), _) | (_, Some(0)) => Some(false),
             (outright, Some(_)) => outright,
@@ -91,7 +103,7 @@ impl Stack {
         let instructions = filter.program.insns().len();
         self.instructions += instructions;
         HELD.fetch_add(instructions, Ordering::Relaxed);
-        self.newest = Some(Arc::new(Node { filter, older: self.newest.take() }));
+        self.newest = Some(Arc::new(Node { filter, older: self.newest.take(), chain }));
     }
 
     /// Puts the sentinel at the bottom, unless there are filters: deny-rest fills only empty slots.
@@ -140,7 +152,7 @@ impl Stack {
 
     /// Newest first.
     pub(crate) fn filters(&self) -> impl Iterator<Item = &Filter> {
-        std::iter::successors(self.newest.as_deref(), |node| node.older.as_deref()).map(|node| &node.filter)
+        self.newest.iter().flat_map(|node| node.and_older()).map(|node| &node.filter)
     }
 
     pub(crate) fn ends_in_rest(&self) -> bool {
@@ -150,7 +162,23 @@ impl Stack {
     /// Who refuses that context, if anyone does.
     #[inline]
     pub(crate) fn refusal(&self, words: &[u32]) -> Option<DeniedBy> {
-        self.filters().find(|filter| filter.refuses(words)).map(Filter::blame).or(self.rest())
+        self.refusing(words).map(Filter::blame).or(self.rest())
+    }
+
+    #[inline]
+    fn refusing(&self, words: &[u32]) -> Option<&Filter> {
+        let mut next = self.newest.as_deref();
+        while let Some(node) = next {
+            if let Some(chain) = &node.chain {
+                let older = chain.first_refusal(words)?;
+                return node.and_older().nth(older).map(|node| &node.filter);
+            }
+            if node.filter.refuses(words) {
+                return Some(&node.filter);
+            }
+            next = node.older.as_deref();
+        }
+        None
     }
 
     /// The same where what is in memory is not known: filters that depend on it cannot be asked, so that
@@ -175,6 +203,12 @@ impl Filter {
 
     fn blame(&self) -> DeniedBy {
         DeniedBy::Filter { tag: self.tag }
+    }
+}
+
+impl Node {
+    fn and_older(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |node| node.older.as_deref())
     }
 }
 

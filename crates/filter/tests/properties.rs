@@ -137,13 +137,16 @@ proptest! {
     fn a_verdict_needs_no_more_than_what_is_loaded(
         model in prop::sample::select(&KernelModel::WITH_GUARD[..]),
         machine in prop::sample::select(&Machine::ALL[..]),
-        bits in prop::collection::vec((any::<prop::sample::Index>(), 0..32u32, any::<bool>()), 0..4),
+        bits in prop::collection::vec((any::<prop::sample::Index>(), 0..32u32, any::<bool>()), 0..6),
+        compiled in 0..6usize,
         always in any::<Option<bool>>(),
         sqe in any_sqe(),
     ) {
         let words = model.facts().context_size / 4;
         let opcode = Opcode(sqe.opcode);
         let (mut set, mut later) = (FilterSet::new(model).with_machine(machine), FilterSet::new(model));
+        // One of which the machine changes while it has so many filters.
+        let mut between = FilterSet::new(model);
         let bits = bits.into_iter().map(|(word, bit, inverse)| {
             let load = Insn::stmt(BPF_LD | BPF_W | BPF_ABS, 4 * word.index(words) as u32);
             let jump = Insn::jump(BPF_JMP | BPF_JSET | BPF_K, 1 << bit, inverse.into(), (!inverse).into());
@@ -151,12 +154,15 @@ proptest! {
         });
         let always = always.map(|allow| Rule::Always(allow.into()).insns());
         for (tag, insns) in bits.chain(always).enumerate().filter(|_| model.has_opcode(opcode)) {
-            for set in [&mut set, &mut later] {
+            if tag == compiled {
+                between = between.with_machine(machine);
+            }
+            for set in [&mut set, &mut later, &mut between] {
                 set.register(Registration { tag: tag as u32, ..Registration::new(opcode, &insns) }).unwrap();
             }
         }
         let verdict = later.verdict(&Context::header(model, &sqe));
-        for set in [&set, &later, &later.clone().with_machine(machine)] {
+        for set in [&set, &later, &later.clone().with_machine(machine), &between] {
             prop_assert_eq!(set.verdict_on(&sqe), verdict);
             prop_assert_eq!(set.verdict(&Context::header(model, &sqe)), verdict);
             let are_on = |machine| set.filters(opcode).all(|filter| filter.program.machine() == machine);

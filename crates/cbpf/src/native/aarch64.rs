@@ -6,9 +6,9 @@
 //! memory.
 
 use super::backwards::Backwards;
+use super::emit::{End, Known, Processor};
 use crate::insn::BPF_MAXINSNS;
 use crate::op::{Branch, Op};
-use alloc::vec::Vec;
 
 /// What `call` leads to on this processor.
 #[cfg(target_arch = "aarch64")]
@@ -54,6 +54,7 @@ const FMOV_TO_CELL: u32 = 0x1e27_0000;
 const FMOV_FROM_CELL: u32 = 0x1e26_0000;
 const B: u32 = 0x1400_0000;
 const B_COND: u32 = 0x5400_0000;
+const CBZ: u32 = 0x3400_0000;
 const CBNZ: u32 = 0x3500_0000;
 const RET: u32 = 0xd65f_03c0;
 
@@ -65,22 +66,29 @@ const HIGHER_OR_SAME: u32 = 2;
 
 /// What takes the most: a comparison with a large constant, and where either outcome leads to.
 const MOST_AN_INSTRUCTION: usize = 5;
-/// So every conditional branch, which has 19 bits for its distance in instructions, sign included, reaches.
+/// So every conditional branch, which has 19 bits for its distance in instructions, sign included, reaches: it leads to
+/// somewhere in the same program.
 const _: () = assert!(MOST_AN_INSTRUCTION * BPF_MAXINSNS < 1 << 18);
 
-/// A function from a pointer to words to a program's value.
-pub(super) fn emit(ops: &[Op]) -> Vec<u8> {
-    let mut code = Backwards::new(ops.len());
-    for (index, &op) in ops.iter().enumerate().rev() {
-        instruction(&mut code, index, op);
-        code.begin(index);
+pub(super) struct Aarch64;
+
+impl Processor for Aarch64 {
+    fn begin(code: &mut Backwards) {
+        set(code, X, 0);
+        set(code, A, 0);
     }
-    set(&mut code, X, 0);
-    set(&mut code, A, 0);
-    code.finish()
+
+    fn instruction(code: &mut Backwards, place: usize, op: Op, end: End) {
+        instruction(code, place, op, end);
+    }
+
+    fn give(code: &mut Backwards, value: u32) {
+        put(code, RET);
+        set(code, VALUE, value);
+    }
 }
 
-fn instruction(code: &mut Backwards, index: usize, op: Op) {
+fn instruction(code: &mut Backwards, place: usize, op: Op, end: End) {
     match op {
         Op::LdAbs(word) => put(code, LDR | u32::from(word) << 10 | CONTEXT << 5 | A),
         Op::LdImm(k) => set(code, A, k),
@@ -98,9 +106,8 @@ fn instruction(code: &mut Backwards, index: usize, op: Op) {
         Op::DivK(k) => change_a_by(code, UDIV, k.get()),
         Op::DivX => {
             change_a(code, UDIV, X);
-            // Over the return of 0.
-            ret(code, |code| set(code, VALUE, 0));
-            put(code, CBNZ | 3 << 5 | X);
+            let over = code.measure(|code| Aarch64::give(code, end.of_zero()));
+            put(code, CBNZ | (over as u32 / 4 + 1) << 5 | X);
         }
         Op::OrK(k) => change_a_by(code, ORR, k),
         Op::OrX => change_a(code, ORR, X),
@@ -115,20 +122,34 @@ fn instruction(code: &mut Backwards, index: usize, op: Op) {
         Op::XorK(k) => change_a_by(code, EOR, k),
         Op::XorX => change_a(code, EOR, X),
         Op::Neg => put(code, three(SUB, A, ZERO, A)),
-        Op::Ja(k) => jump(code, index + 1 + k as usize),
-        Op::JeqK(k, to) => branch(code, index, to, EQUAL, |code| compare(code, k)),
-        Op::JeqX(to) => branch(code, index, to, EQUAL, |code| test(code, SUBS, X)),
-        Op::JgtK(k, to) => branch(code, index, to, HIGHER, |code| compare(code, k)),
-        Op::JgtX(to) => branch(code, index, to, HIGHER, |code| test(code, SUBS, X)),
-        Op::JgeK(k, to) => branch(code, index, to, HIGHER_OR_SAME, |code| compare(code, k)),
-        Op::JgeX(to) => branch(code, index, to, HIGHER_OR_SAME, |code| test(code, SUBS, X)),
-        Op::JsetK(k, to) => branch(code, index, to, NOT_EQUAL, |code| {
+        Op::Ja(k) => jump(code, place + 1 + k as usize),
+        Op::JeqK(k, to) => branch(code, place, to, EQUAL, |code| compare(code, k)),
+        Op::JeqX(to) => branch(code, place, to, EQUAL, |code| test(code, SUBS, X)),
+        Op::JgtK(k, to) => branch(code, place, to, HIGHER, |code| compare(code, k)),
+        Op::JgtX(to) => branch(code, place, to, HIGHER, |code| test(code, SUBS, X)),
+        Op::JgeK(k, to) => branch(code, place, to, HIGHER_OR_SAME, |code| compare(code, k)),
+        Op::JgeX(to) => branch(code, place, to, HIGHER_OR_SAME, |code| test(code, SUBS, X)),
+        Op::JsetK(k, to) => branch(code, place, to, NOT_EQUAL, |code| {
             test(code, ANDS, CONSTANT);
             set(code, CONSTANT, k);
         }),
-        Op::JsetX(to) => branch(code, index, to, NOT_EQUAL, |code| test(code, ANDS, X)),
-        Op::RetK(k) => ret(code, |code| set(code, VALUE, k)),
-        Op::RetA => ret(code, |code| copy(code, VALUE, A)),
+        Op::JsetX(to) => branch(code, place, to, NOT_EQUAL, |code| test(code, ANDS, X)),
+        Op::RetK(k) => match end.of(k) {
+            Known::Give(value) => Aarch64::give(code, value),
+            Known::GoOn(next) => jump(code, next),
+        },
+        Op::RetA => match end {
+            End::Value => {
+                put(code, RET);
+                copy(code, VALUE, A);
+            }
+            End::Refusal { number, next } => {
+                Aarch64::give(code, number);
+                // The next program may be further away than conditions reach: one leads over a jump.
+                let over = code.measure(|code| jump(code, next));
+                put(code, CBZ | (over as u32 / 4 + 1) << 5 | A);
+            }
+        },
         Op::Tax => copy(code, X, A),
         Op::Txa => copy(code, A, X),
     }
@@ -191,18 +212,13 @@ fn compare(code: &mut Backwards, k: u32) {
     set(code, CONSTANT, k);
 }
 
-fn ret(code: &mut Backwards, value: impl FnOnce(&mut Backwards)) {
-    put(code, RET);
-    value(code);
-}
-
 /// Goes on where `to` says, by a condition on what `test` finds.
-fn branch(code: &mut Backwards, index: usize, to: Branch, condition: u32, test: impl FnOnce(&mut Backwards)) {
+fn branch(code: &mut Backwards, place: usize, to: Branch, condition: u32, test: impl FnOnce(&mut Backwards)) {
     let jump_if = |code: &mut Backwards, holds, target| {
         // The opposite differs in the lowest bit.
         jump_if(code, if holds { condition } else { condition ^ 1 }, target);
     };
-    code.branch(index, to, jump, jump_if, test);
+    code.branch(place, to, jump, jump_if, test);
 }
 
 fn jump(code: &mut Backwards, target: usize) {

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::processor;
+use super::{Host, emit, processor};
 use crate::op::Op;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ struct Code {
     len: usize,
 }
 
-/// The code of a program.
+/// A function from words to a number.
 pub(super) struct Function {
     entry: *const u8,
     /// Of a context.
@@ -60,7 +60,7 @@ impl Function {
         for (ops, _) in programs {
             bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), processor::TRAP);
             begins.push(bytes.len());
-            bytes.extend(processor::emit(ops));
+            bytes.extend(emit::program::<Host>(ops));
         }
         if bytes.is_empty() {
             return Some(Vec::new());
@@ -75,18 +75,25 @@ impl Function {
         Some(begins.iter().zip(programs).map(function).collect())
     }
 
-    /// The program's value for a context; 0 where that is too short.
+    /// The code of programs after one another as one function, all of which load none but so many first words of their
+    /// context.
+    pub(super) fn chain(programs: &[&[Op]], words: usize) -> Option<Self> {
+        let (code, entry) = Code::new(&emit::chain::<Host>(programs))?;
+        Some(Self { entry, words, _code: Arc::new(code) })
+    }
+
+    /// What the function gives for a context; `None` where that is too short.
     #[inline]
-    pub(super) fn call(&self, context: &[u32]) -> u32 {
+    pub(super) fn call(&self, context: &[u32]) -> Option<u32> {
         if context.len() < self.words {
-            return 0;
+            return None;
         }
         // SAFETY: there stands a function of that type, complete, executable, and to remain so while `self` lives.
         // Given a pointer to `words` words, which these are, it reads some of them, keeps what a function has to
         // keep, writes no memory and returns (see the parent module).
         unsafe {
             let function: processor::Function = core::mem::transmute(self.entry);
-            function(context.as_ptr())
+            Some(function(context.as_ptr()))
         }
     }
 }

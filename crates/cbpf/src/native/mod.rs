@@ -22,6 +22,7 @@
 #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
 mod aarch64;
 mod backwards;
+mod emit;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod memory;
 #[cfg(test)]
@@ -30,9 +31,9 @@ mod tests;
 mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
-use aarch64 as processor;
+use aarch64::{self as processor, Aarch64 as Host};
 #[cfg(target_arch = "x86_64")]
-use x86_64 as processor;
+use x86_64::{self as processor, X86_64 as Host};
 
 use crate::op::Op;
 use alloc::vec::Vec;
@@ -52,6 +53,25 @@ impl Native {
     /// The program's value; 0 where the context is too short.
     #[inline]
     pub(crate) fn run(&self, context: &[u32]) -> u32 {
+        self.0.call(context).unwrap_or(0)
+    }
+}
+
+/// Programs after one another as code of this processor.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) struct Chain(memory::Function);
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+impl Chain {
+    /// The code of checked programs, all of which load none but so many first words of their context. Nothing where no
+    /// memory is to be had for it or none that may become executable.
+    pub(crate) fn new(programs: &[&[Op]], words: usize) -> Option<Self> {
+        memory::Function::chain(programs, words).map(Self)
+    }
+
+    /// The number of the first program whose value is 0, counted from 1, or 0; `None` where the context is too short.
+    #[inline]
+    pub(crate) fn run(&self, context: &[u32]) -> Option<u32> {
         self.0.call(context)
     }
 }
@@ -67,6 +87,20 @@ impl Native {
     }
 
     pub(crate) fn run(&self, _: &[u32]) -> u32 {
+        match *self {}
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) enum Chain {}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+impl Chain {
+    pub(crate) fn new(_: &[&[Op]], _: usize) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn run(&self, _: &[u32]) -> Option<u32> {
         match *self {}
     }
 }

@@ -1,5 +1,7 @@
 //! Code as it is written.
 
+use super::aarch64::Aarch64;
+use super::x86_64::X86_64;
 use super::*;
 use crate::asm::assemble;
 use crate::check;
@@ -68,7 +70,7 @@ fn instructions_of_aarch64() {
         ("ret #9", &[0x5280_0120, 0xd65f_03c0]),
     ];
     for (text, expected) in cases {
-        let code = aarch64::emit(&ops(&format!("{text}\nret a")));
+        let code = emit::program::<Aarch64>(&ops(&format!("{text}\nret a")));
         let (words, _) = code.as_chunks::<4>();
         let words: Vec<_> = words.iter().map(|&word| u32::from_le_bytes(word)).collect();
         // A and X are 0 before, and A is returned behind.
@@ -91,5 +93,38 @@ fn code_of_a_rule_is_short() {
          allow: ret #1
          deny: ret #0");
     assert_eq!(ops.len(), 11);
-    assert_eq!((x86_64::emit(&ops).len(), aarch64::emit(&ops).len()), (59, 84));
+    assert_eq!((emit::program::<X86_64>(&ops).len(), emit::program::<Aarch64>(&ops).len()), (59, 84));
+}
+
+/// From one program it goes on to the next without a return, and what refuses says which it is.
+#[test]
+fn a_chain_goes_on_where_a_program_allows() {
+    let programs =
+        [ops("ld [16]\njeq #1, deny\nret #7\ndeny: ret #0"), ops("ld [20]\nret a"), ops("div x\nret a")];
+    let programs: Vec<_> = programs.iter().map(Vec::as_slice).collect();
+    let code = emit::chain::<Aarch64>(&programs);
+    let (words, _) = code.as_chunks::<4>();
+    let words: Vec<_> = words.iter().map(|&word| u32::from_le_bytes(word)).collect();
+    let expected = [
+        // The first; ret #7 leads over what gives 1.
+        &[
+            0x5280_0001,
+            0x5280_0002,
+            0xb940_1001,
+            0x7100_043f,
+            0x5400_0040,
+            0x1400_0003,
+            0x5280_0020,
+            0xd65f_03c0,
+        ][..],
+        // The second, whose value is A.
+        &[0x5280_0001, 0x5280_0002, 0xb940_1401, 0x3400_0041, 0x1400_0003, 0x5280_0040, 0xd65f_03c0],
+        // The third, which divides by 0.
+        &[0x5280_0001, 0x5280_0002, 0x3500_0062, 0x5280_0060, 0xd65f_03c0, 0x1ac2_0821],
+        &[0x3400_0041, 0x1400_0003, 0x5280_0060, 0xd65f_03c0],
+        // Nobody.
+        &[0x5280_0000, 0xd65f_03c0],
+    ];
+    assert_eq!(words, expected.concat(), "{words:#010x?}");
+    assert_eq!(emit::chain::<X86_64>(&programs).len(), 70);
 }

@@ -6,8 +6,8 @@
 //! figure 3.4), so that there is nothing to save: the code has no stack and writes no memory.
 
 use super::backwards::Backwards;
+use super::emit::{End, Known, Processor};
 use crate::op::{Branch, Op};
-use alloc::vec::Vec;
 
 /// What `call` leads to on this processor.
 #[cfg(target_arch = "x86_64")]
@@ -37,19 +37,25 @@ const NOT_ZERO: u8 = 5;
 const ABOVE: u8 = 7;
 const ABOVE_OR_EQUAL: u8 = 3;
 
-/// A function from a pointer to words to a program's value.
-pub(super) fn emit(ops: &[Op]) -> Vec<u8> {
-    let mut code = Backwards::new(ops.len());
-    for (index, &op) in ops.iter().enumerate().rev() {
-        instruction(&mut code, index, op);
-        code.begin(index);
+pub(super) struct X86_64;
+
+impl Processor for X86_64 {
+    fn begin(code: &mut Backwards) {
+        code.put(&ZERO_X);
+        code.put(&ZERO_A);
     }
-    code.put(&ZERO_X);
-    code.put(&ZERO_A);
-    code.finish()
+
+    fn instruction(code: &mut Backwards, place: usize, op: Op, end: End) {
+        instruction(code, place, op, end);
+    }
+
+    fn give(code: &mut Backwards, value: u32) {
+        code.put(&[RET]);
+        set(code, A, value);
+    }
 }
 
-fn instruction(code: &mut Backwards, index: usize, op: Op) {
+fn instruction(code: &mut Backwards, place: usize, op: Op, end: End) {
     match op {
         Op::LdAbs(word) => code.put(&[0x8b, 0x47, 4 * word]),
         Op::LdImm(k) => set(code, A, k),
@@ -75,7 +81,8 @@ fn instruction(code: &mut Backwards, index: usize, op: Op) {
             // div ecx, unless that is 0: then 0 is what the program gives.
             code.put(&[0xf7, 0xf1]);
             code.put(&ZERO_UPPER);
-            code.put(&[0x85, 0xc9, 0x75, 3, ZERO_A[0], ZERO_A[1], RET]);
+            let over = code.measure(|code| X86_64::give(code, end.of_zero()));
+            code.put(&[0x85, 0xc9, 0x75, over as u8]);
         }
         Op::OrK(k) => with(code, &[0x0d], k),
         Op::OrX => code.put(&[0x09, 0xc8]),
@@ -89,20 +96,28 @@ fn instruction(code: &mut Backwards, index: usize, op: Op) {
         Op::XorK(k) => with(code, &[0x35], k),
         Op::XorX => code.put(&[0x31, 0xc8]),
         Op::Neg => code.put(&[0xf7, 0xd8]),
-        Op::Ja(k) => jump(code, index + 1 + k as usize),
-        Op::JeqK(k, to) => branch(code, index, to, EQUAL, |code| compare(code, k)),
-        Op::JeqX(to) => branch(code, index, to, EQUAL, compare_x),
-        Op::JgtK(k, to) => branch(code, index, to, ABOVE, |code| compare(code, k)),
-        Op::JgtX(to) => branch(code, index, to, ABOVE, compare_x),
-        Op::JgeK(k, to) => branch(code, index, to, ABOVE_OR_EQUAL, |code| compare(code, k)),
-        Op::JgeX(to) => branch(code, index, to, ABOVE_OR_EQUAL, compare_x),
-        Op::JsetK(k, to) => branch(code, index, to, NOT_ZERO, |code| with(code, &[0xa9], k)),
-        Op::JsetX(to) => branch(code, index, to, NOT_ZERO, |code| code.put(&[0x85, 0xc8])),
-        Op::RetK(k) => {
-            code.put(&[RET]);
-            set(code, A, k);
-        }
-        Op::RetA => code.put(&[RET]),
+        Op::Ja(k) => jump(code, place + 1 + k as usize),
+        Op::JeqK(k, to) => branch(code, place, to, EQUAL, |code| compare(code, k)),
+        Op::JeqX(to) => branch(code, place, to, EQUAL, compare_x),
+        Op::JgtK(k, to) => branch(code, place, to, ABOVE, |code| compare(code, k)),
+        Op::JgtX(to) => branch(code, place, to, ABOVE, compare_x),
+        Op::JgeK(k, to) => branch(code, place, to, ABOVE_OR_EQUAL, |code| compare(code, k)),
+        Op::JgeX(to) => branch(code, place, to, ABOVE_OR_EQUAL, compare_x),
+        Op::JsetK(k, to) => branch(code, place, to, NOT_ZERO, |code| with(code, &[0xa9], k)),
+        Op::JsetX(to) => branch(code, place, to, NOT_ZERO, |code| code.put(&[0x85, 0xc8])),
+        Op::RetK(k) => match end.of(k) {
+            Known::Give(value) => X86_64::give(code, value),
+            Known::GoOn(next) => jump(code, next),
+        },
+        Op::RetA => match end {
+            End::Value => code.put(&[RET]),
+            End::Refusal { number, next } => {
+                X86_64::give(code, number);
+                jump_if(code, NOT_ZERO, next);
+                // test eax, eax
+                compare(code, 0);
+            }
+        },
         Op::Tax => code.put(&[0x89, 0xc1]),
         Op::Txa => code.put(&[0x89, 0xc8]),
     }
@@ -148,12 +163,12 @@ fn compare_x(code: &mut Backwards) {
 }
 
 /// Goes on where `to` says, by a condition on what `test` finds.
-fn branch(code: &mut Backwards, index: usize, to: Branch, condition: u8, test: impl FnOnce(&mut Backwards)) {
+fn branch(code: &mut Backwards, place: usize, to: Branch, condition: u8, test: impl FnOnce(&mut Backwards)) {
     let jump_if = |code: &mut Backwards, holds, target| {
         // The opposite differs in the lowest bit.
         jump_if(code, if holds { condition } else { condition ^ 1 }, target);
     };
-    code.branch(index, to, jump, jump_if, test);
+    code.branch(place, to, jump, jump_if, test);
 }
 
 /// `jmp`, with a distance of 8 bits where that suffices.

@@ -8,7 +8,7 @@ use crate::cases::Case;
 use anyhow::ensure;
 use kernel::{Filter, Kernel, Packet};
 use pcap::Pcap;
-use ringwarden_cbpf::{Machine, Program};
+use ringwarden_cbpf::{Chain, Machine, Program};
 use ringwarden_filter::{Context, FilterSet, KernelModel, Payload, Registration, Verdict};
 use ringwarden_uapi::Opcode;
 use rustix::time::{ClockId, clock_gettime};
@@ -198,7 +198,13 @@ pub(crate) fn programs<'a>(
 /// The same by a machine of ours.
 pub(crate) fn alone<'a>(case: &Case, machine: Machine) -> anyhow::Result<Engine<'a>> {
     let programs = Program::all_with_machine(checked(case)?, machine);
-    Ok(Engine::new(contexts(case)?, move |words| programs.iter().all(|program| program.run(words) != 0)))
+    let contexts = contexts(case)?;
+    Ok(match Chain::new(&programs) {
+        Some(chain) if programs.len() > 1 => {
+            Engine::new(contexts, move |words| chain.first_refusal(words).is_none())
+        }
+        _ => Engine::new(contexts, move |words| programs.iter().all(|program| program.run(words) != 0)),
+    })
 }
 
 /// What the requests show.
