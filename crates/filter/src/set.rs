@@ -33,8 +33,8 @@ impl FilterSet {
     }
 
     /// The same, whose programs are run by that machine, those that are yet to be registered included. Code of those that
-    /// there are is together in one piece of memory, and where an operation has several once more as one function; that of
-    /// later ones is in a page each.
+    /// there are is together in one piece of memory, that of later ones in a page each. Where an operation has several they
+    /// are code once more, as one function, which is made anew when they have become twice as many.
     #[must_use]
     pub fn with_machine(self, machine: Machine) -> Self {
         let programs = self.stacks.iter().flat_map(Stack::filters).map(|filter| filter.program.clone());

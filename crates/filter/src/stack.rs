@@ -1,7 +1,7 @@
 //! The filters of one opcode.
 
 use crate::verdict::DeniedBy;
-use ringwarden_cbpf::{Chain, Program};
+use ringwarden_cbpf::{Chain, Machine, Program};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -48,6 +48,10 @@ struct Node {
     older: Option<Arc<Node>>,
     /// The program and all older ones as one function, where that was made.
     chain: Option<Box<Chain>>,
+    /// How many filters there are from here on.
+    count: usize,
+    /// How many of them come before the first that has a chain.
+    unchained: usize,
 }
 
 impl Stack {
@@ -65,8 +69,8 @@ impl Stack {
         }
     }
 
-    /// A stack like this one with `programs` in the place of its own, the newest first. Two and more that are code are in one
-    /// piece.
+    /// A stack like this one with `programs` in the place of its own, the newest first. Two and more that are code are one
+    /// function.
     pub(crate) fn with_programs(&self, programs: &mut impl Iterator<Item = Program>) -> Self {
         let mut stack = Self::new(self.payload_size);
         if self.rest {
@@ -74,17 +78,20 @@ impl Stack {
         }
         let filters: Vec<_> =
             self.filters().zip(programs).map(|(filter, program)| Filter { program, ..*filter }).collect();
-        // One is as fast by itself.
-        let programs: Vec<_> = filters.iter().map(|filter| filter.program.clone()).collect();
-        let mut chain = if programs.len() > 1 { Chain::new(&programs).map(Box::new) } else { None };
+        let mut chain = chain(filters.iter());
         for (newer, filter) in filters.into_iter().enumerate().rev() {
             stack.put(filter, if newer == 0 { chain.take() } else { None });
         }
         stack
     }
 
+    /// Puts a filter on top. Whenever there are as many without a chain as with one, all of them become one: so none is made
+    /// code more than twice, on the average.
     pub(crate) fn push(&mut self, filter: Filter) {
-        self.put(filter, None);
+        let (older, unchained) = self.newest.as_ref().map_or((0, 0), |node| (node.count, node.unchained));
+        let is_due = filter.program.machine() == Machine::Native && 2 * (unchained + 1) > older;
+        let chain = if is_due { chain(std::iter::once(&filter).chain(self.filters())) } else { None };
+        self.put(filter, chain);
     }
 
     fn put(&mut self, filter: Filter, chain: Option<Box<Chain>>) {
@@ -103,7 +110,10 @@ impl Stack {
         let instructions = filter.program.insns().len();
         self.instructions += instructions;
         HELD.fetch_add(instructions, Ordering::Relaxed);
-        self.newest = Some(Arc::new(Node { filter, older: self.newest.take(), chain }));
+        let older = self.newest.take();
+        let (count, unchained) = older.as_ref().map_or((0, 0), |node| (node.count, node.unchained));
+        let unchained = if chain.is_some() { 0 } else { unchained + 1 };
+        self.newest = Some(Arc::new(Node { filter, older, chain, count: count + 1, unchained }));
     }
 
     /// Puts the sentinel at the bottom, unless there are filters: deny-rest fills only empty slots.
@@ -171,7 +181,8 @@ impl Stack {
         while let Some(node) = next {
             if let Some(chain) = &node.chain {
                 let older = chain.first_refusal(words)?;
-                return node.and_older().nth(older).map(|node| &node.filter);
+                // It names one of them.
+                return Some(node.and_older().nth(older).map_or(&node.filter, |node| &node.filter));
             }
             if node.filter.refuses(words) {
                 return Some(&node.filter);
@@ -204,6 +215,12 @@ impl Filter {
     fn blame(&self) -> DeniedBy {
         DeniedBy::Filter { tag: self.tag }
     }
+}
+
+/// Programs as one function, the first one first. One is as fast by itself.
+fn chain<'f>(filters: impl Iterator<Item = &'f Filter>) -> Option<Box<Chain>> {
+    let programs: Vec<_> = filters.map(|filter| filter.program.clone()).collect();
+    if programs.len() > 1 { Chain::new(&programs).map(Box::new) } else { None }
 }
 
 impl Node {

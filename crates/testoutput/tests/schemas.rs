@@ -1,6 +1,6 @@
 //! What commands write for scripts is what `docs/schemas` says of it, and no more.
 //!
-//! `UPDATE_DOCS=1 cargo test --workspace --test schemas` writes the schemas anew.
+//! `cargo build && UPDATE_DOCS=1 cargo test -p ringwarden-testoutput --test schemas` writes the schemas anew.
 
 #[path = "../../cli/tests/launch/mod.rs"]
 mod launch;

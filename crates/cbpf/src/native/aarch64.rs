@@ -54,7 +54,6 @@ const FMOV_TO_CELL: u32 = 0x1e27_0000;
 const FMOV_FROM_CELL: u32 = 0x1e26_0000;
 const B: u32 = 0x1400_0000;
 const B_COND: u32 = 0x5400_0000;
-const CBZ: u32 = 0x3400_0000;
 const CBNZ: u32 = 0x3500_0000;
 const RET: u32 = 0xd65f_03c0;
 
@@ -67,7 +66,7 @@ const HIGHER_OR_SAME: u32 = 2;
 /// What takes the most: a comparison with a large constant, and where either outcome leads to.
 const MOST_AN_INSTRUCTION: usize = 5;
 /// So every conditional branch, which has 19 bits for its distance in instructions, sign included, reaches: it leads to
-/// somewhere in the same program.
+/// somewhere in the same program, or to what follows that.
 const _: () = assert!(MOST_AN_INSTRUCTION * BPF_MAXINSNS < 1 << 18);
 
 pub(super) struct Aarch64;
@@ -145,9 +144,8 @@ fn instruction(code: &mut Backwards, place: usize, op: Op, end: End) {
             }
             End::Refusal { number, next } => {
                 Aarch64::give(code, number);
-                // The next program may be further away than conditions reach: one leads over a jump.
-                let over = code.measure(|code| jump(code, next));
-                put(code, CBZ | (over as u32 / 4 + 1) << 5 | A);
+                let over = instructions(code, next);
+                put(code, CBNZ | (over + 1) << 5 | A);
             }
         },
         Op::Tax => copy(code, X, A),

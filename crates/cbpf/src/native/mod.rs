@@ -2,13 +2,15 @@
 //!
 //! Programs from sources that are not trusted may be run in this way, for these reasons:
 //!
-//! - The code is made of a *checked* program, instruction by instruction, and can do no more than that:
-//!   it jumps forwards only, to beginnings of instructions, and its last one returns, so that it ends.
+//! - The code is made of *checked* programs, instruction by instruction, and can do no more than they:
+//!   it jumps forwards only, to beginnings of instructions, and the last one of a program returns or, in a chain, goes
+//!   on to the next program, behind the last of which it returns. So it ends.
 //! - The only memory that it reads are words of the context, each at a distance that the check has found to be
 //!   inside and that stands in the code. No address depends on a value, so that nothing else is
 //!   read speculatively either.
 //! - It writes no memory and has no stack: A, X and the sixteen cells are registers that callers
-//!   do not expect to be kept. It calls nothing.
+//!   do not expect to be kept. It calls nothing. Each program begins with an A and an X of 0; what cells hold then, a caller
+//!   of ours or an earlier program of a chain has left there, and the check sees to it that none is read before it was written.
 //! - The pages are writable first and executable then, never both ([`memory`]).
 //!
 //! A program chooses its constants, and they stand in the code as they are (they are not *blinded*). What they would
@@ -17,11 +19,13 @@
 //! A process that holds other people's data, and may have other holes, should know that it has such pages; that
 //! is one of the reasons why this is to be asked for ([`Machine::Native`](crate::Machine::Native)).
 //!
-//! That the code does what the interpreter does, random programs say (`check_machines` among the crate's properties).
+//! That the code does what the interpreter does, random programs say (`check_machines` and `check_chain` among the crate's properties).
 
 #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
 mod aarch64;
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
 mod backwards;
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
 mod emit;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod memory;

@@ -158,7 +158,7 @@ impl Stage {
     }
 
     /// Where that program is for everybody: a link to it, which no test may change, or a copy where the folder is of another
-    /// file system. Programs are large, and tests many.
+    /// file system or the kernel lets nobody link what is not theirs. Programs are large, and tests many.
     fn placed(&self, binary: &Path) -> PathBuf {
         let to = self.folder.path().join(binary.file_name().expect("a file"));
         match fs::hard_link(binary, &to) {
