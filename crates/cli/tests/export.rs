@@ -169,8 +169,10 @@ fn what_a_lane_cannot_hold_or_a_profile_cannot_say_is_refused() {
         (
             &["--from", "profile.json", "conditional.toml"][..],
             1,
-            "`socket = family == AF_UNIX` at conditional.toml:5; if all kernels are newer, say so by `--kernel 7.0`",
+            "`socket = family == AF_UNIX` at conditional.toml:5; if no kernel is older than that, say so by `--kernel 7.0`",
         ),
+        // Which kernels before 7.2 show no filter.
+        (&["--from", "profile.json", "@net-client"], 1, "say so by `--kernel 7.2`"),
         (&["--from", "profile.json", "--lane", "restricted", "conditional.toml"], 1, "at conditional.toml:5"),
         (&["--from", "profile.json", "--kernel", "7.0", "@net-client"], 2, "connect"),
         (

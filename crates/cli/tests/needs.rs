@@ -228,3 +228,43 @@ fn a_root_that_may_not_trace_is_warned_of_programs_that_give_up_their_user() {
         assert_eq!(said.contains("drop the user first"), run_warns, "{dropped:?}: {said}");
     }
 }
+
+/// Its numbers are other processes', whose memory the guard would write to and whom it would kill.
+#[test]
+fn the_proc_of_another_pid_namespace_is_refused() {
+    if !is_root() {
+        return skip("a namespace of PIDs: not root");
+    }
+    let stage = Stage::new();
+    let within = |mut command: Command, mounts: &str| {
+        let program = command.get_program().to_owned();
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        command = stage.native("unshare");
+        command.args(["-pfm", "--kill-child", "sh", "-c"]).arg(format!("{mounts} exec \"$@\"")).arg("sh");
+        command.arg(program).args(arguments);
+        finish(command)
+    };
+    for (mounts, fault) in [
+        (
+            "",
+            "/proc, which tells of processes by their numbers, and leads to their memory, is that of another namespace of PIDs",
+        ),
+        (
+            "mount -t tmpfs none /proc;",
+            "/proc, which tells of processes by their numbers, and leads to their memory, is not mounted",
+        ),
+    ] {
+        for lane in ["restricted", "guard"] {
+            let output = within(Stage::new().with_backend(lane).guarded(LOOKS_AT_REQUESTS, "true"), mounts);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(125), "{lane}: {said}");
+            assert!(said.contains(fault) && said.contains("mount -t proc proc /proc"), "{lane}: {said}");
+        }
+        let mut doctor = stage.native(stage.ringwarden());
+        doctor.arg("doctor");
+        let said = String::from_utf8(within(doctor, mounts).stdout).expect("text");
+        assert!(said.contains(fault) && said.contains("mount -t proc proc /proc"), "{said}");
+    }
+    let output = within(stage.guarded(LOOKS_AT_REQUESTS, "true"), "mount -t proc proc /proc;");
+    assert!(output.status.success(), "{output:?}");
+}

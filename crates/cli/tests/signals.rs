@@ -324,6 +324,22 @@ fn a_stopped_program_stops_its_stand_in() {
     }
 }
 
+/// Its stand-in has stopped with it, and hears of nothing until it is continued, too.
+#[test]
+fn a_stopped_program_that_somebody_continues_directly_comes_to_its_end() {
+    const SCRIPT: &str = "(until grep -q '^State:.T' /proc/$$/status; do :; done; $0; kill -CONT $$) &
+        kill -STOP $$; wait; exit 7";
+    for stage in stages() {
+        // Its descendants are not stopped, and have rings.
+        let nops = format!("{} 3", stage.example("nops").display());
+        for between in ["true", "sleep 0.2", &nops].repeat(3) {
+            let mut command = stage.guarded(POLICY, "sh");
+            command.args(["-c", &SCRIPT.replace("$0", between)]).process_group(0);
+            assert_eq!(finish(command).status.code(), Some(7), "{between}");
+        }
+    }
+}
+
 /// It cannot be caught, so that the guard has to see it.
 #[test]
 fn sigstop_to_the_watchdog_stops_the_program() {

@@ -15,6 +15,11 @@ pub(crate) fn check_needs(when: When) -> Result<(), Error> {
     }
 }
 
+/// Whether processes can be told by their numbers here.
+pub(crate) fn check_proc() -> Result<(), Error> {
+    needs::missing_proc().map_or(Ok(()), |missing| Err(Error::Missing(vec![missing])))
+}
+
 /// The program's arguments and name, where this process can start it and wait for it.
 pub(crate) fn command(argv: &[impl AsRef<OsStr>]) -> Result<(Argv, String), Error> {
     wait::available().map_err(|(call, error)| Error::NoWait { call, error })?;

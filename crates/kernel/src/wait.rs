@@ -1,7 +1,7 @@
 //! Waiting for a program as its stand-in: signals go on to it, its status comes back.
 
 use ringwarden_launch::wait::{self, State, Stop};
-use ringwarden_launch::{Bond, StandIn, Status, stop_like};
+use ringwarden_launch::{Bond, StandIn, Status};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -49,7 +49,7 @@ pub(crate) fn wait_for(program: Pid, bond: Option<&Bond>) -> Result<Option<Statu
                 && let Ok(Some(Stop::Stopped(signal))) = wait::stop(program)
                 && state.as_ref().is_none_or(State::is_stopped)
             {
-                stop_like(signal);
+                stand_in.stop_like(signal, state.as_ref(), None);
             }
         }
         if let Some(bond) = bond {

@@ -39,6 +39,8 @@ mod status;
 mod stop;
 pub mod tree;
 pub mod wait;
+#[allow(unsafe_code)] // fork
+mod waker;
 
 pub use argv::{Argv, ArgvError};
 pub use companion::{Bond, Companion};

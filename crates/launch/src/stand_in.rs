@@ -1,6 +1,9 @@
 //! The process that the user started, as the one that gets the program's signals.
 
 use crate::signal::{Arrivals, Signal};
+use crate::stop::stop_like;
+use crate::wait::State;
+use crate::waker::Waker;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -21,8 +24,8 @@ pub struct StandIn {
     standard: Arrivals,
     /// Waits for room in the program's queue, and all later ones of its kind with it.
     delayed: Option<Signal>,
-    /// A process whose SIGCONT is for us and not for the program.
-    waker: Option<Pid>,
+    /// Processes whose SIGCONT is for us and not for the program: one of the caller's, and one of ours.
+    wakers: [Option<Pid>; 2],
 }
 
 impl std::fmt::Debug for Signal {
@@ -38,7 +41,12 @@ impl StandIn {
     /// # Errors
     /// Those of `signalfd(2)`.
     pub fn new(waker: Option<Pid>) -> Result<Self, Errno> {
-        Ok(Self { arrivals: Arrivals::all()?, standard: Arrivals::of_standard()?, delayed: None, waker })
+        Ok(Self {
+            arrivals: Arrivals::all()?,
+            standard: Arrivals::of_standard()?,
+            delayed: None,
+            wakers: [waker, None],
+        })
     }
 
     /// What to poll for.
@@ -71,6 +79,18 @@ impl StandIn {
         child_changed
     }
 
+    /// Stops the calling process as [`stop_like`] does, where `program` was stopped by that signal. It is continued with the
+    /// program, whoever continues that, and when something can be read from `asked`: then it does not stop again while the
+    /// program is stopped for the same reason.
+    ///
+    /// A child of its own sees to that, for as long as it is stopped. Where there cannot be one, or `/proc` hides the program,
+    /// it stays stopped until somebody continues it.
+    pub fn stop_like(&mut self, signal: i32, program: Option<&State>, asked: Option<BorrowedFd<'_>>) {
+        let waker = program.and_then(|program| Waker::start(program, asked));
+        self.wakers[1] = waker.as_ref().map(Waker::pid);
+        stop_like(signal);
+    }
+
     /// The next one, for a caller who decides alone what becomes of it.
     pub fn next_signal(&mut self) -> Option<Signal> {
         self.delayed.take().or_else(|| self.arrived())
@@ -85,8 +105,9 @@ impl StandIn {
     fn arrived(&self) -> Option<Signal> {
         loop {
             let signal = self.open().next()?;
+            let wakers = self.wakers.iter().flatten();
             let woken =
-                signal.number() == libc::SIGCONT && self.waker.is_some_and(|waker| signal.is_from(waker));
+                signal.number() == libc::SIGCONT && wakers.into_iter().any(|&waker| signal.is_from(waker));
             if !woken {
                 return Some(signal);
             }

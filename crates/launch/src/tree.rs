@@ -16,6 +16,18 @@ pub fn adopt_orphans() {
     let _ = set_child_subreaper(Some(getpid()));
 }
 
+/// Whether `/proc` is that of the namespace of PIDs which the calling process is in. In another one its numbers are other
+/// processes'.
+///
+/// # Errors
+/// `ENOENT` where it is missing, or something else is mounted there; `ESRCH` where it is that of another namespace.
+pub fn proc_is_ours() -> Result<(), Errno> {
+    let found = rustix::fs::readlink("/proc/self", Vec::new());
+    let number = found.map_err(|_| Errno::NOENT)?;
+    let own = getpid().as_raw_nonzero().to_string();
+    if number.as_bytes() == own.as_bytes() { Ok(()) } else { Err(Errno::SRCH) }
+}
+
 /// The children of the calling process, the dead included.
 ///
 /// Opened once and read again and again: without descriptors, which a hostile program can bring about
@@ -27,8 +39,9 @@ impl Children {
     /// Those of the calling thread, who must be the main one: orphans become its.
     ///
     /// # Errors
-    /// `ENOENT` on a kernel that was built without `CONFIG_PROC_CHILDREN`.
+    /// `ENOENT` on a kernel that was built without `CONFIG_PROC_CHILDREN`, and those of [`proc_is_ours`].
     pub fn open() -> Result<Self, Errno> {
+        proc_is_ours()?;
         let file = File::open("/proc/thread-self/children");
         file.map(Self).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))
     }

@@ -37,9 +37,8 @@ impl State {
         let mut text = [0; 256];
         let read = self.0.read_at(&mut text, 0).unwrap_or_default();
         // Its name, in parentheses, may hold anything, and is at most 64 bytes long.
-        String::from_utf8_lossy(&text[..read])
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('T'))
+        let name_ends = text[..read].windows(2).rposition(|pair| pair == b") ");
+        name_ends.is_some_and(|end| text.get(end + 2) == Some(&b'T'))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Which lane a policy fits.
 
+use crate::kernels;
 use crate::rule::Rule;
 use ringwarden::guard::SPLITS_RINGS;
 use ringwarden::policy::{Field, Policy, RuleOrigin};
-use ringwarden::uapi::KernelModel;
 use ringwarden::{Beyond, Enforcement};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -45,9 +45,7 @@ impl Fit {
         let because = because(&beyond);
         let beyond = beyond.iter().map(|beyond| beyond.operation().to_string()).collect();
         let lane = if because.is_none() { "restricted" } else { "split" };
-        let holds = |model: &KernelModel| Enforcement::new(layers, *model).is_ok();
-        let mut models = KernelModel::ALL.into_iter().filter(|&model| model >= KernelModel::V7_0);
-        let filters = models.find(holds).map(|model| model.to_string());
+        let filters = kernels::first_to_hold(layers).map(|model| model.to_string());
         let mut guard: Vec<_> =
             layers.iter().flat_map(Policy::rules_of_the_guard).map(GuardsOwn::new).collect();
         guard.dedup_by(|next, before| next.rule.at == before.rule.at);

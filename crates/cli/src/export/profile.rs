@@ -177,9 +177,14 @@ impl Options {
                 (denies, outright(Opcode::MSG_RING) == Some(true))
             }
             (Err(beyond), None) => {
+                let since = layers::parse(policies).ok().and_then(|layers| kernels::first_to_hold(&layers));
+                let say = since.map_or_else(String::new, |since| {
+                    format!(" if no kernel is older than that, say so by `--kernel {since}`;")
+                });
                 let told = format!(
-                    "before Linux 7.0 the agent cannot hold this: {beyond}; if all kernels are newer, say so by `--kernel \
-                     7.0`; with `ringwarden run` in the container, {ANY_POLICY}"
+                    "before Linux {} the agent cannot hold this: {beyond};{say} with `ringwarden run` in the container, \
+                     {ANY_POLICY}",
+                    since.unwrap_or(KernelModel::V7_0)
                 );
                 return Err(NoProfile(told, BEYOND));
             }

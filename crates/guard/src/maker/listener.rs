@@ -7,7 +7,7 @@ use super::session::{Held, Session};
 use super::watch::Watch;
 use crate::error::Error;
 use crate::kernel_ring::KernelRing;
-use crate::preconditions::check_yama;
+use crate::preconditions::{check_proc, check_yama};
 use crate::program::profile::{Distrust, Profile};
 use crate::rlimits::raise_open_files;
 use crate::seccomp::Listener;
@@ -60,10 +60,11 @@ impl Maker {
     /// have a single thread, or others that have nothing to do with rings.
     ///
     /// # Errors
-    /// [`Error::Yama`], [`Error::NoIoUring`], [`Error::Confine`] and [`Error::Start`] before any call was answered;
+    /// [`Error::Missing`], [`Error::Yama`], [`Error::NoIoUring`], [`Error::Confine`] and [`Error::Start`] before any call was answered;
     /// [`Error::Died`] afterwards.
     pub fn serve(self, listener: OwnedFd, profile: Option<&Profile>) -> Result<(), Error> {
         let error = |error: Errno| Error::Start(error.into());
+        check_proc()?;
         check_yama()?;
         let Self { operations, mut calls, filters, audit, ledger, groups, .. } = self;
         if ledger.is_some() {

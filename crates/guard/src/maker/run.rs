@@ -16,7 +16,7 @@ use ringwarden_filter::{CallRules, FilterSet, OperationRules};
 use ringwarden_kernel::Confinement;
 use ringwarden_launch::tree::{self, Children};
 use ringwarden_launch::wait::{self, State, Stop};
-use ringwarden_launch::{Bond, HeldSignals, StandIn, Status, stop_like};
+use ringwarden_launch::{Bond, HeldSignals, StandIn, Status};
 use ringwarden_uapi::Opcode;
 use ringwarden_uapi::ring::SetupFlags;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -245,7 +245,8 @@ impl Maker {
                 if let Some(Ok(Some(Stop::Stopped(signal)))) = stop
                     && state.as_ref().is_none_or(State::is_stopped)
                 {
-                    stop_like(signal);
+                    // Its descendants run on, and may want rings.
+                    stand_in.stop_like(signal, state.as_ref(), Some(session.listener.as_fd()));
                 }
             }
         }

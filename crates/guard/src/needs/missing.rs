@@ -1,6 +1,6 @@
 //! Something that cannot be had, whose doing that is, and what helps.
 
-use super::{Need, says_unknown};
+use super::{Need, PROC, says_unknown};
 use ringwarden_trial::TrialError;
 use ringwarden_uapi::arch::SYMBOLS;
 use rustix::io::Errno;
@@ -34,6 +34,10 @@ pub enum Culprit {
     Sysctl(u8),
     /// Another supervisor has this process already, and the kernel allows one.
     Supervisor,
+    /// Nothing is mounted there, or something else.
+    Mount,
+    /// The limit of open files, RLIMIT_NOFILE.
+    OpenFiles,
     /// Neither; a security module, say.
     Unknown,
 }
@@ -63,6 +67,11 @@ impl Missing {
             }
             Culprit::Sysctl(_) => "set kernel.io_uring_disabled to 0".into(),
             Culprit::Supervisor => "start Ringwarden outside of it".into(),
+            Culprit::OpenFiles => "raise the limit of open files: `ulimit -n`".into(),
+            Culprit::Mount => {
+                "mount that of this namespace of PIDs: `mount -t proc proc /proc`, or `unshare --mount-proc`"
+                    .into()
+            }
             Culprit::Unknown => format!("find out what refuses `{name}`: a security module, perhaps"),
         }
     }
@@ -120,6 +129,10 @@ impl fmt::Display for Missing {
             (Culprit::SeccompOrKernel, error) => {
                 write!(f, "is forbidden by a seccomp filter, or not in this kernel ({error})")
             }
+            (Culprit::Mount, TrialError::Failed(Errno::SRCH)) => {
+                f.write_str("is that of another namespace of PIDs")
+            }
+            (Culprit::Mount, error) => write!(f, "is not mounted ({error})"),
             (Culprit::Sysctl(value), _) => write!(f, "is forbidden by kernel.io_uring_disabled = {value}"),
             (_, error) => write!(f, "fails ({error})"),
         }
@@ -128,6 +141,9 @@ impl fmt::Display for Missing {
 
 impl Culprit {
     fn of(need: &Need, error: TrialError) -> Self {
+        if need.name == PROC {
+            return Self::Mount;
+        }
         match error {
             TrialError::Failed(Errno::BUSY) if need.name == "seccomp" => return Self::Supervisor,
             TrialError::Failed(Errno::PERM) if need.name == "io_uring_setup" => {
@@ -135,6 +151,7 @@ impl Culprit {
                     return Self::Sysctl(value);
                 }
             }
+            TrialError::Failed(Errno::MFILE) => return Self::OpenFiles,
             TrialError::Killed(libc::SIGSYS) => return Self::Seccomp,
             _ => {}
         }

@@ -19,6 +19,7 @@ pub use missing::{Culprit, Missing, remedy};
 pub use privilege::Confined;
 
 use attempt::{Answer, Attempt};
+use ringwarden_launch::tree;
 use ringwarden_trial::{TrialError, series};
 use rustix::io::Errno;
 
@@ -79,6 +80,8 @@ const fn fails(errno: i32) -> Answer {
 
 /// A flag of `io_uring_setup`, and what it takes beyond that call.
 const OWN_MEMORY: &str = "IORING_SETUP_NO_MMAP";
+/// That of the namespace of PIDs that the guard is in: numbers of another are other processes'.
+const PROC: &str = "/proc";
 /// A descriptor that is none.
 const NONE: u64 = u64::MAX;
 /// A process that does not exist: larger than any number that the kernel gives.
@@ -157,6 +160,11 @@ const NEEDS: &[Need] = &[
     call("pwrite64", libc::SYS_pwrite64, [NONE, 0, 0, 0, 0, 0], fails(libc::EBADF),
         "writes results into the program's memory, by `/proc/PID/mem`"),
     Need {
+        name: PROC, number: None, when: When::Always, since: "",
+        purpose: "tells of processes by their numbers, and leads to their memory",
+        attempt: Attempt::OwnProc,
+    },
+    Need {
         name: OWN_MEMORY, number: None, when: When::Split, since: "6.10",
         purpose: "makes rings in memory of the guard's own, of any pages",
         attempt: Attempt::RingInOwnMemory,
@@ -194,6 +202,10 @@ pub fn missing(when: When) -> Vec<Missing> {
         // Then it goes without saying.
         missing.retain(|missing| missing.need.name != OWN_MEMORY);
     }
+    if missing.iter().any(|missing| missing.need.name == PROC) {
+        // Without it there are none of its files.
+        missing.retain(|missing| missing.need.name == PROC || !missing.need.name.starts_with(PROC));
+    }
     // What stands before everything else is told first.
     missing.sort_by_key(|missing| missing.by != Culprit::Supervisor);
     if missing.first().is_some_and(|first| first.by == Culprit::Supervisor) {
@@ -201,6 +213,13 @@ pub fn missing(when: When) -> Vec<Missing> {
         missing.truncate(1);
     }
     missing
+}
+
+/// Whether `/proc` is there, and that of this process's namespace of PIDs.
+pub(crate) fn missing_proc() -> Option<Missing> {
+    let need = NEEDS.iter().find(|need| need.name == PROC)?;
+    let error = tree::proc_is_ours().err()?;
+    Some(Missing::new(need, TrialError::Failed(error)))
 }
 
 /// Whether an error is the kernel's way to say that it has no such call.

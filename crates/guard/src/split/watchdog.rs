@@ -4,7 +4,7 @@ use crate::error::{Error, not_executed, not_started};
 use crate::split::report::Report;
 use ringwarden_launch::tree::Children;
 use ringwarden_launch::wait::State;
-use ringwarden_launch::{HeldSignals, Signal, StandIn, Status, stop_like};
+use ringwarden_launch::{HeldSignals, Signal, StandIn, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -103,7 +103,9 @@ impl Watch<'_> {
             } else if let Some(signal) = self.stopped.take()
                 && self.is_still_stopped()
             {
-                stop_like(signal);
+                // That the program runs on may be told too early, and that it has ended nobody would read.
+                let program = self.program.as_ref().and_then(|(_, state)| state.as_ref());
+                self.stand_in.stop_like(signal, program, None);
             }
         }
     }
