@@ -105,10 +105,8 @@ impl StandIn {
     fn arrived(&self) -> Option<Signal> {
         loop {
             let signal = self.open().next()?;
-            let wakers = self.wakers.iter().flatten();
-            let woken =
-                signal.number() == libc::SIGCONT && wakers.into_iter().any(|&waker| signal.is_from(waker));
-            if !woken {
+            let mut wakers = self.wakers.iter().flatten();
+            if signal.number() != libc::SIGCONT || !wakers.any(|&waker| signal.is_from(waker)) {
                 return Some(signal);
             }
         }

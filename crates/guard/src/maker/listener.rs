@@ -60,8 +60,8 @@ impl Maker {
     /// have a single thread, or others that have nothing to do with rings.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Yama`], [`Error::NoIoUring`], [`Error::Confine`] and [`Error::Start`] before any call was answered;
-    /// [`Error::Died`] afterwards.
+    /// [`Error::Missing`], [`Error::Yama`], [`Error::NoIoUring`], [`Error::Confine`] and [`Error::Start`] before any call was
+    /// answered; [`Error::Died`] afterwards.
     pub fn serve(self, listener: OwnedFd, profile: Option<&Profile>) -> Result<(), Error> {
         let error = |error: Errno| Error::Start(error.into());
         check_proc()?;

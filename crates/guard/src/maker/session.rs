@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 /// What rings are held to, and how the kernel is told.
 #[derive(Debug)]
@@ -180,13 +181,13 @@ impl Session {
         let _ = rustix::io::read(&self.untidy, &mut count);
     }
 
-    /// Kills each process that has held up a call of its own for seconds. Called once a second.
+    /// Kills each process that has held up a call of its own for seconds. Called once a second, or so `late`.
     ///
     /// # Errors
     /// `ETIMEDOUT` when too many hang.
-    pub(super) fn end_overdue(&self) -> Result<(), Errno> {
+    pub(super) fn end_overdue(&self, late: Duration) -> Result<(), Errno> {
         // Nothing is locked while a program is waited for.
-        end_overdue(self, &self.freezers, || false)
+        end_overdue(self, &self.freezers, late, || false)
     }
 
     /// Tells of a refused call before the program hears of it.

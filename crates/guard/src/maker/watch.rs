@@ -95,9 +95,9 @@ impl Watch {
             }
             _ => {}
         }
-        if Instant::now() >= self.second {
+        if let Some(late) = Instant::now().checked_duration_since(self.second) {
             self.second = Instant::now() + SECOND;
-            self.session.end_overdue()?;
+            self.session.end_overdue(late)?;
             if self.session.turns().is_vacant() {
                 self.server.start_thread()?;
             }

@@ -3,15 +3,16 @@
 use crate::program::frozen::Freezers;
 use crate::program::proc;
 use crate::serve::Serve;
-use crate::serve::deadline::Overdue;
+use crate::serve::deadline::{Overdue, weight};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
 use std::path::Path;
+use std::time::Duration;
 
 /// Serving threads that may hang at a time, in memory of processes that have been killed already, or in
 /// threads that cannot run.
 const MOST_HANGING: usize = 64;
-/// Called once a second: kills each process that holds up a call of its own. The thread that serves it may hang
+/// Called once a second, or so `late`: kills each process that holds up a call of its own. The thread that serves it may hang
 /// on, which is no matter as long as it holds up nobody else, and not all there are.
 ///
 /// # Errors
@@ -19,11 +20,12 @@ const MOST_HANGING: usize = 64;
 pub(crate) fn end_overdue(
     serves: &impl Serve,
     freezers: &Freezers,
+    late: Duration,
     is_held_up: impl Fn() -> bool,
 ) -> Result<(), Errno> {
     let deadlines = serves.turns().deadlines();
     for deadline in &deadlines {
-        let Some(Overdue { id, tid, times }) = deadline.overdue() else { continue };
+        let Some(Overdue { id, tid, times }) = deadline.overdue(weight(late)) else { continue };
         // Injections begin with an answer, but who is traced cannot vanish.
         let is_there = serves.listener().is_valid(id) || is_traced_here(tid);
         if is_there && freezers.cannot_run(tid) {

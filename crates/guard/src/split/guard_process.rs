@@ -193,9 +193,9 @@ fn watch(
                 let _ = rustix::io::write(reports, &Report::Executed.to_bytes());
             }
         }
-        if now >= second {
+        if let Some(late) = now.checked_duration_since(second) {
             second = now + SECOND;
-            supervisor.end_overdue().map_err(raw)?;
+            supervisor.end_overdue(late).map_err(raw)?;
             supervisor.sweep();
             if status.is_none() {
                 job.iter_mut().for_each(Job::look_after_watchdog);

@@ -53,8 +53,8 @@ pub(crate) fn argument(argument: Argument, file: &Path, asked: &Path, escapes: b
     let mut attempts = Attempts::default();
     let pulse = Pulse::limited(asked)?;
     let child = fork(|| if escapes { escape(argument, file, asked) } else { read(argument, memory(file)?) })?;
-    // 10 s are what the documentation grants.
-    let status = wait(child, Duration::from_secs(12))?;
+    // 40 s are what the documentation grants, on a machine that is busy.
+    let status = wait(child, Duration::from_secs(45))?;
     attempts.record("ended in time", status.ok_or_else(|| io::ErrorKind::TimedOut.into()));
     pulse.stop(&mut attempts)?;
     Ok(attempts)

@@ -369,7 +369,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// `ETIMEDOUT`: somebody holds what all calls need, and does not let go.
-    pub(crate) fn end_overdue(&self) -> Result<(), Errno> {
+    pub(crate) fn end_overdue(&self, late: Duration) -> Result<(), Errno> {
         const LOOK: Duration = Duration::from_millis(1);
         let is_held_up = || {
             (0..100).all(|_| {
@@ -380,7 +380,7 @@ impl Supervisor {
                 held
             })
         };
-        end_overdue(self, &self.freezers, is_held_up)
+        end_overdue(self, &self.freezers, late, is_held_up)
     }
 
     /// Forgets what is gone, once a second.
