@@ -22,8 +22,12 @@ impl Freezers {
     /// Whether `tid` waits for nothing of its own: its control group is frozen, or it is to run and no
     /// processor takes it.
     pub(crate) fn cannot_run(&self, tid: Pid) -> bool {
-        let file = |name| proc::text(tid, name).unwrap_or_default();
-        is_runnable(&file("stat")) || file("cgroup").lines().any(|line| self.is_frozen(line))
+        is_runnable(&proc::text(tid, "stat").unwrap_or_default()) || self.freeze(tid)
+    }
+
+    /// Whether its control group is frozen.
+    pub(crate) fn freeze(&self, tid: Pid) -> bool {
+        proc::text(tid, "cgroup").unwrap_or_default().lines().any(|line| self.is_frozen(line))
     }
 
     /// Whether the group that a line of `/proc/PID/cgroup` names is frozen, or one above it.

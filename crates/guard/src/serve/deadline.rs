@@ -99,7 +99,23 @@ impl Deadline {
         result
     }
 
+    /// The notification that is being served, if it was at the last tick, too.
+    pub(crate) fn lasting(&self) -> Option<(u64, Pid)> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.notification.filter(|_| seen.notification == self.current())
+    }
+
+    fn current(&self) -> Option<(u64, Pid)> {
+        let tid = Pid::from_raw(self.tid.load(Ordering::Acquire));
+        tid.map(|tid| (self.id.load(Ordering::Relaxed), tid))
+    }
+
     /// What goes on now is not the program's doing: its time counts from here.
+    pub(crate) fn begin_anew(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).ticks = 0;
+    }
+
+    /// It has been named for what is not its doing: its time counts from here.
     pub(crate) fn excuse(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.ticks = 0;
@@ -116,8 +132,7 @@ impl Deadline {
     pub(crate) fn overdue(&self, weight: u32) -> Option<Overdue> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // The two may be of different notifications, but not at every tick: no number comes twice.
-        let tid = Pid::from_raw(self.tid.load(Ordering::Acquire));
-        let notification = tid.map(|tid| (self.id.load(Ordering::Relaxed), tid));
+        let notification = self.current();
         if notification != seen.notification {
             *seen = Seen { notification, ..Seen::default() };
         }
@@ -157,7 +172,20 @@ mod tests {
         deadline.excuse();
         assert!(deadline.is_stuck());
         assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "excused");
+        deadline.begin_anew();
+        assert_eq!(ticks(&deadline, TICKS - 1), vec![None; TICKS as usize - 1], "begun anew");
         assert_eq!(deadline.overdue(WHOLE), Some(Overdue { id: 7, tid: tid(1), times: 1 }));
+    }
+
+    #[test]
+    fn what_lasts_was_served_at_the_last_tick() {
+        let deadline = Deadline::new();
+        deadline.serving(7, tid(1));
+        assert_eq!(deadline.lasting(), None);
+        assert_eq!(deadline.overdue(WHOLE), None);
+        assert_eq!(deadline.lasting(), Some((7, tid(1))));
+        deadline.serving(8, tid(1));
+        assert_eq!(deadline.lasting(), None);
     }
 
     #[test]

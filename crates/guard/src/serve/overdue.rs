@@ -25,16 +25,21 @@ pub(crate) fn end_overdue(
 ) -> Result<(), Errno> {
     let deadlines = serves.turns().deadlines();
     for deadline in &deadlines {
-        let Some(Overdue { id, tid, times }) = deadline.overdue(weight(late)) else { continue };
         // Injections begin with an answer, but who is traced cannot vanish.
-        let is_there = serves.listener().is_valid(id) || is_traced_here(tid);
-        if is_there && freezers.cannot_run(tid) {
+        let is_there = |id, tid| serves.listener().is_valid(id) || is_traced_here(tid);
+        if deadline.lasting().is_some_and(|(id, tid)| is_there(id, tid) && freezers.freeze(tid)) {
+            // Were that asked at the end alone, who is thawed shortly before had hardly any time.
+            deadline.begin_anew();
+            continue;
+        }
+        let Some(Overdue { id, tid, times }) = deadline.overdue(weight(late)) else { continue };
+        if is_there(id, tid) && freezers.cannot_run(tid) {
             deadline.excuse();
         } else if times == 0 {
             if let Some(process) = deadline.caller(id) {
                 // Its thread may have vanished, by another's exec.
                 let _ = pidfd_send_signal(process, Signal::KILL);
-            } else if is_there {
+            } else if is_there(id, tid) {
                 // A signal to any thread's number reaches its process, SIGKILL all of it.
                 let _ = kill_process(tid, Signal::KILL);
             }
