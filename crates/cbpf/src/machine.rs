@@ -12,7 +12,8 @@ pub enum Machine {
     Decoded,
     /// Code of the processor, of which x86-64 and aarch64 are known. It takes the crate's feature `jit`, a page of
     /// memory for each program or for some that are made [together](crate::Program::all_with_machine), one more for each
-    /// [`Chain`](crate::Chain), no more than 4096 in a process, and a process that may make memory executable; where one of them is missing it is [`Decoded`](Self::Decoded) that runs.
+    /// [`Chain`](crate::Chain), no more than 4096 in a process, and a process that may make memory executable; where one
+    /// of them is missing it is [`Decoded`](Self::Decoded) that runs.
     ///
     /// It is safe for any program that the check accepts: see the crate's module `native` for the reasons.
     Native,

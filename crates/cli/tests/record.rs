@@ -1,5 +1,7 @@
 //! What takes programs that may be missing says so, and starts nothing.
 
+mod launch;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,10 +11,7 @@ use std::process::{Command, Output};
 fn alone(folder: &Path, arguments: &[&str]) -> Output {
     let program = folder.join("ringwarden");
     if !program.exists() {
-        // Not `fs::copy`: what another test forks meanwhile would hold the copy open for writing (ETXTBSY).
-        let copied =
-            Command::new("cp").arg(env!("CARGO_BIN_EXE_ringwarden")).arg(&program).status().expect("cp");
-        assert!(copied.success());
+        launch::copy(Path::new(env!("CARGO_BIN_EXE_ringwarden")), &program);
     }
     Command::new(program)
         .current_dir(folder)

@@ -88,7 +88,7 @@ impl Stack {
     /// Puts a filter on top. Whenever there are as many without a chain as with one, all of them become one: so none is made
     /// code more than twice, on the average.
     pub(crate) fn push(&mut self, filter: Filter) {
-        let (older, unchained) = self.newest.as_ref().map_or((0, 0), |node| (node.count, node.unchained));
+        let (older, unchained) = self.counts();
         let is_due = filter.program.machine() == Machine::Native && 2 * (unchained + 1) > older;
         let chain = if is_due { chain(std::iter::once(&filter).chain(self.filters())) } else { None };
         self.put(filter, chain);
@@ -110,10 +110,15 @@ impl Stack {
         let instructions = filter.program.insns().len();
         self.instructions += instructions;
         HELD.fetch_add(instructions, Ordering::Relaxed);
-        let older = self.newest.take();
-        let (count, unchained) = older.as_ref().map_or((0, 0), |node| (node.count, node.unchained));
+        let (count, unchained) = self.counts();
         let unchained = if chain.is_some() { 0 } else { unchained + 1 };
+        let older = self.newest.take();
         self.newest = Some(Arc::new(Node { filter, older, chain, count: count + 1, unchained }));
+    }
+
+    /// How many filters there are, and how many of them come before the first that has a chain.
+    fn counts(&self) -> (usize, usize) {
+        self.newest.as_ref().map_or((0, 0), |node| (node.count, node.unchained))
     }
 
     /// Puts the sentinel at the bottom, unless there are filters: deny-rest fills only empty slots.

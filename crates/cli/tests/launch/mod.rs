@@ -177,7 +177,8 @@ impl Stage {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// A copy of a program, which can be executed at once.
+pub(crate) fn copy(from: &Path, to: &Path) {
     // Not `fs::copy`: a process that another test forks meanwhile would hold the copy open for writing, and it could not be
     // executed (ETXTBSY).
     let copied = Command::new("cp").arg(from).arg(to).status().expect("cp");
