@@ -7,15 +7,18 @@
 use crate::drained::{Allowed, Refusal};
 use perf_event::data::Record;
 use std::collections::HashMap;
-use std::time::SystemTime;
 
 /// A name with zeros behind it (`TASK_COMM_LEN`).
 pub(crate) type Comm = [u8; 16];
 
+/// A request with its time on the monotonic clock, in nanoseconds.
+pub(crate) type Timed<T> = (u64, T);
+
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     known: HashMap<i32, Comm>,
-    told: Vec<(SystemTime, Told)>,
+    /// With the time, as in [`Timed`].
+    told: Vec<(u64, Told)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +31,7 @@ enum Told {
 
 impl Names {
     /// Takes in a record, if it is about that.
-    pub(crate) fn hear(&mut self, time: SystemTime, record: &Record<'_>) {
+    pub(crate) fn hear(&mut self, time: u64, record: &Record<'_>) {
         let told = match record {
             Record::Comm(named) => {
                 let mut comm = Comm::default();
@@ -49,22 +52,24 @@ impl Names {
         self.told.clear();
     }
 
-    /// Names those who are known, as they were called then. Requests are in the order of their time.
-    pub(crate) fn name(&mut self, refusals: &mut [Refusal], allowed: &mut [Allowed]) {
+    /// Names those who are known, as they were called then. All requests are older than `end`, and in the order of their time;
+    /// what is told of the time from `end` on waits for those that come next.
+    pub(crate) fn name(&mut self, end: u64, refusals: &mut [Timed<Refusal>], allowed: &mut [Timed<Allowed>]) {
         self.told.sort_by_key(|(time, _)| *time);
-        let told = std::mem::take(&mut self.told);
+        let later = self.told.split_off(self.told.partition_point(|(time, _)| *time < end));
+        let told = std::mem::replace(&mut self.told, later);
         let (mut refusals, mut allowed) = (refusals.iter_mut().peekable(), allowed.iter_mut().peekable());
         for (time, told) in told {
-            while let Some(refusal) = refusals.next_if(|refusal| refusal.time < time) {
+            while let Some((_, refusal)) = refusals.next_if(|(then, _)| *then < time) {
                 refusal.program = self.known.get(&refusal.tid).copied();
             }
-            while let Some(allowed) = allowed.next_if(|allowed| allowed.time < time) {
+            while let Some((_, allowed)) = allowed.next_if(|(then, _)| *then < time) {
                 allowed.program = self.known.get(&allowed.tid).copied();
             }
             self.take(told);
         }
-        refusals.for_each(|refusal| refusal.program = self.known.get(&refusal.tid).copied());
-        allowed.for_each(|allowed| allowed.program = self.known.get(&allowed.tid).copied());
+        refusals.for_each(|(_, refusal)| refusal.program = self.known.get(&refusal.tid).copied());
+        allowed.for_each(|(_, allowed)| allowed.program = self.known.get(&allowed.tid).copied());
     }
 
     fn take(&mut self, told: Told) {
@@ -87,23 +92,20 @@ mod tests {
     use crate::record::AllowedRequest;
     use ringwarden_uapi::Opcode;
     use ringwarden_uapi::ring::SqeFlags;
-    use std::time::Duration;
-
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
+    use std::time::SystemTime;
 
     fn comm(name: &str) -> Comm {
         std::array::from_fn(|at| name.as_bytes().get(at).copied().unwrap_or_default())
     }
 
-    fn named(names: &mut Names, requests: &[(u64, i32)]) -> Vec<Option<Comm>> {
+    fn named(names: &mut Names, end: u64, requests: &[(u64, i32)]) -> Vec<Option<Comm>> {
         let request = AllowedRequest { opcode: Opcode::NOP, flags: SqeFlags::empty(), user_data: 0 };
-        let of =
-            |&(time, tid): &(u64, i32)| Allowed { time: at(time), pid: tid, tid, program: None, request };
+        let of = |&(time, tid): &(u64, i32)| {
+            (time, Allowed { time: SystemTime::UNIX_EPOCH, pid: tid, tid, program: None, request })
+        };
         let mut allowed: Vec<_> = requests.iter().map(of).collect();
-        names.name(&mut [], &mut allowed);
-        allowed.iter().map(|allowed| allowed.program).collect()
+        names.name(end, &mut [], &mut allowed);
+        allowed.iter().map(|(_, allowed)| allowed.program).collect()
     }
 
     #[test]
@@ -111,25 +113,33 @@ mod tests {
         let mut names = Names::default();
         // As they come from two processors.
         names.told.extend([
-            (at(5), Told::Named(7, comm("second"))),
-            (at(8), Told::Ended(7)),
-            (at(1), Told::Named(7, comm("first"))),
-            (at(6), Told::Began(8, 7)),
+            (5, Told::Named(7, comm("second"))),
+            (8, Told::Ended(7)),
+            (1, Told::Named(7, comm("first"))),
+            (6, Told::Began(8, 7)),
         ]);
         let expected = [None, Some(comm("first")), Some(comm("second")), Some(comm("second")), None];
-        assert_eq!(named(&mut names, &[(0, 7), (4, 7), (5, 7), (7, 8), (9, 7)]), expected);
+        assert_eq!(named(&mut names, 10, &[(0, 7), (4, 7), (5, 7), (7, 8), (9, 7)]), expected);
         // What is known is known from then on, and no longer when something is missing.
-        assert_eq!(named(&mut names, &[(10, 8)]), [Some(comm("second"))]);
+        assert_eq!(named(&mut names, 11, &[(10, 8)]), [Some(comm("second"))]);
         names.doubt();
-        assert_eq!(named(&mut names, &[(11, 8)]), [None]);
+        assert_eq!(named(&mut names, 12, &[(11, 8)]), [None]);
+    }
+
+    #[test]
+    fn who_has_ended_meanwhile_still_has_a_name() {
+        let mut names = Names::default();
+        names.told.extend([(1, Told::Named(7, comm("first"))), (6, Told::Ended(7))]);
+        assert_eq!(named(&mut names, 5, &[(2, 7)]), [Some(comm("first"))]);
+        assert_eq!(named(&mut names, 10, &[(5, 7), (6, 7)]), [Some(comm("first")), None]);
     }
 
     #[test]
     fn nobody_has_the_name_of_who_had_the_number_before() {
         let mut names = Names::default();
-        names.told.push((at(1), Told::Named(7, comm("old"))));
-        names.told.push((at(2), Told::Began(7, 1)));
-        names.told.push((at(3), Told::Named(0, comm("elsewhere"))));
-        assert_eq!(named(&mut names, &[(4, 7), (4, 0)]), [None, None]);
+        names.told.push((1, Told::Named(7, comm("old"))));
+        names.told.push((2, Told::Began(7, 1)));
+        names.told.push((3, Told::Named(0, comm("elsewhere"))));
+        assert_eq!(named(&mut names, 5, &[(4, 7), (4, 0)]), [None, None]);
     }
 }

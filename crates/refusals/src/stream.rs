@@ -2,7 +2,7 @@
 
 use crate::drained::{Allowed, Drained, Refusal};
 use crate::format::Format;
-use crate::names::Names;
+use crate::names::{Names, Timed};
 use crate::record::{Layout, REFUSED, TakenLayout};
 use crate::sampler::{builder, on_all, on_all_up_to};
 use crate::tree::Tree;
@@ -51,8 +51,10 @@ pub enum Scope {
     Machine,
 }
 
-/// When a record came, and of which process, thread and control group.
+/// When a record came, on the monotonic clock in nanoseconds and by the time of day, and of which process, thread and control
+/// group.
 struct Whose {
+    nanoseconds: u64,
     time: SystemTime,
     pid: i32,
     tid: i32,
@@ -87,9 +89,10 @@ impl<L> Heard<L> {
                         self.accounted += 1;
                         let [pid, tid] =
                             [sample.pid(), sample.tid()].map(|id| id.unwrap_or_default().cast_signed());
-                        let time = clock.at(sample.time().unwrap_or_default());
+                        let nanoseconds = sample.time().unwrap_or_default();
                         if let Some(raw) = sample.raw() {
-                            each(&self.layout, raw, Whose { time, pid, tid, cgroup: sample.cgroup() });
+                            let (time, cgroup) = (clock.at(nanoseconds), sample.cgroup());
+                            each(&self.layout, raw, Whose { nanoseconds, time, pid, tid, cgroup });
                         }
                     }
                     Ok(Record::Lost(told)) => {
@@ -101,7 +104,7 @@ impl<L> Heard<L> {
                         // The last of what follows each record that is no sample (`sample_id_all`).
                         let bytes = record.to_contiguous();
                         let time = bytes.last_chunk().map(|time| u64::from_ne_bytes(*time));
-                        names.hear(clock.at(time.unwrap_or_default()), &other);
+                        names.hear(time.unwrap_or_default(), &other);
                     }
                     Err(_) => {}
                 }
@@ -134,6 +137,8 @@ pub struct Stream {
     refused: Heard<Layout>,
     allowed: Option<Heard<TakenLayout>>,
     names: Names,
+    /// Read, but of a time when not everything is known that was told of names before.
+    held: (Vec<Timed<Refusal>>, Vec<Timed<Allowed>>),
     /// Whose requests count, unless all do that are heard.
     tree: Option<Tree>,
     /// Whether much of what came last was none of theirs.
@@ -199,6 +204,7 @@ impl Stream {
             refused: Heard::of(layout, buffers),
             allowed: None,
             names: Names::default(),
+            held: Default::default(),
             tree,
             flooded: false,
         })
@@ -242,39 +248,47 @@ impl Stream {
 
     /// Takes what has come.
     pub fn drain(&mut self) -> Drained {
+        self.drain_while(|| ())
+    }
+
+    /// The same, where something happens after the buffers of refusals have been read.
+    fn drain_while(&mut self, happens: impl FnOnce()) -> Drained {
         let ended = self.tree.as_mut().map(Tree::ended);
         let clock = Clocks::now();
-        let (mut refusals, mut allowed) = (Vec::new(), Vec::new());
+        let (mut refusals, mut allowed) = std::mem::take(&mut self.held);
         let lost = self.refused.drain(&clock, &mut self.names, |layout, record, whose| {
-            let Whose { time, pid, tid, cgroup } = whose;
-            let request = layout.decode(record);
-            refusals.extend(request.map(|request| Refusal {
-                time,
-                pid,
-                tid,
-                program: None,
-                cgroup,
-                request,
-            }));
+            let Whose { nanoseconds, time, pid, tid, cgroup } = whose;
+            let refusal = |request| Refusal { time, pid, tid, program: None, cgroup, request };
+            refusals.extend(layout.decode(record).map(|request| (nanoseconds, refusal(request))));
         });
+        happens();
         let lost_allowed = self.allowed.as_mut().map_or(0, |heard| {
-            heard.drain(&clock, &mut self.names, |layout, record, Whose { time, pid, tid, .. }| {
-                let request = layout.decode(record);
-                allowed.extend(request.map(|request| Allowed { time, pid, tid, program: None, request }));
+            heard.drain(&clock, &mut self.names, |layout, record, whose| {
+                let Whose { nanoseconds, time, pid, tid, .. } = whose;
+                let taken = |request| Allowed { time, pid, tid, program: None, request };
+                allowed.extend(layout.decode(record).map(|request| (nanoseconds, taken(request))));
             })
         });
         if let (Some(tree), Some(ended)) = (&mut self.tree, ended) {
             // After the buffers, so that every process that was refused something is known.
             tree.catch_up();
             let all = refusals.len();
-            refusals.retain(|refusal| tree.has(refusal.pid));
-            allowed.retain(|allowed| tree.has(allowed.pid));
+            refusals.retain(|(_, refusal)| tree.has(refusal.pid));
+            allowed.retain(|(_, allowed)| tree.has(allowed.pid));
             self.flooded = all - refusals.len() > FLOOD;
             tree.forget(&ended);
         }
-        refusals.sort_by_key(|refusal| refusal.time);
-        allowed.sort_by_key(|allowed| allowed.time);
-        self.names.name(&mut refusals, &mut allowed);
+        refusals.sort_by_key(|(time, _)| *time);
+        allowed.sort_by_key(|(time, _)| *time);
+        if self.allowed.is_some() {
+            // A thread's records are in the order of their time, whichever processors' buffers they are in: what came before
+            // the first buffer was read is whole.
+            let end = clock.nanoseconds();
+            self.held = (split_off(&mut refusals, end), split_off(&mut allowed, end));
+            self.names.name(end, &mut refusals, &mut allowed);
+        }
+        let refusals = refusals.into_iter().map(|(_, refusal)| refusal).collect();
+        let allowed = allowed.into_iter().map(|(_, allowed)| allowed).collect();
         Drained { refusals, lost, allowed, lost_allowed }
     }
 
@@ -323,6 +337,11 @@ fn of_scope(
     })
 }
 
+/// The requests from a time on, of those that are in order.
+fn split_off<T>(requests: &mut Vec<Timed<T>>, end: u64) -> Vec<Timed<T>> {
+    requests.split_off(requests.partition_point(|(time, _)| *time < end))
+}
+
 /// Both clocks at one moment.
 struct Clocks {
     monotonic: Duration,
@@ -337,6 +356,11 @@ impl Clocks {
         Self { monotonic, real: SystemTime::now() }
     }
 
+    /// What the monotonic clock showed.
+    fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.monotonic.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// The time of day when the monotonic clock showed `nanoseconds`.
     fn at(&self, nanoseconds: u64) -> SystemTime {
         let then = Duration::from_nanos(nanoseconds);
@@ -347,6 +371,68 @@ impl Clocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringwarden_testring::{Ring, SetupFlags, Sqe};
+    use ringwarden_uapi::restriction::{Restriction, SQE_OP};
+    use ringwarden_uapi::{Opcode, RegisterOp, sys};
+    use rustix::fd::AsRawFd;
+    use rustix::thread::{Pid, gettid};
+    use std::sync::mpsc;
+    use std::{env, io, path, process, thread};
+
+    /// A ring that allows nothing but FSYNC.
+    #[allow(unsafe_code)]
+    fn restricted() -> io::Result<Ring> {
+        let ring = Ring::new(1, SetupFlags::R_DISABLED)?;
+        let fd = ring.as_fd().as_raw_fd();
+        let mut allowed = Restriction { kind: SQE_OP, value: Opcode::FSYNC.0, ..Restriction::default() };
+        // SAFETY: the kernel reads as many entries as there are; no argument is none.
+        unsafe {
+            sys::register(fd, RegisterOp::REGISTER_RESTRICTIONS.0, (&raw mut allowed).cast(), 1)?;
+            sys::register(fd, RegisterOp::REGISTER_ENABLE_RINGS.0, std::ptr::null_mut(), 0)?;
+        }
+        Ok(ring)
+    }
+
+    /// While others' buffers are read a thread may be refused something, and end.
+    #[test]
+    fn who_ends_before_its_refusal_is_read_has_a_name() {
+        let mut stream = match Stream::open_with_allowed(Scope::Process(process::id().cast_signed())) {
+            Ok(stream) => stream,
+            Err(unavailable) => {
+                assert!(env::var_os("RINGWARDEN_REQUIRE_ALL").is_none(), "{unavailable}");
+                return eprintln!("skipped: {unavailable}");
+            }
+        };
+        let ring = restricted().expect("a ring");
+        let (name, named) = mpsc::channel();
+        let (go, gone) = mpsc::channel();
+        let refused = move || {
+            name.send(gettid()).expect("heard");
+            gone.recv().expect("told");
+            ring.push(&Sqe { opcode: Opcode::NOP.0, ..Sqe::default() });
+            // SAFETY: it has no pointers.
+            #[allow(unsafe_code)]
+            let submitted = unsafe { ring.enter(1, 1) };
+            assert_eq!((submitted.ok(), ring.pop().map(|cqe| cqe.res)), (Some(1), Some(-13)));
+        };
+        let refused = thread::Builder::new().name("short-lived".into()).spawn(refused).expect("a thread");
+        let thread: Pid = named.recv().expect("a thread");
+        assert_eq!(stream.drain().refusals, []);
+        let happens = || {
+            go.send(()).expect("heard");
+            refused.join().expect("ended");
+            // The kernel tells of its end before it is gone, and after whoever joins it has heard.
+            let task = format!("/proc/self/task/{thread}");
+            while path::Path::new(&task).exists() {
+                thread::yield_now();
+            }
+        };
+        let meanwhile = stream.drain_while(happens);
+        let later = stream.finish().expect("read");
+        let refusals: Vec<_> = meanwhile.refusals.iter().chain(&later.refusals).collect();
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        assert_eq!(refusals[0].program, Some(*b"short-lived\0\0\0\0\0"));
+    }
 
     #[test]
     fn times_of_before_and_after_are_told() {
