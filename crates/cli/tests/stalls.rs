@@ -25,7 +25,9 @@ fn report(command: Command) -> Value {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let output = finish(command);
     assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("a report")
+    let mut report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    report["told"] = String::from_utf8_lossy(&output.stderr).into();
+    report
 }
 
 #[track_caller]
@@ -109,6 +111,10 @@ fn hang(argument: &str, escapes: bool) {
     let attempts = report(command);
     assert!(hanging.asked().exists(), "the attack was not carried out: {attempts}");
     assert_eq!(attempts["ended in time"], "done", "{attempts}");
+    let told = attempts["told"].as_str().expect("text");
+    // It executes `/proc/self/exe`.
+    let program = if escapes { "exe" } else { "intruder" };
+    assert!(told.contains(&format!("({program}) was killed: it has kept the guard busy")), "{attempts}");
     assert_the_sibling_went_on(&attempts);
 }
 

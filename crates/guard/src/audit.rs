@@ -30,12 +30,34 @@ pub struct Refusal {
 impl Refusal {
     /// Of a call that waits, so that its thread lives.
     pub(crate) fn now(pid: Pid, tid: Pid, request: Refused) -> Self {
-        // A name is bytes; what is no text in them is replaced.
-        let program = std::fs::read(format!("/proc/{}/comm", tid.as_raw_nonzero()))
-            .map(|name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
-            .unwrap_or_default();
+        let program = program_of(tid);
         let [pid, tid] = [pid, tid].map(|id| id.as_raw_nonzero().get());
         Self { time: SystemTime::now(), pid, tid, program, request, permitted: false }
+    }
+}
+
+/// A name is bytes; what is no text in them is replaced.
+fn program_of(tid: Pid) -> String {
+    std::fs::read(format!("/proc/{}/comm", tid.as_raw_nonzero()))
+        .map(|name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+        .unwrap_or_default()
+}
+
+/// A process that the guard has killed, since it has kept the guard busy with a call of its own for too long: five seconds, on
+/// a machine that is very busy forty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Killed {
+    /// The process, in the guard's pid namespace.
+    pub pid: i32,
+    /// Its name, as [`Refusal::program`].
+    pub program: String,
+}
+
+impl Killed {
+    /// Of a process that is still there.
+    pub(crate) fn of(pid: Pid) -> Self {
+        Self { pid: pid.as_raw_nonzero().get(), program: program_of(pid) }
     }
 }
 
@@ -110,6 +132,10 @@ pub trait Audit: Send {
     /// record, say by lowering the guard's `RLIMIT_FSIZE`, could otherwise go on without one.
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()>;
 
+    /// A process has been killed. Unlike the others the main thread tells of it, which must not wait, and it does not where a
+    /// refusal is being told of at that moment.
+    fn killed(&mut self, _killed: &Killed) {}
+
     /// A ring is about to be handed over. Only a [maker](crate::Maker) tells of it.
     fn made(&mut self) {}
 
@@ -147,6 +173,13 @@ impl SharedAudit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).refused(refusal)
     }
 
+    /// As [`Audit::killed`], unless a refusal is still being told of.
+    pub(crate) fn tell_of_killed(&self, killed: &Killed) {
+        if let Ok(mut audit) = self.0.try_lock() {
+            audit.killed(killed);
+        }
+    }
+
     /// As [`Audit::made`], likewise.
     pub(crate) fn tell_of_ring(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).made();
@@ -156,6 +189,10 @@ impl SharedAudit {
 impl Audit for SharedAudit {
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
         self.tell(refusal)
+    }
+
+    fn killed(&mut self, killed: &Killed) {
+        self.tell_of_killed(killed);
     }
 }
 

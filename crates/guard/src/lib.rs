@@ -63,7 +63,7 @@ mod start;
 /// Whether rings can be split here: `slots` rests on the order in which x86-64 stores, proven for no other processor.
 pub const SPLITS_RINGS: bool = cfg!(target_arch = "x86_64");
 
-pub use audit::{Audit, Refusal, Refused};
+pub use audit::{Audit, Killed, Refusal, Refused};
 pub use error::Error;
 pub use guard::Guard;
 pub use maker::{ControlGroups, Limits, Maker, RingCount, is_abandoned, refuse_all};

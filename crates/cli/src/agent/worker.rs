@@ -4,11 +4,11 @@ use super::container::{Container, Record};
 use super::policy::{self, Chosen};
 use super::wire::{self, Assignment, Counts, Orphan, Report};
 use crate::FAILED;
-use crate::audit::{Line, append};
+use crate::audit::{Line, append, why_killed};
 use crate::cgroups::{self, Membership};
 use clap::Args;
 use ringwarden::Enforcement;
-use ringwarden::guard::{self, Audit, Profile, Refusal, Refused, RingCount};
+use ringwarden::guard::{self, Audit, Killed, Profile, Refusal, Refused, RingCount};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -157,6 +157,10 @@ impl Audit for Log {
         let line = Line::of_the_guard(refusal, &self.enforcement);
         let mut file = io::stdout().lock();
         append(&mut file, &Record { container: &self.container, line }).and_then(|()| file.flush())
+    }
+
+    fn killed(&mut self, killed: &Killed) {
+        self.container.say(why_killed(killed));
     }
 
     fn made(&mut self) {

@@ -10,7 +10,7 @@ use crate::permitted::Permitted;
 pub(crate) use line::{Line, Lost};
 pub(crate) use reader::Reader;
 use ringwarden::Enforcement;
-use ringwarden::guard::{Audit, Refusal};
+use ringwarden::guard::{Audit, Killed, Refusal};
 use ringwarden::refusals;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
@@ -53,10 +53,23 @@ fn write_line(mut to: impl Write, record: &impl Serialize) -> io::Result<()> {
     to.write_all(&line)
 }
 
+/// That a process was killed, and why.
+pub(crate) fn why_killed(killed: &Killed) -> String {
+    let Killed { pid, program, .. } = killed;
+    let program = program.escape_debug();
+    format!("process {pid} ({program}) was killed: it has kept the guard busy with one call for too long")
+}
+
 impl Audit for Log {
     fn refused(&mut self, refusal: &Refusal) -> io::Result<()> {
         let line = Line::of_the_guard(refusal, &self.enforcement);
         self.tell(&line)
+    }
+
+    fn killed(&mut self, killed: &Killed) {
+        if !self.quiet {
+            self.lines.tell(format!("ringwarden: {}", why_killed(killed)));
+        }
     }
 
     fn ended(&mut self) {
@@ -93,6 +106,10 @@ impl SharedLog {
 impl Audit for SharedLog {
     fn refused(&mut self, refusal: &Refusal) -> io::Result<()> {
         self.log().refused(refusal)
+    }
+
+    fn killed(&mut self, killed: &Killed) {
+        self.log().killed(killed);
     }
 }
 

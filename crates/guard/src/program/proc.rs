@@ -2,6 +2,7 @@
 //! UTF-8 becomes U+FFFD. They cannot choose where a line ends, since those of names are escaped
 //! (`proc_task_name`, `seq_file_path`).
 
+use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use std::fs::File;
@@ -52,6 +53,23 @@ pub(crate) fn status_of(tid: Pid, name: &str) -> Result<String, Errno> {
     let status = text(tid, "status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.map(|value| value.trim().to_owned()).ok_or(Errno::SRCH)
+}
+
+/// The process that a thread belongs to.
+///
+/// # Errors
+/// `ESRCH` when the thread is gone.
+pub(crate) fn thread_group(tid: Pid) -> Result<Pid, Errno> {
+    let tgid = status_of(tid, "Tgid:").map_err(|_| Errno::SRCH)?;
+    tgid.parse().ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
+}
+
+/// The process of a pidfd, unless it has been reaped.
+pub(crate) fn process_of(pidfd: impl AsFd) -> Option<Pid> {
+    let info = read(Path::new(&format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd()))).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    // -1 when it is gone, 0 in another namespace (`pidfd_show_fdinfo`).
+    Pid::from_raw(pid.trim().parse().ok().filter(|pid| *pid > 0)?)
 }
 
 /// The thread that traces that one.

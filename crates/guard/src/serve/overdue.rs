@@ -1,5 +1,6 @@
 //! Calls that take too long.
 
+use crate::audit::Killed;
 use crate::program::frozen::Freezers;
 use crate::program::proc;
 use crate::serve::Serve;
@@ -12,8 +13,9 @@ use std::time::Duration;
 /// Serving threads that may hang at a time, in memory of processes that have been killed already, or in
 /// threads that cannot run.
 const MOST_HANGING: usize = 64;
-/// Called once a second, or so `late`: kills each process that holds up a call of its own. The thread that serves it may hang
-/// on, which is no matter as long as it holds up nobody else, and not all there are.
+
+/// Called once a second, or so `late`: kills each process that holds up a call of its own, and tells of it. The thread that
+/// serves it may hang on, which is no matter as long as it holds up nobody else, and not all there are.
 ///
 /// # Errors
 /// `ETIMEDOUT`: the guard itself `is_held_up`.
@@ -22,6 +24,7 @@ pub(crate) fn end_overdue(
     freezers: &Freezers,
     late: Duration,
     is_held_up: impl Fn() -> bool,
+    tell: impl Fn(&Killed),
 ) -> Result<(), Errno> {
     let deadlines = serves.turns().deadlines();
     for deadline in &deadlines {
@@ -36,13 +39,19 @@ pub(crate) fn end_overdue(
         if is_there(id, tid) && freezers.cannot_run(tid) {
             deadline.excuse();
         } else if times == 0 {
-            if let Some(process) = deadline.caller(id) {
+            let process = deadline.caller(id);
+            let pid = match &process {
                 // Its thread may have vanished, by another's exec.
-                let _ = pidfd_send_signal(process, Signal::KILL);
-            } else if is_there(id, tid) {
+                Some(process) => proc::process_of(process),
+                None => proc::thread_group(tid).ok(),
+            };
+            let killed = pid.map(Killed::of);
+            let sent = match process {
+                Some(process) => pidfd_send_signal(process, Signal::KILL).is_ok(),
                 // A signal to any thread's number reaches its process, SIGKILL all of it.
-                let _ = kill_process(tid, Signal::KILL);
-            }
+                None => is_there(id, tid) && kill_process(tid, Signal::KILL).is_ok(),
+            };
+            killed.iter().filter(|_| sent).for_each(&tell);
         } else if is_held_up() {
             return Err(Errno::TIMEDOUT);
         }

@@ -13,7 +13,7 @@ mod register;
 mod setup;
 mod submitter;
 
-use crate::audit::{Audit, Refusal, Refused};
+use crate::audit::{Audit, Killed, Refusal, Refused};
 use crate::identity::Watches;
 use crate::kernel_ring::{KernelRing, RingRestrictions};
 use crate::observe::Observe;
@@ -380,7 +380,13 @@ impl Supervisor {
                 held
             })
         };
-        end_overdue(self, &self.freezers, late, is_held_up)
+        let tell = |killed: &Killed| {
+            // The main thread waits for nobody.
+            if let Ok(mut audit) = self.audit.try_lock() {
+                audit.killed(killed);
+            }
+        };
+        end_overdue(self, &self.freezers, late, is_held_up, tell)
     }
 
     /// Forgets what is gone, once a second.

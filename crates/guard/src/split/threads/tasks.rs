@@ -6,7 +6,7 @@
 //! confirmed with the kernel whenever it matters ([`Tasks::confirm`]).
 
 use crate::program::credentials::as_its_user;
-use crate::program::proc;
+use crate::program::proc::thread_group;
 use crate::split::taken::{Closer, Taken};
 use crate::split::threads::task_fd::TaskFd;
 use rustix::fs::{Access, access};
@@ -229,12 +229,6 @@ fn seconds() -> i64 {
 
 fn is_thread_of(tid: Pid, tgid: Pid) -> bool {
     access(format!("/proc/{}/task/{}", tgid.as_raw_nonzero(), tid.as_raw_nonzero()), Access::EXISTS).is_ok()
-}
-
-/// The process that a thread belongs to, from `/proc`.
-pub(crate) fn thread_group(tid: Pid) -> Result<Pid, Errno> {
-    let tgid = proc::status_of(tid, "Tgid:").map_err(|_| Errno::SRCH)?;
-    tgid.parse().ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
 }
 
 #[cfg(test)]
