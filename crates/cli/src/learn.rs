@@ -3,6 +3,7 @@
 mod output;
 mod recorder;
 
+use crate::audit::Killings;
 use crate::records::{self, RECORDS};
 use crate::run::misplaced_option;
 use crate::style::{self, BOLD, complain};
@@ -122,7 +123,11 @@ impl Learn {
         }
         let enforcement = self.enforcement()?;
         let recorder = Arc::new(Recorder::new(kept).map_err(|error| failed(error.to_string()))?);
-        let ended = enforcement.guard().with_observer(recorder.clone()).run(&self.command);
+        let ended = enforcement
+            .guard()
+            .with_audit(Killings::default())
+            .with_observer(recorder.clone())
+            .run(&self.command);
         let status = match ended {
             Ok(status) => Ok(status),
             Err(guard::Error::Exec(error)) => return Err(Told(style::fail(&error, error.exit_status()))),

@@ -6,7 +6,7 @@
 use crate::records::{RECORDS, missing, program};
 use ringwarden::Enforcement;
 use ringwarden::filter::Context;
-use ringwarden::guard::{Audit, Observe, Refusal, Refused, Submitter};
+use ringwarden::guard::{Audit, Killed, Observe, Refusal, Refused, Submitter};
 use ringwarden::policy::Policy;
 use ringwarden::refusals::{self, Drained};
 use ringwarden::uapi::ring::{Params, Sqe, SqeFlags};
@@ -319,6 +319,10 @@ impl<A: Audit> Audit for Recorded<A> {
             shared.push(&mut state, &Item::Request(request))?;
         }
         self.audit.refused(refusal)
+    }
+
+    fn killed(&mut self, killed: &Killed) {
+        self.audit.killed(killed);
     }
 
     fn made(&mut self) {

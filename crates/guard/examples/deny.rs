@@ -3,7 +3,7 @@
 //! Refusals go to standard error, one line each.
 
 use ringwarden_filter::{FilterSet, KernelModel, Registration};
-use ringwarden_guard::{Audit, Guard, Refusal};
+use ringwarden_guard::{Audit, Guard, Killed, Refusal};
 use ringwarden_uapi::Opcode;
 use std::process::{ExitCode, exit};
 
@@ -13,6 +13,10 @@ impl Audit for Print {
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
         eprintln!("{} ({}): {:?}", refusal.program, refusal.pid, refusal.request);
         Ok(())
+    }
+
+    fn killed(&mut self, killed: &Killed) {
+        eprintln!("{} ({}) was killed: it held up one of its calls", killed.program, killed.pid);
     }
 }
 

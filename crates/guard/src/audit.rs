@@ -4,7 +4,7 @@ use ringwarden_filter::{Context, Denial};
 use ringwarden_uapi::register::RegisterOp;
 use ringwarden_uapi::ring::{Params, Sqe};
 use rustix::process::Pid;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// One refused request or call.
@@ -132,9 +132,8 @@ pub trait Audit: Send {
     /// record, say by lowering the guard's `RLIMIT_FSIZE`, could otherwise go on without one.
     fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()>;
 
-    /// A process has been killed. Unlike the others the main thread tells of it, which must not wait, and it does not where a
-    /// refusal is being told of at that moment.
-    fn killed(&mut self, _killed: &Killed) {}
+    /// A process has been killed. The guard's main thread tells of it, which must not wait: nothing that hangs would be seen.
+    fn killed(&mut self, killed: &Killed);
 
     /// A ring is about to be handed over. Only a [maker](crate::Maker) tells of it.
     fn made(&mut self) {}
@@ -146,7 +145,11 @@ pub trait Audit: Send {
 
 /// An audit that is told of refusals by the one who has one clone, and of the end by the one who has another.
 #[derive(Clone)]
-pub(crate) struct SharedAudit(Arc<Mutex<Box<dyn Audit>>>);
+pub(crate) struct SharedAudit {
+    audit: Arc<Mutex<Box<dyn Audit>>>,
+    /// Told of by whoever has the audit next.
+    killed: Arc<Mutex<Vec<Killed>>>,
+}
 
 impl std::fmt::Debug for SharedAudit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -156,43 +159,49 @@ impl std::fmt::Debug for SharedAudit {
 
 impl SharedAudit {
     pub(crate) fn new(audit: Box<dyn Audit>) -> Self {
-        Self(Arc::new(Mutex::new(audit)))
+        Self { audit: Arc::new(Mutex::new(audit)), killed: Arc::default() }
     }
 
-    /// Tells of the end, unless a refusal is still being told of, which may never come to an end.
-    pub(crate) fn end(&self) {
-        if let Ok(mut audit) = self.0.try_lock() {
-            audit.ended();
-        }
-    }
-}
-
-impl SharedAudit {
     /// As [`Audit::refused`], by whoever has it.
     pub(crate) fn tell(&self, refusal: &Refusal) -> std::io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused(refusal)
-    }
-
-    /// As [`Audit::killed`], unless a refusal is still being told of.
-    pub(crate) fn tell_of_killed(&self, killed: &Killed) {
-        if let Ok(mut audit) = self.0.try_lock() {
-            audit.killed(killed);
-        }
+        let mut audit = self.audit();
+        let told = audit.refused(refusal);
+        self.tell_of_killed(&mut **audit);
+        told
     }
 
     /// As [`Audit::made`], likewise.
     pub(crate) fn tell_of_ring(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).made();
-    }
-}
-
-impl Audit for SharedAudit {
-    fn refused(&mut self, refusal: &Refusal) -> std::io::Result<()> {
-        self.tell(refusal)
+        self.audit().made();
     }
 
-    fn killed(&mut self, killed: &Killed) {
-        self.tell_of_killed(killed);
+    /// As [`Audit::killed`]: soon, where a refusal is being told of, which may never come to an end.
+    pub(crate) fn tell_of(&self, killed: Killed) {
+        self.killed().push(killed);
+        if let Ok(mut audit) = self.audit.try_lock() {
+            self.tell_of_killed(&mut **audit);
+        }
+    }
+
+    /// Tells of the end, unless a refusal is still being told of.
+    pub(crate) fn end(&self) {
+        if let Ok(mut audit) = self.audit.try_lock() {
+            self.tell_of_killed(&mut **audit);
+            audit.ended();
+        }
+    }
+
+    fn tell_of_killed(&self, audit: &mut dyn Audit) {
+        let killed = std::mem::take(&mut *self.killed());
+        killed.iter().for_each(|killed| audit.killed(killed));
+    }
+
+    fn audit(&self) -> MutexGuard<'_, Box<dyn Audit>> {
+        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn killed(&self) -> MutexGuard<'_, Vec<Killed>> {
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -201,4 +210,6 @@ impl Audit for () {
     fn refused(&mut self, _refusal: &Refusal) -> std::io::Result<()> {
         Ok(())
     }
+
+    fn killed(&mut self, _killed: &Killed) {}
 }

@@ -1,6 +1,6 @@
 //! [`Guard`]: what is to be enforced on one program in the split lane, and who is told of it.
 
-use crate::audit::Audit;
+use crate::audit::{Audit, SharedAudit};
 use crate::needs::When;
 use crate::observe::Observe;
 use ringwarden_filter::{CallRules, FilterSet};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Guard {
     pub(crate) filters: FilterSet,
     pub(crate) calls: CallRules,
-    pub(crate) audit: Box<dyn Audit>,
+    pub(crate) audit: SharedAudit,
     pub(crate) observer: Option<Arc<dyn Observe>>,
     pub(crate) own_filters: bool,
     pub(crate) permissive: bool,
@@ -25,7 +25,7 @@ impl Guard {
         Self {
             filters,
             calls: CallRules::default(),
-            audit: Box::new(()),
+            audit: SharedAudit::new(Box::new(())),
             observer: None,
             own_filters: false,
             permissive: false,
@@ -43,7 +43,7 @@ impl Guard {
     /// Reports every refusal to `audit`.
     #[must_use]
     pub fn with_audit(mut self, audit: impl Audit + 'static) -> Self {
-        self.audit = Box::new(audit);
+        self.audit = SharedAudit::new(Box::new(audit));
         self
     }
 

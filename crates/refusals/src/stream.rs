@@ -14,7 +14,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -51,11 +51,9 @@ pub enum Scope {
     Machine,
 }
 
-/// When a record came, on the monotonic clock in nanoseconds and by the time of day, and of which process, thread and control
-/// group.
+/// When a record came, on the monotonic clock in nanoseconds, and of which process, thread and control group.
 struct Whose {
     nanoseconds: u64,
-    time: SystemTime,
     pid: i32,
     tid: i32,
     cgroup: Option<u64>,
@@ -76,7 +74,7 @@ impl<L> Heard<L> {
     }
 
     /// Hands over what has come, records and whose they are; and what is told of names. Gives how many found no place.
-    fn drain(&mut self, clock: &Clocks, names: &mut Names, mut each: impl FnMut(&L, &[u8], Whose)) -> u64 {
+    fn drain(&mut self, names: &mut Names, mut each: impl FnMut(&L, &[u8], Whose)) -> u64 {
         let mut lost = 0;
         for buffer in &mut self.buffers {
             let mut left = MOST_AT_ONCE;
@@ -91,8 +89,8 @@ impl<L> Heard<L> {
                             [sample.pid(), sample.tid()].map(|id| id.unwrap_or_default().cast_signed());
                         let nanoseconds = sample.time().unwrap_or_default();
                         if let Some(raw) = sample.raw() {
-                            let (time, cgroup) = (clock.at(nanoseconds), sample.cgroup());
-                            each(&self.layout, raw, Whose { nanoseconds, time, pid, tid, cgroup });
+                            let whose = Whose { nanoseconds, pid, tid, cgroup: sample.cgroup() };
+                            each(&self.layout, raw, whose);
                         }
                     }
                     Ok(Record::Lost(told)) => {
@@ -137,6 +135,8 @@ pub struct Stream {
     refused: Heard<Layout>,
     allowed: Option<Heard<TakenLayout>>,
     names: Names,
+    /// See [`namespace_offset`].
+    offset: i64,
     /// Read, but of a time when not everything is known that was told of names before.
     held: (Vec<Timed<Refusal>>, Vec<Timed<Allowed>>),
     /// Whose requests count, unless all do that are heard.
@@ -204,6 +204,7 @@ impl Stream {
             refused: Heard::of(layout, buffers),
             allowed: None,
             names: Names::default(),
+            offset: namespace_offset(),
             held: Default::default(),
             tree,
             flooded: false,
@@ -246,25 +247,28 @@ impl Stream {
         Ok(other)
     }
 
-    /// Takes what has come.
+    /// Takes what has come. Where it is [listened to what is allowed](Self::open_with_allowed), what comes meanwhile is for the
+    /// next time.
     pub fn drain(&mut self) -> Drained {
-        self.drain_while(|| ())
+        self.drain_while(false, || ())
     }
 
-    /// The same, where something happens after the buffers of refusals have been read.
-    fn drain_while(&mut self, happens: impl FnOnce()) -> Drained {
+    /// The same, or `all` there is when nothing comes any more. Something `happens` when the buffers of refusals have been read.
+    fn drain_while(&mut self, all: bool, happens: impl FnOnce()) -> Drained {
         let ended = self.tree.as_mut().map(Tree::ended);
-        let clock = Clocks::now();
+        let clock = Clocks::now(self.offset);
+        // That of day is known when all is in order.
+        let time = SystemTime::UNIX_EPOCH;
         let (mut refusals, mut allowed) = std::mem::take(&mut self.held);
-        let lost = self.refused.drain(&clock, &mut self.names, |layout, record, whose| {
-            let Whose { nanoseconds, time, pid, tid, cgroup } = whose;
+        let lost = self.refused.drain(&mut self.names, |layout, record, whose| {
+            let Whose { nanoseconds, pid, tid, cgroup } = whose;
             let refusal = |request| Refusal { time, pid, tid, program: None, cgroup, request };
             refusals.extend(layout.decode(record).map(|request| (nanoseconds, refusal(request))));
         });
         happens();
         let lost_allowed = self.allowed.as_mut().map_or(0, |heard| {
-            heard.drain(&clock, &mut self.names, |layout, record, whose| {
-                let Whose { nanoseconds, time, pid, tid, .. } = whose;
+            heard.drain(&mut self.names, |layout, record, whose| {
+                let Whose { nanoseconds, pid, tid, .. } = whose;
                 let taken = |request| Allowed { time, pid, tid, program: None, request };
                 allowed.extend(layout.decode(record).map(|request| (nanoseconds, taken(request))));
             })
@@ -272,10 +276,10 @@ impl Stream {
         if let (Some(tree), Some(ended)) = (&mut self.tree, ended) {
             // After the buffers, so that every process that was refused something is known.
             tree.catch_up();
-            let all = refusals.len();
+            let heard = refusals.len();
             refusals.retain(|(_, refusal)| tree.has(refusal.pid));
             allowed.retain(|(_, allowed)| tree.has(allowed.pid));
-            self.flooded = all - refusals.len() > FLOOD;
+            self.flooded = heard - refusals.len() > FLOOD;
             tree.forget(&ended);
         }
         refusals.sort_by_key(|(time, _)| *time);
@@ -283,12 +287,14 @@ impl Stream {
         if self.allowed.is_some() {
             // A thread's records are in the order of their time, whichever processors' buffers they are in: what came before
             // the first buffer was read is whole.
-            let end = clock.nanoseconds();
+            let end = if all { u64::MAX } else { clock.monotonic };
             self.held = (split_off(&mut refusals, end), split_off(&mut allowed, end));
             self.names.name(end, &mut refusals, &mut allowed);
         }
-        let refusals = refusals.into_iter().map(|(_, refusal)| refusal).collect();
-        let allowed = allowed.into_iter().map(|(_, allowed)| allowed).collect();
+        let refusals =
+            refusals.into_iter().map(|(then, refusal)| Refusal { time: clock.at(then), ..refusal });
+        let allowed = allowed.into_iter().map(|(then, allowed)| Allowed { time: clock.at(then), ..allowed });
+        let (refusals, allowed) = (refusals.collect(), allowed.collect());
         Drained { refusals, lost, allowed, lost_allowed }
     }
 
@@ -305,7 +311,7 @@ impl Stream {
     pub fn finish(mut self) -> io::Result<Drained> {
         self.refused.stop()?;
         self.allowed.as_mut().map_or(Ok(()), Heard::stop)?;
-        let mut drained = self.drain();
+        let mut drained = self.drain_while(true, || ());
         drained.lost += self.refused.untold()?;
         drained.lost_allowed += self.allowed.as_mut().map_or(Ok(0), Heard::untold)?;
         Ok(drained)
@@ -344,28 +350,41 @@ fn split_off<T>(requests: &mut Vec<Timed<T>>, end: u64) -> Vec<Timed<T>> {
 
 /// Both clocks at one moment.
 struct Clocks {
-    monotonic: Duration,
+    /// As the kernel has it, in nanoseconds.
+    monotonic: u64,
     real: SystemTime,
 }
 
 impl Clocks {
-    fn now() -> Self {
+    /// The monotonic clock shows processes of a time namespace so many nanoseconds more, but events have the kernel's
+    /// (`ktime_get_mono_fast_ns` in `perf_event_clock`, kernel/events/core.c of 6.18).
+    fn now(offset: i64) -> Self {
         let now = clock_gettime(ClockId::Monotonic);
-        let monotonic =
-            Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0));
-        Self { monotonic, real: SystemTime::now() }
+        let shown = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
+        Self { monotonic: shown.saturating_sub(offset).cast_unsigned(), real: SystemTime::now() }
     }
 
-    /// What the monotonic clock showed.
-    fn nanoseconds(&self) -> u64 {
-        u64::try_from(self.monotonic.as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// The time of day when the monotonic clock showed `nanoseconds`.
+    /// The time of day when the kernel's monotonic clock showed `nanoseconds`.
     fn at(&self, nanoseconds: u64) -> SystemTime {
-        let then = Duration::from_nanos(nanoseconds);
-        self.real + then.saturating_sub(self.monotonic) - self.monotonic.saturating_sub(then)
+        let [later, earlier] =
+            [nanoseconds.saturating_sub(self.monotonic), self.monotonic.saturating_sub(nanoseconds)];
+        self.real + Duration::from_nanos(later) - Duration::from_nanos(earlier)
     }
+}
+
+/// How many nanoseconds more the monotonic clock shows in this time namespace; none where there are no such namespaces. The file
+/// speaks of the namespace of a process's children, which differs between `unshare(2)` and the next program alone.
+fn namespace_offset() -> i64 {
+    fs::read_to_string("/proc/self/timens_offsets").map_or(0, |text| offset_of(&text))
+}
+
+/// Of a clock the file has seconds, which may be less than 0, and nanoseconds, which are not (time_namespaces(7)).
+fn offset_of(text: &str) -> i64 {
+    let line = text.lines().find_map(|line| line.strip_prefix("monotonic"));
+    let mut numbers =
+        line.unwrap_or_default().split_whitespace().map_while(|number| number.parse::<i64>().ok());
+    let (seconds, nanoseconds) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 #[cfg(test)]
@@ -427,7 +446,7 @@ mod tests {
                 thread::yield_now();
             }
         };
-        let meanwhile = stream.drain_while(happens);
+        let meanwhile = stream.drain_while(false, happens);
         let later = stream.finish().expect("read");
         let refusals: Vec<_> = meanwhile.refusals.iter().chain(&later.refusals).collect();
         assert_eq!(refusals.len(), 1, "{refusals:?}");
@@ -436,14 +455,21 @@ mod tests {
 
     #[test]
     fn times_of_before_and_after_are_told() {
-        let clocks = Clocks {
-            monotonic: Duration::from_secs(10),
-            real: SystemTime::UNIX_EPOCH + Duration::from_secs(100),
-        };
+        let clocks =
+            Clocks { monotonic: 10_000_000_000, real: SystemTime::UNIX_EPOCH + Duration::from_secs(100) };
         let seconds = |nanoseconds: u64| {
             clocks.at(nanoseconds).duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs()
         };
         assert_eq!((seconds(9_000_000_000), seconds(12_000_000_000)), (99, 102));
+    }
+
+    #[test]
+    fn a_time_namespace_is_reckoned_with() {
+        assert_eq!(offset_of("monotonic           0         0\nboottime            7         0\n"), 0);
+        assert_eq!(offset_of("monotonic     -100000 500000000\nboottime 0 0\n"), -99_999_500_000_000);
+        assert_eq!(offset_of(""), 0);
+        let [plain, ahead] = [0, 5_000_000_000].map(|offset| Clocks::now(offset).monotonic);
+        assert!(plain - ahead > 4_000_000_000);
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Container {
     pub(super) fn say(&self, text: impl Display) {
         say(format_args!("{self}: {text}"));
     }
+
+    /// What [`say`](Self::say) writes, without an end of line.
+    pub(super) fn line(&self, text: impl Display) -> String {
+        line(format_args!("{self}: {text}"))
+    }
 }
 
 /// `container=… policy=…`
@@ -97,9 +102,13 @@ impl Display for Container {
 
 /// One line on standard error, by one call.
 pub(super) fn say(text: impl Display) {
-    let line = format!("ringwarden agent: {}\n", line_of(&text.to_string()));
+    let line = line(text) + "\n";
     // Nobody may be there to read it.
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+fn line(text: impl Display) -> String {
+    format!("ringwarden agent: {}", line_of(&text.to_string()))
 }
 
 /// A text that is several lines as one, cut where it is too long.

@@ -6,6 +6,7 @@ use super::wire::{self, Assignment, Counts, Orphan, Report};
 use crate::FAILED;
 use crate::audit::{Line, append, why_killed};
 use crate::cgroups::{self, Membership};
+use crate::lines::Lines;
 use clap::Args;
 use ringwarden::Enforcement;
 use ringwarden::guard::{self, Audit, Killed, Profile, Refusal, Refused, RingCount};
@@ -109,7 +110,14 @@ fn serve(
     if let (Some(most), Some(count)) = (most, count) {
         maker = maker.with_limits(most.into(), RingCount::from(count));
     }
-    let log = Log { container: container.clone(), enforcement, audit, counts, over: false };
+    let log = Log {
+        container: container.clone(),
+        enforcement,
+        audit,
+        counts,
+        over: false,
+        lines: Lines::default(),
+    };
     log.counts.report(Report::Serves);
     container.say(format_args!("gets rings, in the lane {lane}"));
     maker.with_audit(log).serve(copy, profile.ok()).map_err(|error| match error {
@@ -138,6 +146,7 @@ struct Log {
     counts: Arc<Reporter>,
     /// The limits have been reached before.
     over: bool,
+    lines: Lines,
 }
 
 impl Audit for Log {
@@ -160,7 +169,8 @@ impl Audit for Log {
     }
 
     fn killed(&mut self, killed: &Killed) {
-        self.container.say(why_killed(killed));
+        // Nobody may read standard error, and the main thread must not wait.
+        self.lines.tell(self.container.line(why_killed(killed)));
     }
 
     fn made(&mut self) {

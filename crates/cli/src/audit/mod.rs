@@ -60,6 +60,24 @@ pub(crate) fn why_killed(killed: &Killed) -> String {
     format!("process {pid} ({program}) was killed: it has kept the guard busy with one call for too long")
 }
 
+/// Tells of who was killed, and of nothing else.
+#[derive(Default)]
+pub(crate) struct Killings(Lines);
+
+impl Audit for Killings {
+    fn refused(&mut self, _refusal: &Refusal) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn killed(&mut self, killed: &Killed) {
+        self.0.tell(format!("ringwarden: {}", why_killed(killed)));
+    }
+
+    fn ended(&mut self) {
+        self.0.finish();
+    }
+}
+
 impl Audit for Log {
     fn refused(&mut self, refusal: &Refusal) -> io::Result<()> {
         let line = Line::of_the_guard(refusal, &self.enforcement);
@@ -67,9 +85,7 @@ impl Audit for Log {
     }
 
     fn killed(&mut self, killed: &Killed) {
-        if !self.quiet {
-            self.lines.tell(format!("ringwarden: {}", why_killed(killed)));
-        }
+        self.lines.tell(format!("ringwarden: {}", why_killed(killed)));
     }
 
     fn ended(&mut self) {

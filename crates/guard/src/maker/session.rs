@@ -187,7 +187,7 @@ impl Session {
     /// `ETIMEDOUT` when too many hang.
     pub(super) fn end_overdue(&self, late: Duration) -> Result<(), Errno> {
         // Nothing is locked while a program is waited for.
-        end_overdue(self, &self.freezers, late, || false, |killed| self.audit.tell_of_killed(killed))
+        end_overdue(self, &self.freezers, late, || false, |killed| self.audit.tell_of(killed))
     }
 
     /// Tells of a refused call before the program hears of it.

@@ -2,6 +2,7 @@
 //! UTF-8 becomes U+FFFD. They cannot choose where a line ends, since those of names are escaped
 //! (`proc_task_name`, `seq_file_path`).
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
@@ -70,6 +71,11 @@ pub(crate) fn process_of(pidfd: impl AsFd) -> Option<Pid> {
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
     // -1 when it is gone, 0 in another namespace (`pidfd_show_fdinfo`).
     Pid::from_raw(pid.trim().parse().ok().filter(|pid| *pid > 0)?)
+}
+
+/// Whether the thread or process of a pidfd has not ended; it may still have to be waited for when it has.
+pub(crate) fn is_alive(pidfd: impl AsFd) -> bool {
+    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
 }
 
 /// The thread that traces that one.

@@ -24,9 +24,10 @@ pub(crate) fn end_overdue(
     freezers: &Freezers,
     late: Duration,
     is_held_up: impl Fn() -> bool,
-    tell: impl Fn(&Killed),
+    tell: impl Fn(Killed),
 ) -> Result<(), Errno> {
     let deadlines = serves.turns().deadlines();
+    let mut killed = Vec::new();
     for deadline in &deadlines {
         // Injections begin with an answer, but who is traced cannot vanish.
         let is_there = |id, tid| serves.listener().is_valid(id) || is_traced_here(tid);
@@ -41,21 +42,24 @@ pub(crate) fn end_overdue(
         } else if times == 0 {
             let process = deadline.caller(id);
             let pid = match &process {
-                // Its thread may have vanished, by another's exec.
-                Some(process) => proc::process_of(process),
+                // Who has ended, and was not waited for, is not killed.
+                Some(process) => proc::process_of(process).filter(|_| proc::is_alive(process)),
                 None => proc::thread_group(tid).ok(),
             };
-            let killed = pid.map(Killed::of);
+            let victim = pid.map(Killed::of);
             let sent = match process {
+                // Its thread may have vanished, by another's exec.
                 Some(process) => pidfd_send_signal(process, Signal::KILL).is_ok(),
                 // A signal to any thread's number reaches its process, SIGKILL all of it.
                 None => is_there(id, tid) && kill_process(tid, Signal::KILL).is_ok(),
             };
-            killed.iter().filter(|_| sent).for_each(&tell);
+            // Several of its calls may be overdue.
+            killed.extend(victim.filter(|victim| sent && !killed.contains(victim)));
         } else if is_held_up() {
             return Err(Errno::TIMEDOUT);
         }
     }
+    killed.into_iter().for_each(tell);
     let hanging = deadlines.iter().filter(|deadline| deadline.is_stuck()).count();
     if hanging > MOST_HANGING { Err(Errno::TIMEDOUT) } else { Ok(()) }
 }

@@ -1,7 +1,6 @@
 //! The guard's own process: starts the program, serves it on one thread, and watches over both on
 //! the main one.
 
-use crate::audit::SharedAudit;
 use crate::guard::Guard;
 use crate::rlimits::{raise, raise_open_files};
 use crate::seccomp::{Listener, split, split::Traps};
@@ -37,7 +36,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Runs the guard. `life` hangs up when the watchdog is gone; `reports` goes to it.
 /// Signals are `held`, for good: those meant for the group do not touch the guard.
 pub(crate) fn run(
-    mut guard: Guard,
+    guard: Guard,
     host: Host,
     argv: &Argv,
     held: &HeldSignals,
@@ -68,8 +67,7 @@ pub(crate) fn run(
             report(Report::Started { pid: started.pid.as_raw_nonzero().get() });
             let program_ended = |status| report(Report::ProgramEnded { status });
             let observer = guard.observer.clone();
-            let audit = SharedAudit::new(std::mem::replace(&mut guard.audit, Box::new(())));
-            guard.audit = Box::new(audit.clone());
+            let audit = guard.audit.clone();
             let ended =
                 watch(guard, host, (&started, listener), &children, life.as_fd(), &reports, program_ended);
             // Whatever the reason, nobody runs on without the guard.

@@ -13,7 +13,7 @@ mod register;
 mod setup;
 mod submitter;
 
-use crate::audit::{Audit, Killed, Refusal, Refused};
+use crate::audit::{Refusal, Refused, SharedAudit};
 use crate::identity::Watches;
 use crate::kernel_ring::{KernelRing, RingRestrictions};
 use crate::observe::Observe;
@@ -115,7 +115,7 @@ pub(crate) struct Supervisor {
     watches: Watches,
     closer: Closer,
     freezers: Freezers,
-    audit: Mutex<Box<dyn Audit>>,
+    audit: SharedAudit,
     /// Who is told of what is allowed.
     observer: Option<Arc<dyn Observe>>,
     /// Why a refusal could not be recorded: the end.
@@ -147,7 +147,7 @@ pub(crate) struct Parts {
     pub(crate) rules: Rules,
     pub(crate) max_rings: usize,
     pub(crate) own_filters: bool,
-    pub(crate) audit: Box<dyn Audit>,
+    pub(crate) audit: SharedAudit,
     pub(crate) observer: Option<Arc<dyn Observe>>,
     pub(crate) shared: Shared,
 }
@@ -203,7 +203,7 @@ impl Supervisor {
             watches: Watches::new()?,
             closer,
             freezers: Freezers::find(),
-            audit: Mutex::new(audit),
+            audit,
             observer,
             unrecorded: OnceLock::new(),
             shared,
@@ -351,10 +351,7 @@ impl Supervisor {
         let pid = self.state().tasks.process_of(tid).map_or(tid, |(tgid, _)| tgid);
         let permitted = self.rules.permissive && request.is_by_rules();
         let refusal = Refusal { permitted, ..Refusal::now(pid, tid, request) };
-        let told = call.turn.deadline.uncounted(|| {
-            let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
-            audit.refused(&refusal)
-        });
+        let told = call.turn.deadline.uncounted(|| self.audit.tell(&refusal));
         self.unless_recorded(told);
     }
 
@@ -380,13 +377,7 @@ impl Supervisor {
                 held
             })
         };
-        let tell = |killed: &Killed| {
-            // The main thread waits for nobody.
-            if let Ok(mut audit) = self.audit.try_lock() {
-                audit.killed(killed);
-            }
-        };
-        end_overdue(self, &self.freezers, late, is_held_up, tell)
+        end_overdue(self, &self.freezers, late, is_held_up, |killed| self.audit.tell_of(killed))
     }
 
     /// Forgets what is gone, once a second.

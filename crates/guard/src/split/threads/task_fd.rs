@@ -1,7 +1,6 @@
 //! A thread or a process by a descriptor, which stays its own when its number has gone to another.
 
-use crate::program::proc::PIDFD_THREAD;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::program::proc::{PIDFD_THREAD, is_alive};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -27,7 +26,7 @@ impl TaskFd {
     /// Whether its number is still its own. Takes no lock of the process, which an exec can hold for as long as the
     /// program likes.
     pub(crate) fn is_alive(&self) -> bool {
-        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
+        is_alive(&self.0)
     }
 
     /// The descriptor, for who keeps it.
@@ -45,6 +44,7 @@ impl AsFd for TaskFd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
 
     #[test]
     fn a_thread_ends_before_its_process() {
