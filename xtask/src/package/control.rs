@@ -1,13 +1,15 @@
 //! What dpkg is told: fields, scripts and licences (Debian Policy 5.3, 6 and 12.5).
 
-use super::{NAME, place};
+use super::{NAME, date, place};
 use crate::architecture::Architecture;
-use crate::metadata::Package;
+use crate::debian::succeed;
+use crate::metadata;
 use anyhow::Context;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The agent ends with its program. What it left to each container goes on.
 const BEFORE_REMOVAL: &str = "\
@@ -27,32 +29,74 @@ if [ -d /run/systemd/system ]; then
 fi
 ";
 
-/// Writes `DEBIAN` in a tree that has all other files.
-pub(super) fn write(tree: &Path, own: &Package, architecture: Architecture) -> anyhow::Result<()> {
-    let description = own.description.as_ref().context("no description")?;
-    let maintainer = own.authors.first().context("no author")?;
-    let homepage = own.repository.as_ref().context("no repository")?;
-    let control = format!(
-        "\
-Package: {NAME}
-Version: {}
-Architecture: {}
-Maintainer: {maintainer}
-Installed-Size: {}
-Section: admin
-Priority: optional
-Homepage: {homepage}
-Description: {description}
+/// What is said of the program's package.
+pub(crate) const PROGRAM: &str = " \
  Ringwarden runs unmodified programs under a readable policy that says which
  io_uring operations they may use and with which arguments, held by the kernel
  itself where it has the means, and by a guard where it has not. Its agent gives
  io_uring back to containers, under such policies.
-",
-        own.version,
-        architecture.debian(),
-        kibibytes(tree)?
-    );
-    place(tree, "DEBIAN/control", control)?;
+";
+
+/// What differs from package to package.
+pub(crate) struct About {
+    pub(crate) name: &'static str,
+    pub(crate) section: &'static str,
+    /// Lines such as `Depends`.
+    pub(crate) relations: String,
+    pub(crate) synopsis: String,
+    /// Each line begins with a space.
+    pub(crate) description: &'static str,
+}
+
+/// A package of something that Cargo has built.
+pub(crate) struct Package<'a> {
+    pub(crate) about: About,
+    pub(crate) own: &'a metadata::Package,
+    pub(crate) architecture: Architecture,
+}
+
+impl Package<'_> {
+    /// Writes `DEBIAN/control` in a tree that has all other files.
+    pub(crate) fn write(&self, tree: &Path) -> anyhow::Result<()> {
+        let Self { about: About { name, section, relations, synopsis, description }, own, architecture } =
+            self;
+        let source = if *name == NAME { String::new() } else { format!("Source: {NAME}\n") };
+        let maintainer = own.authors.first().context("no author")?;
+        let homepage = own.repository.as_ref().context("no repository")?;
+        let control = format!(
+            "\
+Package: {name}
+{source}Version: {}
+Architecture: {}
+Maintainer: {maintainer}
+Installed-Size: {}
+{relations}Section: {section}
+Priority: optional
+Homepage: {homepage}
+Description: {synopsis}
+{description}",
+            own.version,
+            architecture.debian(),
+            kibibytes(tree)?
+        );
+        place(tree, "DEBIAN/control", control)
+    }
+
+    /// Puts the tree into a file in a folder.
+    pub(crate) fn build(&self, tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+        let Self { about, own, architecture } = self;
+        let package = folder.join(format!("{}_{}_{}.deb", about.name, own.version, architecture.debian()));
+        let mut build = Command::new("dpkg-deb");
+        // Whoever builds it owns nothing in it, and the same sources give the same file.
+        build.args(["--root-owner-group", "--build"]).arg(tree).arg(&package);
+        build.env("SOURCE_DATE_EPOCH", date()?);
+        succeed(&mut build)?;
+        Ok(package)
+    }
+}
+
+/// Writes the scripts of the program's package.
+pub(crate) fn write_scripts(tree: &Path) -> anyhow::Result<()> {
     for (name, script) in [("prerm", BEFORE_REMOVAL), ("postinst", RELOAD), ("postrm", RELOAD)] {
         let name = format!("DEBIAN/{name}");
         place(tree, &name, script)?;
@@ -75,8 +119,18 @@ fn kibibytes(folder: &Path) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-/// Whose the program is, and what it is made of: static programs hold copies of all their parts.
-pub(super) fn copyright(own: &Package, parts: &[Package]) -> String {
+/// What a static program contains.
+pub(crate) const STATIC: &str = " \
+ The program is linked statically. It contains the C library of GNU (LGPL-2.1+), the Rust standard library
+ (MIT OR Apache-2.0) and these packages of crates.io:
+";
+/// What a library that C programs are linked with contains.
+pub(crate) const LINKED: &str = " \
+ The library contains the Rust standard library (MIT OR Apache-2.0) and these packages of crates.io:
+";
+
+/// Whose something is, and what it is made of, which begins with what it `contains`.
+pub(crate) fn copyright(own: &metadata::Package, parts: &[metadata::Package], contains: &str) -> String {
     let mit = include_str!("../../../LICENSE-MIT");
     let holder = mit.lines().find_map(|line| line.strip_prefix("Copyright (c) ")).unwrap_or("its authors");
     let mut text = format!(
@@ -105,9 +159,8 @@ License: Expat
  On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.
 
 Comment:
- The program is linked statically. It contains the C library of GNU (LGPL-2.1+), the Rust standard library
- (MIT OR Apache-2.0) and these packages of crates.io:
 ";
+    text += contains;
     for part in parts.iter().filter(|part| part.source.is_some()) {
         let license = part.license.as_deref().unwrap_or("see there");
         let from = part.repository.as_deref().unwrap_or("crates.io");

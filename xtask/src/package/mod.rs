@@ -1,13 +1,14 @@
-//! `cargo xtask package`: a package for Debian and what descends from it.
+//! `cargo xtask package`: packages for Debian and what descends from it.
 
-mod control;
+pub(crate) mod control;
 mod installation;
-mod tree;
+pub(crate) mod tree;
 
 use crate::architecture::Architecture;
-use crate::debian::{output, succeed};
+use crate::debian::output;
 use crate::{metadata, static_program};
 use anyhow::Context;
+use control::{About, Package};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -40,14 +41,18 @@ pub(crate) fn run(Args { program: static_program::Kind { arch, profile } }: &Arg
     };
     let folder = program.parent().context("a program without a folder")?;
     let tree = tempfile::tempdir_in(folder)?;
-    tree::lay_out(tree.path(), &program, &native, &control::copyright(&own, &parts))?;
-    control::write(tree.path(), &own, arch)?;
-    let package = folder.join(format!("{NAME}_{}_{}.deb", own.version, arch.debian()));
-    let mut build = Command::new("dpkg-deb");
-    // Whoever builds it owns nothing in it, and the same sources give the same file.
-    build.args(["--root-owner-group", "--build"]).arg(tree.path()).arg(&package);
-    build.env("SOURCE_DATE_EPOCH", date()?);
-    succeed(&mut build)?;
+    tree::lay_out(tree.path(), &program, &native, &control::copyright(&own, &parts, control::STATIC))?;
+    let about = About {
+        name: NAME,
+        section: "admin",
+        relations: String::new(),
+        synopsis: own.description.clone().context("no description")?,
+        description: control::PROGRAM,
+    };
+    let package = Package { about, own: &own, architecture: arch };
+    package.write(tree.path())?;
+    control::write_scripts(tree.path())?;
+    let package = package.build(tree.path(), folder)?;
     if arch == Architecture::X86_64 {
         installation::try_out(&package)?;
     }
@@ -71,7 +76,7 @@ fn sources() -> PathBuf {
 }
 
 /// Writes a file below a folder, with the folders on its way.
-fn place(below: &std::path::Path, name: &str, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
+pub(crate) fn place(below: &std::path::Path, name: &str, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let path = below.join(name);
     fs::create_dir_all(path.parent().context("a file without a folder")?)?;
     fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))

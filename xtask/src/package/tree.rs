@@ -1,6 +1,6 @@
 //! What is installed where.
 
-use super::{place, sources};
+use super::{NAME, place, sources};
 use crate::debian::{output, succeed};
 use anyhow::Context;
 use std::fs;
@@ -10,7 +10,6 @@ use std::process::Command;
 
 /// Where policies of containers are, by their names.
 const POLICIES: &str = "/etc/ringwarden/policies";
-const DOCUMENTATION: &str = "usr/share/doc/ringwarden";
 
 /// Fills a folder. `native` is the program, too, but for this machine.
 pub(super) fn lay_out(tree: &Path, program: &Path, native: &Path, copyright: &str) -> anyhow::Result<()> {
@@ -34,11 +33,17 @@ pub(super) fn lay_out(tree: &Path, program: &Path, native: &Path, copyright: &st
     document(tree, copyright)
 }
 
-fn document(tree: &Path, copyright: &str) -> anyhow::Result<()> {
-    let documentation = tree.join(DOCUMENTATION);
+/// What every package has to say of itself.
+pub(crate) fn document_briefly(tree: &Path, name: &str, copyright: &str) -> anyhow::Result<()> {
+    let documentation = tree.join("usr/share/doc").join(name);
     place(&documentation, "copyright", copyright)?;
     fs::copy(sources().join("CHANGELOG.md"), documentation.join("changelog"))?;
-    compress(&documentation.join("changelog"))?;
+    compress(&documentation.join("changelog"))
+}
+
+fn document(tree: &Path, copyright: &str) -> anyhow::Result<()> {
+    document_briefly(tree, NAME, copyright)?;
+    let documentation = tree.join("usr/share/doc").join(NAME);
     fs::copy(sources().join("README.md"), documentation.join("README.md"))?;
     // README's links lead there.
     copy_all(&sources().join("docs"), &documentation.join("docs"))
@@ -59,7 +64,7 @@ fn copy_all(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 /// As Debian has man pages and changelogs.
-fn compress(file: &Path) -> anyhow::Result<()> {
+pub(crate) fn compress(file: &Path) -> anyhow::Result<()> {
     let name = file.file_name().and_then(|name| name.to_str()).context("a file without a name")?;
     output(Command::new("gzip").args(["-9", "--no-name"]).arg(file)).with_context(|| name.to_owned())?;
     Ok(())
