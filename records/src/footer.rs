@@ -5,8 +5,11 @@ use crate::error::{Error, Place};
 use crate::limits::{MOST_CHUNK, MOST_FOOTER, MOST_ROWS};
 use crate::metadata::Metadata;
 use crate::pages;
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +57,8 @@ impl Footer {
         let options = ArrowReaderOptions::new().with_schema(SCHEMA.clone());
         let arrow = unharmed(|| {
             let parquet = ParquetMetaDataReader::decode_metadata(bytes);
-            let arrow = parquet.and_then(|parquet| ArrowReaderMetadata::try_new(Arc::new(parquet), options));
+            let parquet = parquet.map(|parquet| Arc::new(without_arrow_schema(&parquet)));
+            let arrow = parquet.and_then(|parquet| ArrowReaderMetadata::try_new(parquet, options));
             arrow.map_err(|error| error.to_string())
         });
         let arrow = arrow.map_err(wrong)?;
@@ -161,6 +165,24 @@ impl Footer {
     fn wrong(&self, place: Place, reason: impl std::fmt::Display) -> Error {
         Error::new(&self.name, place, reason)
     }
+}
+
+/// The same without the description of its columns that Arrow leaves beside Parquet's own: records have the columns that they
+/// have, and no check sees into it.
+fn without_arrow_schema(parquet: &ParquetMetaData) -> ParquetMetaData {
+    let file = parquet.file_metadata();
+    let others = |pairs: &Vec<KeyValue>| {
+        pairs.iter().filter(|pair| pair.key != ARROW_SCHEMA_META_KEY).cloned().collect()
+    };
+    let file = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_owned),
+        file.key_value_metadata().map(others),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    ParquetMetaData::new(file, parquet.row_groups().to_vec())
 }
 
 /// Does what a library does with bytes that may be anything. It is meant to give errors, and should it panic, that is one.

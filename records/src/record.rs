@@ -9,6 +9,7 @@ use crate::read::Source;
 use arrow_array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::path::Path;
 
@@ -30,7 +31,10 @@ impl Record {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let at = |place: Place, reason: &dyn std::fmt::Display| Error::new(path, place, reason);
         let whole = |error: std::io::Error| at(Place::File, &error);
-        let file = File::open(path).map_err(whole)?;
+        // Whoever opens a FIFO waits for somebody to write.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| whole(error.into()))?;
+        let file = File::from(file);
         let facts = file.metadata().map_err(whole)?;
         if !facts.is_file() {
             return Err(at(Place::File, &"it is no file"));

@@ -15,7 +15,7 @@ pub struct Refusal {
     /// The thread, likewise.
     pub tid: i32,
     /// The thread's name then, with zeros behind it; only known where it is [listened to what is
-    /// allowed](crate::Stream::open_with_allowed), and of those who have begun or taken a name since.
+    /// allowed](crate::Stream::open_with_allowed).
     pub program: Option<[u8; 16]>,
     /// The control group of the process then, by number: the inode of its folder, in the hierarchy with the `perf_event`
     /// controller, of version 1 or 2. 1 is the root's, which everybody is in where version 2 has handed down no controller.

@@ -1,12 +1,18 @@
 //! [`Names`]: how threads are called, as the kernel tells of it.
 //!
 //! Records of a thread that has ended are read when nobody can be asked for its name any more. So the kernel tells of each
-//! name that is taken and each thread that begins or ends, in the same buffers. Of threads that were there before, and after a
-//! record was lost, nothing is known.
+//! name that is taken and each thread that begins or ends, in the same buffers. What threads are called that were there before,
+//! or are after a record was lost, is looked up.
 
 use crate::drained::{Allowed, Refusal};
 use perf_event::data::Record;
 use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often it is looked at all threads, where one record after the other is lost: there may be thousands.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A name with zeros behind it (`TASK_COMM_LEN`).
 pub(crate) type Comm = [u8; 16];
@@ -19,6 +25,9 @@ pub(crate) struct Names {
     known: HashMap<i32, Comm>,
     /// With the time, as in [`Timed`].
     told: Vec<(u64, Told)>,
+    /// Something is missing since it was looked at all threads.
+    doubtful: bool,
+    looked: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +42,7 @@ impl Names {
     /// Takes in a record, if it is about that.
     pub(crate) fn hear(&mut self, time: u64, record: &Record<'_>) {
         let told = match record {
-            Record::Comm(named) => {
-                let mut comm = Comm::default();
-                let length = named.comm.len().min(comm.len() - 1);
-                comm[..length].copy_from_slice(&named.comm[..length]);
-                Told::Named(named.tid.cast_signed(), comm)
-            }
+            Record::Comm(named) => Told::Named(named.tid.cast_signed(), comm(&named.comm)),
             Record::Fork(began) => Told::Began(began.tid.cast_signed(), began.ptid.cast_signed()),
             Record::Exit(ended) => Told::Ended(ended.tid.cast_signed()),
             _ => return,
@@ -46,10 +50,39 @@ impl Names {
         self.told.push((time, told));
     }
 
+    /// Takes all threads' names as they are now. Nothing is told of who was there before and takes no other.
+    pub(crate) fn look(&mut self) {
+        self.doubtful = false;
+        self.looked = Some(Instant::now());
+        // Another namespace's numbers are others'.
+        let own = fs::read_link("/proc/self").ok();
+        if own.and_then(|own| own.to_str()?.parse().ok()) != Some(std::process::id()) {
+            return;
+        }
+        for process in numbers(Path::new("/proc")) {
+            for thread in numbers(&process.join("task")) {
+                let tid = thread.file_name().and_then(|name| name.to_str()?.parse().ok());
+                // Ends with a line break, which is no part of it.
+                let name = fs::read(thread.join("comm")).ok();
+                if let (Some(tid), Some([name @ .., _])) = (tid, name.as_deref()) {
+                    self.known.insert(tid, comm(name));
+                }
+            }
+        }
+    }
+
     /// A record is missing that may have been about any of them.
     pub(crate) fn doubt(&mut self) {
         self.known.clear();
         self.told.clear();
+        self.doubtful = true;
+    }
+
+    /// Looks again after a [doubt](Self::doubt), unless that was done just now.
+    pub(crate) fn look_if_doubtful(&mut self) {
+        if self.doubtful && self.looked.is_none_or(|looked| looked.elapsed() >= PAUSE) {
+            self.look();
+        }
     }
 
     /// Names those who are known, as they were called then. All requests are older than `end`, and in the order of their time;
@@ -86,6 +119,22 @@ impl Names {
     }
 }
 
+/// A name of at most 15 bytes.
+fn comm(name: &[u8]) -> Comm {
+    let mut comm = Comm::default();
+    let length = name.len().min(comm.len() - 1);
+    comm[..length].copy_from_slice(&name[..length]);
+    comm
+}
+
+/// The entries of a folder that are numbers.
+fn numbers(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +144,7 @@ mod tests {
     use std::time::SystemTime;
 
     fn comm(name: &str) -> Comm {
-        std::array::from_fn(|at| name.as_bytes().get(at).copied().unwrap_or_default())
+        super::comm(name.as_bytes())
     }
 
     fn named(names: &mut Names, end: u64, requests: &[(u64, i32)]) -> Vec<Option<Comm>> {
@@ -124,6 +173,23 @@ mod tests {
         assert_eq!(named(&mut names, 11, &[(10, 8)]), [Some(comm("second"))]);
         names.doubt();
         assert_eq!(named(&mut names, 12, &[(11, 8)]), [None]);
+    }
+
+    #[test]
+    fn children_of_who_was_there_before_have_a_name() {
+        let mut names = Names::default();
+        let own = rustix::thread::gettid().as_raw_nonzero().get();
+        let name = fs::read("/proc/thread-self/comm").expect("a name");
+        let name = super::comm(name.trim_ascii_end());
+        names.look();
+        names.told.push((1, Told::Began(1 << 23, own)));
+        assert_eq!(named(&mut names, 5, &[(2, own), (2, 1 << 23)]), [Some(name), Some(name)]);
+        names.doubt();
+        names.look_if_doubtful();
+        assert_eq!(named(&mut names, 6, &[(5, own)]), [None], "a moment ago");
+        names.looked = None;
+        names.look_if_doubtful();
+        assert_eq!(named(&mut names, 7, &[(6, own)]), [Some(name)]);
     }
 
     #[test]

@@ -171,6 +171,7 @@ impl Stream {
         let mut buffers = of_scope(events, &scope, |events| on_all_up_to(events, LEAST_ALLOWED, most))?;
         buffers.iter_mut().try_for_each(|event| event.enable())?;
         stream.allowed = Some(Heard::of(layout, buffers));
+        stream.names.look();
         Ok(stream)
     }
 
@@ -288,6 +289,7 @@ impl Stream {
             // A thread's records are in the order of their time, whichever processors' buffers they are in: what came before
             // the first buffer was read is whole.
             let end = if all { u64::MAX } else { clock.monotonic };
+            self.names.look_if_doubtful();
             self.held = (split_off(&mut refusals, end), split_off(&mut allowed, end));
             self.names.name(end, &mut refusals, &mut allowed);
         }

@@ -13,16 +13,37 @@ use ballista::prelude::SessionContextExt;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use datafusion::prelude::{SessionConfig, SessionContext};
-use ringwarden_query::{TABLE, functions, table};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use ringwarden_query::{TABLE, for_people, functions, records, table};
+use rustix::fs::Mode;
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 
+/// Exit status when there is no answer, or nothing to serve.
+const UNUSABLE: u8 = 2;
+
+const USAGE: &str = "\
+usage: ringwarden-ballista scheduler                        prints its address
+       ringwarden-ballista executor ADDRESS
+       ringwarden-ballista query ADDRESS SQL FILE...        the files as `ringwarden query` has them";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    // What records have is not for everybody, nor are executors' temporary files with it.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    match serve_or_ask().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}
+
+async fn serve_or_ask() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match &arguments[..] {
@@ -38,17 +59,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
             println!("{}", std::process::id());
             std::future::pending().await
         }
-        ["query", scheduler, sql, files @ ..] => {
+        ["query", scheduler, sql, files @ ..] if !files.is_empty() => {
             let session = SessionContext::remote_with_state(&format!("df://{scheduler}"), state()).await?;
             // Those of the state are replaced by Ballista's.
             functions().into_iter().chain([executor()]).for_each(|function| session.register_udf(function));
             let files: Vec<_> = files.iter().map(|file| (*file).to_owned()).collect();
+            // Whether they are there, and records, is asked here: elsewhere none is one without rows.
+            let (_, lost) = records(&SessionContext::new(), &files, &Arc::default()).await?;
+            if lost > 0 {
+                eprintln!("note: {lost} more requests came too fast to be recorded");
+            }
             session.register_table(TABLE, table(&session, &files).await?.into_view())?;
-            let batches = session.sql(sql).await?.collect().await?;
-            println!("{}", pretty_format_batches(&batches)?);
+            let only_questions =
+                SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+            let batches = session.sql_with_options(sql, only_questions).await?.collect().await?;
+            println!("{}", for_people(&batches)?);
             Ok(())
         }
-        _ => Err("ballista scheduler | executor ADDRESS | query ADDRESS SQL FILE…".into()),
+        ["--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(USAGE.into()),
     }
 }
 

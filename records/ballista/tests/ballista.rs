@@ -19,6 +19,8 @@ impl Part {
         let mut child = Command::new(cluster())
             .current_dir(folder)
             .args(arguments)
+            // Executors keep there what they send each other.
+            .env("TMPDIR", folder)
             .stdout(Stdio::piped())
             .spawn()
             .expect("executed");
@@ -104,6 +106,17 @@ fn two_executors_answer_as_one_machine_does() {
             "SELECT executor(opcode) AS executor, count(*) AS requests FROM requests GROUP BY 1",
         ),
     );
+    // What is not there is not empty, and nothing is written.
+    let refused = |arguments: &[&str]| {
+        let output = Command::new(cluster()).current_dir(folder).args(arguments).output().expect("executed");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let missing =
+        refused(&["query", &scheduler.said, "SELECT count(*) FROM requests", "1.parquet", "none.parquet"]);
+    assert!(missing.contains("none.parquet"), "{missing}");
+    let copy = "COPY (SELECT op FROM requests) TO '2.parquet'";
+    assert!(refused(&["query", &scheduler.said, copy, "1.parquet"]).contains("DML not supported"));
     let took_part = executors.iter().filter(|executor| who.contains(&executor.said)).count();
     assert!(took_part > 0, "{who}");
     println!("{who}");

@@ -12,12 +12,14 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod answer;
 mod function;
 mod policy;
 mod records;
 mod store;
 mod table;
 
+pub use answer::for_people;
 pub use function::functions;
 pub use records::records;
 pub use table::{TABLE, context, table};

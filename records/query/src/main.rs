@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use datafusion::arrow::json::ArrayWriter;
-use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::arrow::json::WriterBuilder;
+use datafusion::arrow::json::writer::JsonArray;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use ringwarden_query::{TABLE, functions, records};
+use ringwarden_query::{TABLE, for_people, functions, records};
 use ringwarden_records::terminal::{Shown, tell};
+use rustix::fs::Mode;
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -63,6 +64,11 @@ Examples:
      WHERE verdict = 'allow' AND verdict('new.toml', context) = 'deny' GROUP BY 1, 2, 3\" *.parquet
   ringwarden query \"SELECT program, count(*) FROM requests GROUP BY 1\" 's3://fleet/records/2026-03-*/*.parquet'";
 
+/// What a thread may take for questions that are nested; only what is used is taken.
+const STACK: usize = 64 << 20;
+
+const DAMAGED: &str = "a record is damaged";
+
 /// Exit status when there is no answer.
 const UNUSABLE: u8 = 2;
 
@@ -76,6 +82,10 @@ enum Format {
 
 fn main() -> ExitCode {
     let Command::Query(query) = CommandLine::parse().command;
+    // What records have is not for everybody, nor are temporary files with it.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    // A library that panics at what a record has is told of as an error.
+    std::panic::set_hook(Box::new(|_| {}));
     match query.answer() {
         Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -101,18 +111,21 @@ fn reason(error: &DataFusionError) -> String {
     }
     match error.find_root() {
         DataFusionError::Plan(reason) => reason.clone(),
+        // Of a library's own task.
+        other if other.to_string().contains(" panicked with message ") => DAMAGED.into(),
         other => other.to_string(),
     }
 }
 
 impl Query {
     fn answer(self) -> Result<String, String> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         // Should a library panic at what a record has, that is an error.
         match runtime.block_on(runtime.spawn(self.ask())) {
             Ok(answer) => answer.map_err(|error| reason(&error)),
-            Err(_) => Err("a record is damaged".into()),
+            Err(_) => Err(DAMAGED.into()),
         }
     }
 
@@ -139,9 +152,10 @@ impl Query {
         let batches = answer.collect().await?;
         drop(shown);
         match self.format {
-            Format::Human => Ok(format!("{}\n", pretty_format_batches(&batches)?)),
+            Format::Human => Ok(format!("{}\n", for_people(&batches)?)),
             Format::Json => {
-                let mut writer = ArrayWriter::new(Vec::new());
+                let mut writer =
+                    WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
                 writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
                 writer.finish()?;
                 let mut text = String::from_utf8_lossy(&writer.into_inner()).into_owned();
