@@ -7,6 +7,7 @@ use parquet::arrow::ArrowWriter;
 use ringwarden::policy::Policy;
 use ringwarden_records::replay::{Progress, Report, replay};
 use ringwarden_records::{Error, Judge, Record};
+use rustix::fs::{FileType, Mode};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +93,16 @@ fn what_is_no_record_is_told_with_the_place() {
     fs::write(&path, broken).expect("written");
     let error = replayed(&path, &judge).expect_err("broken pages").to_string();
     assert!(error.contains(", row group 0, column `") && error.contains("` at byte "), "{error}");
+}
+
+/// Whoever opens one waits for somebody to write.
+#[test]
+fn a_fifo_is_no_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("fifo.parquet");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR, 0).expect("a FIFO");
+    let error = Record::open(&path).expect_err("no record").to_string();
+    assert!(error.ends_with("fifo.parquet: it is no file"), "{error}");
 }
 
 #[test]

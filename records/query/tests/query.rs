@@ -101,6 +101,46 @@ fn what_records_lack_is_told_of() {
     }
 }
 
+/// Arrow leaves a description of its own beside Parquet's, which may say anything.
+#[test]
+fn what_arrow_says_of_columns_is_not_believed() {
+    const KEY: &[u8] = b"ARROW:schema";
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let contexts = contexts(9, 500);
+    made::write(
+        &folder.join("a.parquet"),
+        contexts.iter().enumerate().map(|(row, context)| request(context, row)),
+    );
+    let honest = fs::read(folder.join("a.parquet")).expect("read");
+    let key = honest.windows(KEY.len()).position(|bytes| bytes == KEY).expect("a description");
+    // Behind the key is the length.
+    for at in [8, 20, 50, 101, 200, 333].map(|behind| key + KEY.len() + behind) {
+        let mut bytes = honest.clone();
+        bytes[at..at + 4].copy_from_slice(b"zzzz");
+        fs::write(folder.join("b.parquet"), bytes).expect("written");
+        let question =
+            "SELECT program, op, max(time), sum(fd), count(*) FROM requests GROUP BY 1, 2 ORDER BY 1, 2";
+        let [there, here] = ["a.parquet", "b.parquet"].map(|name| query(folder, &[question, name]));
+        assert_eq!(String::from_utf8_lossy(&here.stderr), "");
+        assert!(here.status.success() && here.stdout == there.stdout, "{here:?}");
+    }
+}
+
+#[test]
+fn a_question_may_have_many_parts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let requests = contexts(5, 100);
+    made::write(
+        &folder.join("a.parquet"),
+        requests.iter().enumerate().map(|(row, context)| request(context, row)),
+    );
+    let parts: Vec<_> = (0..1000).map(|fd| format!("fd = {fd}")).collect();
+    let question = format!("SELECT count(*) FROM requests WHERE {}", parts.join(" OR "));
+    assert!(query(folder, &[&question, "a.parquet"]).status.success());
+}
+
 #[test]
 fn what_is_no_question_about_records_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
