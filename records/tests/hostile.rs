@@ -2,7 +2,7 @@
 
 mod made;
 
-use made::{contexts, request, write};
+use made::{contexts, write_contexts};
 use parquet::arrow::ArrowWriter;
 use ringwarden::policy::Policy;
 use ringwarden_records::replay::{Progress, Report, replay};
@@ -27,7 +27,7 @@ fn replayed(path: &Path, judge: &Judge) -> Result<Report, Error> {
 fn honest(folder: &Path) -> Vec<u8> {
     let path = folder.join("honest.parquet");
     let contexts = contexts(4, 500);
-    write(&path, contexts.iter().enumerate().map(|(row, context)| request(context, row)));
+    write_contexts(&path, &contexts);
     fs::read(path).expect("read")
 }
 

@@ -2,7 +2,7 @@
 
 mod made;
 
-use made::{contexts, request, write};
+use made::{contexts, request, write, write_contexts};
 use ringwarden::Enforcement;
 use ringwarden::filter::{Context, Denial, DeniedBy, Verdict};
 use ringwarden::policy::Policy;
@@ -36,7 +36,7 @@ fn a_record_is_judged_as_the_engine_judges() {
     let contexts = contexts(1, 20_000);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.parquet");
-    write(&path, contexts.iter().enumerate().map(|(row, context)| request(context, row)));
+    write_contexts(&path, &contexts);
     let record = Record::open(&path).expect("a record");
     assert_eq!((record.requests(), record.metadata().rings.entries), (20_000, 8));
     let all: Vec<_> = SHOWN.iter().map(|(name, _)| *name).collect();
@@ -237,7 +237,7 @@ fn what_learn_gets_is_all_that_was_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.parquet");
     let contexts = contexts(3, 3000);
-    write(&path, contexts.iter().enumerate().map(|(row, context)| request(context, row)));
+    write_contexts(&path, &contexts);
     let mut expected = ringwarden::learn::Observations::new();
     contexts.iter().for_each(|context| expected.request(context.words()));
     expected.setup(8, &Default::default());

@@ -1,5 +1,6 @@
 //! What the guard tells of refusals.
 
+use crate::program::proc;
 use ringwarden_filter::{Context, Denial};
 use ringwarden_uapi::register::RegisterOp;
 use ringwarden_uapi::ring::{Params, Sqe};
@@ -36,11 +37,8 @@ impl Refusal {
     }
 }
 
-/// A name is bytes; what is no text in them is replaced.
 fn program_of(tid: Pid) -> String {
-    std::fs::read(format!("/proc/{}/comm", tid.as_raw_nonzero()))
-        .map(|name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
-        .unwrap_or_default()
+    proc::text(tid, "comm").map(|name| name.trim_ascii_end().to_owned()).unwrap_or_default()
 }
 
 /// A process that the guard has killed, since it has kept the guard busy with a call of its own for too long: five seconds, on
@@ -164,15 +162,12 @@ impl SharedAudit {
 
     /// As [`Audit::refused`], by whoever has it.
     pub(crate) fn tell(&self, refusal: &Refusal) -> std::io::Result<()> {
-        let mut audit = self.audit();
-        let told = audit.refused(refusal);
-        self.tell_of_killed(&mut **audit);
-        told
+        self.have(|audit| audit.refused(refusal))
     }
 
     /// As [`Audit::made`], likewise.
     pub(crate) fn tell_of_ring(&self) {
-        self.audit().made();
+        self.have(|audit| audit.made());
     }
 
     /// As [`Audit::killed`]: soon, where a refusal is being told of, which may never come to an end.
@@ -191,13 +186,17 @@ impl SharedAudit {
         }
     }
 
+    /// Has the audit as soon as nobody else does.
+    fn have<T>(&self, tell: impl FnOnce(&mut dyn Audit) -> T) -> T {
+        let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = tell(&mut **audit);
+        self.tell_of_killed(&mut **audit);
+        told
+    }
+
     fn tell_of_killed(&self, audit: &mut dyn Audit) {
         let killed = std::mem::take(&mut *self.killed());
         killed.iter().for_each(|killed| audit.killed(killed));
-    }
-
-    fn audit(&self) -> MutexGuard<'_, Box<dyn Audit>> {
-        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn killed(&self) -> MutexGuard<'_, Vec<Killed>> {

@@ -43,6 +43,7 @@ mod drained;
 mod event;
 mod format;
 mod names;
+mod proc;
 mod processors;
 mod record;
 mod sampler;

@@ -5,10 +5,10 @@
 //! or are after a record was lost, is looked up.
 
 use crate::drained::{Allowed, Refusal};
+use crate::proc::numbers;
 use perf_event::data::Record;
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often it is looked at all threads, where one record after the other is lost: there may be thousands.
@@ -59,12 +59,11 @@ impl Names {
         if own.and_then(|own| own.to_str()?.parse().ok()) != Some(std::process::id()) {
             return;
         }
-        for process in numbers(Path::new("/proc")) {
-            for thread in numbers(&process.join("task")) {
-                let tid = thread.file_name().and_then(|name| name.to_str()?.parse().ok());
+        for pid in numbers("/proc") {
+            for tid in numbers(format!("/proc/{pid}/task")) {
                 // Ends with a line break, which is no part of it.
-                let name = fs::read(thread.join("comm")).ok();
-                if let (Some(tid), Some([name @ .., _])) = (tid, name.as_deref()) {
+                let name = fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok();
+                if let Some([name @ .., _]) = name.as_deref() {
                     self.known.insert(tid, comm(name));
                 }
             }
@@ -125,14 +124,6 @@ fn comm(name: &[u8]) -> Comm {
     let length = name.len().min(comm.len() - 1);
     comm[..length].copy_from_slice(&name[..length]);
     comm
-}
-
-/// The entries of a folder that are numbers.
-fn numbers(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| {
-        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! [`Tree`]: a process and its descendants.
 
 use crate::Unavailable;
+use crate::proc::numbers;
 use crate::sampler::on_all;
 use perf_event::data::Record;
 use perf_event::events::Software;
@@ -201,9 +202,7 @@ fn may_have_children(process: i32) -> bool {
 
 /// The parent of each process that is seen.
 fn parents() -> HashMap<i32, i32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
-    numbers.filter_map(|process| Some((process, parent(process).ok()??))).collect()
+    numbers("/proc").filter_map(|process| Some((process, parent(process).ok()??))).collect()
 }
 
 fn parent(process: i32) -> io::Result<Option<i32>> {

@@ -15,8 +15,8 @@ use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use ringwarden_query::{TABLE, for_people, functions, records, table};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use ringwarden_query::{TABLE, for_people, functions, only_questions, records, table};
 use rustix::fs::Mode;
 use std::error::Error;
 use std::process::ExitCode;
@@ -70,9 +70,7 @@ async fn serve_or_ask() -> Result<(), Box<dyn Error>> {
                 eprintln!("note: {lost} more requests came too fast to be recorded");
             }
             session.register_table(TABLE, table(&session, &files).await?.into_view())?;
-            let only_questions =
-                SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-            let batches = session.sql_with_options(sql, only_questions).await?.collect().await?;
+            let batches = session.sql_with_options(sql, only_questions()).await?.collect().await?;
             println!("{}", for_people(&batches)?);
             Ok(())
         }

@@ -3,7 +3,7 @@
 #[path = "../../tests/made/mod.rs"]
 mod made;
 
-use made::{contexts, request};
+use made::contexts;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -64,8 +64,7 @@ fn two_executors_answer_as_one_machine_does() {
     let mut files = Vec::new();
     for seed in 1..=8 {
         let name = format!("{seed}.parquet");
-        let requests = contexts(seed, 2000).into_iter().enumerate();
-        made::write(&folder.join(&name), requests.map(|(row, context)| request(&context, row)));
+        made::write_contexts(&folder.join(&name), &contexts(seed, 2000));
         files.push(name);
     }
     // Only who asks has the policy.

@@ -1,12 +1,18 @@
-//! Answers, for people.
+//! What may be asked, and answers for people.
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::SQLOptions;
 use std::fmt::Display;
 use std::sync::Arc;
+
+/// What is asked may read, and nothing else.
+pub fn only_questions() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
 
 /// A table. Programs choose their names: what a terminal would obey is shown as it is written in Rust.
 ///

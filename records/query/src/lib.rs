@@ -19,7 +19,7 @@ mod records;
 mod store;
 mod table;
 
-pub use answer::for_people;
+pub use answer::{for_people, only_questions};
 pub use function::functions;
 pub use records::records;
 pub use table::{TABLE, context, table};

@@ -7,8 +7,8 @@ use datafusion::arrow::json::WriterBuilder;
 use datafusion::arrow::json::writer::JsonArray;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use ringwarden_query::{TABLE, for_people, functions, records};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use ringwarden_query::{TABLE, for_people, functions, only_questions, records};
 use ringwarden_records::terminal::{Shown, tell};
 use rustix::fs::Mode;
 use std::error::Error;
@@ -146,9 +146,7 @@ impl Query {
             tell(format_args!("note: {lost} more requests came too fast to be recorded"));
         }
         session.register_table(TABLE, records.into_view())?;
-        let only_questions =
-            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let answer = session.sql_with_options(&self.sql, only_questions).await?;
+        let answer = session.sql_with_options(&self.sql, only_questions()).await?;
         let batches = answer.collect().await?;
         drop(shown);
         match self.format {

@@ -40,8 +40,7 @@ fn the_verdict_under_a_policy_is_a_function() {
     let folder = folder.path();
     let contexts = contexts(7, 20_000);
     for (name, part) in [("a.parquet", &contexts[..12_000]), ("b.parquet", &contexts[12_000..])] {
-        let requests = part.iter().enumerate().map(|(row, context)| request(context, row));
-        made::write(&folder.join(name), requests);
+        made::write_contexts(&folder.join(name), part);
     }
     fs::write(folder.join("new.toml"), POLICY).expect("written");
     let policy = Policy::parse(POLICY, "new.toml").expect("a policy");
@@ -107,11 +106,7 @@ fn what_arrow_says_of_columns_is_not_believed() {
     const KEY: &[u8] = b"ARROW:schema";
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let contexts = contexts(9, 500);
-    made::write(
-        &folder.join("a.parquet"),
-        contexts.iter().enumerate().map(|(row, context)| request(context, row)),
-    );
+    made::write_contexts(&folder.join("a.parquet"), &contexts(9, 500));
     let honest = fs::read(folder.join("a.parquet")).expect("read");
     let key = honest.windows(KEY.len()).position(|bytes| bytes == KEY).expect("a description");
     // Behind the key is the length.
@@ -131,11 +126,7 @@ fn what_arrow_says_of_columns_is_not_believed() {
 fn a_question_may_have_many_parts() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let requests = contexts(5, 100);
-    made::write(
-        &folder.join("a.parquet"),
-        requests.iter().enumerate().map(|(row, context)| request(context, row)),
-    );
+    made::write_contexts(&folder.join("a.parquet"), &contexts(5, 100));
     let parts: Vec<_> = (0..1000).map(|fd| format!("fd = {fd}")).collect();
     let question = format!("SELECT count(*) FROM requests WHERE {}", parts.join(" OR "));
     assert!(query(folder, &[&question, "a.parquet"]).status.success());

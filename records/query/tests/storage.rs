@@ -136,7 +136,7 @@ fn records_on_object_storage_are_answered_as_files_are() {
     let contexts = contexts(9, 30_000);
     let mut files = BTreeMap::new();
     for (name, part) in [("a.parquet", &contexts[..20_000]), ("b.parquet", &contexts[20_000..])] {
-        made::write(&folder.join(name), part.iter().enumerate().map(|(row, context)| request(context, row)));
+        made::write_contexts(&folder.join(name), part);
         files.insert(format!("/fleet/2026/{name}"), fs::read(folder.join(name)).expect("read"));
     }
     files.insert("/fleet/2026/readme.txt".into(), b"no record".to_vec());

@@ -70,3 +70,8 @@ pub fn write(path: &Path, requests: impl IntoIterator<Item = Request>) {
     }
     recording.finish().expect("written");
 }
+
+/// A record of requests that show these, a row each.
+pub fn write_contexts(path: &Path, contexts: &[Context]) {
+    write(path, contexts.iter().enumerate().map(|(row, context)| request(context, row)));
+}

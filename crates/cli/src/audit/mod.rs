@@ -7,6 +7,7 @@ mod tally;
 use crate::format::{Document, Versioned};
 use crate::lines::Lines;
 use crate::permitted::Permitted;
+use crate::style::harmless;
 pub(crate) use line::{Line, Lost};
 pub(crate) use reader::Reader;
 use ringwarden::Enforcement;
@@ -56,7 +57,7 @@ fn write_line(mut to: impl Write, record: &impl Serialize) -> io::Result<()> {
 /// That a process was killed, and why.
 pub(crate) fn why_killed(killed: &Killed) -> String {
     let Killed { pid, program, .. } = killed;
-    let program = program.escape_debug();
+    let program = harmless(program);
     format!("process {pid} ({program}) was killed: it has kept the guard busy with one call for too long")
 }
 
